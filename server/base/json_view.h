@@ -1,0 +1,117 @@
+/* A read-only view of a JSON text (RFC 8259): one pass checks the whole text and leaves a flat list
+ * of nodes that point into it. Nothing is converted before it is asked for, so numbers of any size
+ * and untouched parts stay as the sender wrote them, and a review that is mostly managedFields
+ * costs no allocation per value. This is the parser of everything that arrives in quantity or
+ * from strangers: admission reviews, list pages, watch events. (jansson builds what we send.)
+ *
+ * Refused: anything after the value, nesting deeper than the given depth, duplicate names in one
+ * object (compared unescaped), invalid UTF-8, lone surrogates, unescaped control characters, NUL
+ * in names or text (\u0000 is refused too: it can't be carried by C strings and no Kubernetes
+ * object has it). */
+#ifndef IPWARDEN_BASE_JSON_VIEW_H
+#define IPWARDEN_BASE_JSON_VIEW_H
+
+#include "server/base/buffer.h"
+#include "server/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum json_view_type {
+    JSON_VIEW_NULL,
+    JSON_VIEW_FALSE,
+    JSON_VIEW_TRUE,
+    JSON_VIEW_NUMBER,
+    JSON_VIEW_STRING,
+    JSON_VIEW_ARRAY,
+    JSON_VIEW_OBJECT,
+};
+
+/* One value. All fields are private to json_view.c except through the functions below. */
+struct json_node {
+    uint32_t start;    /* offset of the first byte; for a string: after the quote */
+    uint32_t end;      /* offset after the last byte; for a string: of the closing quote */
+    uint32_t next;     /* index of the node after this value and all inside it */
+    uint32_t name;     /* offset of the member name (after its quote), 0 when not a member */
+    uint32_t name_end; /* offset of the name's closing quote */
+    uint32_t count;    /* members or elements */
+    uint8_t type;      /* enum json_view_type */
+    uint8_t escaped;   /* 1: the string has escapes; 2: the name has */
+};
+
+/* A parsed text. Reuse one for many texts: the node array is kept. The text is borrowed and must
+ * outlive every node. Not for two threads at once. */
+struct json_view {
+    const char *text;
+    size_t length;
+    struct json_node *nodes;
+    size_t count;
+    size_t capacity;
+};
+
+#define JSON_VIEW_DEPTH 64 /* the depth limit for requests */
+#define JSON_VIEW_TEXT_MAXIMUM                                                                     \
+    (1024U * 1024 * 1024) /* bytes; longer texts are refused (offsets are 32 bits) */
+
+void json_view_init(struct json_view *view);
+void json_view_clear(struct json_view *view);
+/* Parses length bytes. Returns 0, -EINVAL with "at byte N: what", or -ENOMEM. */
+must_check int json_view_parse(struct json_view *view, const char *text, size_t length,
+                               unsigned int depth, struct error *error);
+
+/* The outermost value. */
+const struct json_node *json_view_root(const struct json_view *view);
+
+/* All of the following accept a NULL node (nothing there) and a node of another type: absent is
+ * the answer then. */
+enum json_view_type json_view_type(const struct json_node *node); /* JSON_VIEW_NULL for NULL */
+bool json_view_is_object(const struct json_node *node);
+bool json_view_is_array(const struct json_node *node);
+bool json_view_is_string(const struct json_node *node);
+bool json_view_is_null(const struct json_node *node); /* absent, or the literal null */
+/* Members or elements; 0 for anything else. */
+size_t json_view_count(const struct json_node *node);
+/* The member called name, or NULL. Linear in the object's members. */
+const struct json_node *json_view_member(const struct json_view *view,
+                                         const struct json_node *object, const char *name);
+/* Follows a path of names ended by NULL: json_view_path(view, root, "metadata", "name", NULL). */
+const struct json_node *json_view_path(const struct json_view *view, const struct json_node *node,
+                                       ...) __attribute__((sentinel));
+/* Iteration: first child, and the sibling after child (NULL at the end of parent). */
+const struct json_node *json_view_first(const struct json_view *view,
+                                        const struct json_node *parent);
+const struct json_node *json_view_after(const struct json_view *view,
+                                        const struct json_node *parent,
+                                        const struct json_node *child);
+
+/* Compares a string value, unescaped, with text; false for anything that is no string. */
+bool json_view_equals(const struct json_view *view, const struct json_node *node, const char *text);
+/* The raw bytes of a value as written (a string with its quotes). */
+const char *json_view_raw(const struct json_view *view, const struct json_node *node,
+                          size_t *ret_length);
+/* A string without escapes in place, not NUL-terminated: pointer and length; NULL when it isn't a
+ * string or has escapes. */
+const char *json_view_plain(const struct json_view *view, const struct json_node *node,
+                            size_t *ret_length);
+/* A copy of a string value or of a member's name, unescaped and NUL-terminated, to free(); NULL
+ * when it isn't a string (or no member), or when out of memory. */
+char *json_view_copy(const struct json_view *view, const struct json_node *node);
+char *json_view_copy_name(const struct json_view *view, const struct json_node *node);
+/* Writes the unescaped string into size bytes with a NUL. Returns its length, or -1 when it isn't
+ * a string or doesn't fit (then ret_text is an empty string). */
+ptrdiff_t json_view_text(const struct json_view *view, const struct json_node *node, char *ret_text,
+                         size_t size);
+ptrdiff_t json_view_name(const struct json_view *view, const struct json_node *node, char *ret_text,
+                         size_t size);
+/* true for the literal true. */
+bool json_view_bool(const struct json_node *node);
+/* An integer in range; false when the node is no integer or doesn't fit. */
+bool json_view_int64(const struct json_view *view, const struct json_node *node,
+                     int64_t *ret_value);
+/* Whether two values mean the same: names in any order, strings unescaped, numbers by their text.
+ * NULL equals null. */
+bool json_view_same(const struct json_view *view, const struct json_node *node,
+                    const struct json_view *other_view, const struct json_node *other);
+
+#endif
