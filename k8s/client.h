@@ -1,0 +1,98 @@
+/* The Kubernetes client: one thread ("api") with one curl_multi loop and one connection pool for every request.
+ *
+ * Requests are submitted from any thread and completed by a callback on the api thread. Callbacks must not block.
+ * Every request has a deadline. Retrying is the caller's choice per request: `retry` makes the client repeat a request
+ * that was answered 429 or 503 (after Retry-After) or a GET whose connection failed, with exponential backoff and
+ * jitter, until the deadline. A write whose connection failed is never repeated: its outcome is unknown.
+ *
+ * The resource version is an opaque string everywhere. */
+#ifndef IPWARDEN_K8S_CLIENT_H
+#define IPWARDEN_K8S_CLIENT_H
+
+#include "k8s/config.h"
+#include "server/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct k8s_client;
+
+/* Told once for every finished request, from the api thread; for metrics. resource is the plural ("services"); status 0 when
+ * there was no answer; seconds from submission to completion. */
+typedef void (*k8s_observer)(void *context, const char *verb, const char *resource, int status,
+                             double seconds);
+
+struct k8s_client_options {
+    const char *user_agent; /* NULL: "ipwarden/VERSION" */
+    int64_t
+        request_timeout; /* nanoseconds, for requests without a deadline of their own; 0: 30 s */
+    unsigned int max_connections; /* 0: 16; HTTP/2 streams share them */
+    k8s_observer observer;        /* may be NULL */
+    void *observer_context;
+};
+
+/* Starts the api thread. config is borrowed and must outlive the client. options may be NULL. */
+must_check int k8s_client_new(const struct k8s_config *config,
+                              const struct k8s_client_options *options,
+                              struct k8s_client **ret_client, struct error *error);
+/* Ends the thread: requests under way complete with -ECANCELED, watches end without a word. Not from the api thread. */
+void k8s_client_free(struct k8s_client *client);
+
+enum k8s_verb {
+    K8S_GET,
+    K8S_LIST,
+    K8S_CREATE,
+    K8S_UPDATE,
+    K8S_DELETE,
+    K8S_MERGE_PATCH,
+    K8S_JSON_PATCH,
+    K8S_APPLY_PATCH
+};
+
+struct k8s_request {
+    enum k8s_verb verb;
+    const char *
+        path; /* "/api/v1/namespaces/default/services/web", not escaped; segments hold no '/', '?' or '%' */
+    const char *query; /* "dryRun=All&limit=500" already escaped, or NULL */
+    const char *body;  /* JSON, or NULL; for K8S_DELETE: DeleteOptions */
+    size_t body_length;
+    int64_t
+        deadline; /* clock_monotonic() nanoseconds of clock_system(); 0: now + request_timeout */
+    bool retry;   /* see above */
+};
+
+struct k8s_response {
+    int status;       /* HTTP status; 0: no whole answer came, see error */
+    const char *body; /* valid during the callback only */
+    size_t body_length;
+    struct error
+        error; /* code 0 for 2xx; else a negative code (below) and a text: the Status message, or what failed */
+};
+
+/* Codes in response.error: -ENOENT 404, -EEXIST 409 AlreadyExists, -EAGAIN 409 Conflict (also 412), -ESTALE 410, -EACCES 401/403, -EINVAL
+ * 400/422/other 4xx, -EBUSY 429, -EPROTO 5xx, -ETIMEDOUT deadline passed, -ECONNRESET any transport failure (outcome of a write unknown),
+ * -ECANCELED client is closing. */
+typedef void (*k8s_callback)(void *context, const struct k8s_response *response);
+
+/* Any thread, never blocks. Everything in request is copied. The callback is called exactly once, on the api thread, if 0 was
+ * returned; never when an error was. */
+must_check int k8s_submit(struct k8s_client *client, const struct k8s_request *request,
+                          k8s_callback callback, void *context, struct error *error);
+
+/* The same, waiting for the answer; never from the api thread or an http thread. On 0 the answer was 2xx and *ret_body (may be NULL) is
+ * a NUL-terminated copy to free(). Otherwise returns the code of response.error. */
+must_check int k8s_call(struct k8s_client *client, const struct k8s_request *request,
+                        char **ret_body, struct error *error);
+
+/* Builds DeleteOptions with preconditions (uid, resource_version: either may be NULL) as JSON to free(); NULL when out of memory. */
+char *k8s_delete_options(const char *uid, const char *resource_version);
+
+/* Calls callback on the api thread after a delay (0: soon). Any thread. Pending ones are dropped at k8s_client_free, with
+ * no call. */
+must_check int k8s_after(struct k8s_client *client, int64_t nanoseconds,
+                         void (*callback)(void *context), void *context);
+
+bool k8s_on_api_thread(const struct k8s_client *client);
+
+#endif

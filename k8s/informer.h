@@ -1,0 +1,51 @@
+/* List and watch of one resource, for ever: lists in pages, watches with bookmarks, resumes from the last version it saw,
+ * lists again on 410 or a broken stream it can't resume, with backoff and jitter; a connection that has been silent for longer than a
+ * heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does, as projections.
+ *
+ * All handler calls come from the api thread, in order. */
+#ifndef IPWARDEN_K8S_INFORMER_H
+#define IPWARDEN_K8S_INFORMER_H
+
+#include "k8s/client.h"
+#include "server/base/json_view.h"
+
+struct k8s_informer;
+
+struct k8s_informer_handler {
+    /* A full list begins: objects the handler knows and that don't come by before replace_end are gone. A list that breaks
+     * off midway is begun again (replace_begin is called again). */
+    void (*replace_begin)(void *context);
+    /* An object of the list (initial true), or added or changed. The view lives during the call only. */
+    void (*upsert)(void *context, const struct json_view *view, const struct json_node *object,
+                   bool initial);
+    void (*replace_end)(void *context); /* from the first call on: synced */
+    void (*remove)(void *context, const struct json_view *view,
+                   const struct json_node *object); /* deleted; its last state */
+    /* The connection to the API: false when list or watch fails, true when it works again. May be NULL. */
+    void (*health)(void *context, bool healthy, const char *reason);
+};
+
+struct k8s_informer_options {
+    const char *path;       /* "/api/v1/services" */
+    const char *query;      /* field or label selector, escaped, or NULL */
+    unsigned int page_size; /* 0: 500 */
+    int64_t
+        silence; /* nanoseconds without any byte before the connection is given up; 0: 90 s (bookmarks come about each minute) */
+    int64_t
+        watch_timeout; /* timeoutSeconds asked of the server, randomised up to double; 0: 300 s */
+};
+
+/* Starts at once. The handler table is borrowed. */
+must_check int k8s_informer_new(struct k8s_client *client,
+                                const struct k8s_informer_options *options,
+                                const struct k8s_informer_handler *handler, void *context,
+                                struct k8s_informer **ret_informer, struct error *error);
+/* Stops and waits until no handler call is running. Not from the api thread. Before k8s_client_free. NULL is fine. */
+void k8s_informer_free(struct k8s_informer *informer);
+
+/* Whether a full list has been delivered since the start (stays true). Any thread. */
+bool k8s_informer_synced(const struct k8s_informer *informer);
+/* Nanoseconds (monotonic) of the last byte received from the API server for this informer; 0 before. Any thread. */
+int64_t k8s_informer_last_heard(const struct k8s_informer *informer);
+
+#endif

@@ -1,0 +1,30 @@
+/* Leader election on a coordination.k8s.io/v1 Lease, as client-go does it, with fencing: the holder stops considering
+ * itself leader by its own clock before anyone else may take over, whether or not the API server can be reached. */
+#ifndef IPWARDEN_K8S_LEASE_H
+#define IPWARDEN_K8S_LEASE_H
+
+#include "k8s/client.h"
+
+struct k8s_lease;
+
+struct k8s_lease_options {
+    const char *namespace_name;
+    const char *name;
+    const char *identity; /* unique per process */
+    int64_t duration; /* others may take over after this long without a change they saw; 0: 15 s */
+    int64_t
+        renew_deadline; /* the holder gives up after this long without a successful renewal (< duration); 0: 10 s */
+    int64_t retry_period; /* between attempts; 0: 2 s, jittered */
+    /* Called on the api thread when leadership is gained and lost. */
+    void (*changed)(void *context, bool leader, long long transitions);
+    void *context;
+};
+
+must_check int k8s_lease_new(struct k8s_client *client, const struct k8s_lease_options *options,
+                             struct k8s_lease **ret_lease, struct error *error);
+/* Gives the lease up when held (a write, waited for at most 2 s) and stops. Not from the api thread. NULL is fine. */
+void k8s_lease_free(struct k8s_lease *lease);
+/* True while this process may act as leader, judged by the clock at this very moment. Any thread. */
+bool k8s_lease_is_held(const struct k8s_lease *lease);
+
+#endif

@@ -1,0 +1,19 @@
+/* Liveness and readiness with reasons: named checks, each ok or not with a text. Any thread. */
+#ifndef IPWARDEN_HTTP_HEALTH_H
+#define IPWARDEN_HTTP_HEALTH_H
+
+#include "server/http/router.h"
+
+#include <stdbool.h>
+
+struct health;
+
+struct health *health_new(void);
+void health_free(struct health *health);
+/* Sets a readiness check; a new name appears as a new check. reason is copied (cut at 200 bytes); shown when not ok. */
+void health_set(struct health *health, const char *name, bool ok, const char *reason);
+bool health_is_ready(struct health *health);
+/* Adds GET /healthz (always 200 while the process answers) and GET /readyz (200, or 503 with one line a failing check; ?verbose lists all) . */
+must_check int health_routes(struct health *health, struct http_router *router);
+
+#endif
