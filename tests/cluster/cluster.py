@@ -101,6 +101,7 @@ class Cluster:
             programs.append("kube-controller-manager")
         for program in programs:
             cluster_binaries.require(program)
+        ports = _free_ports(address, api_servers)
         cluster = cls(
             _new_directory(directory),
             {
@@ -111,7 +112,7 @@ class Cluster:
                 "extra_controller_manager_args": list(extra_controller_manager_args),
                 "address": address,
                 "detached": detached,
-                "ports": _free_ports(address, api_servers),
+                "ports": ports,
             },
         )
         try:
@@ -304,14 +305,20 @@ class Cluster:
 
     def _etcd_command(self):
         client, peer = self._plan["ports"]["etcd"]
+        certificate, key = self._certificates.pair("server")
         return [
             cluster_binaries.require("etcd"),
             f"--data-dir={self.directory}/etcd",
-            f"--listen-client-urls=http://127.0.0.1:{client}",
-            f"--advertise-client-urls=http://127.0.0.1:{client}",
+            f"--listen-client-urls=https://127.0.0.1:{client}",
+            f"--advertise-client-urls=https://127.0.0.1:{client}",
             f"--listen-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-cluster=default=http://127.0.0.1:{peer}",
+            # Not for secrecy: it keeps clusters apart even if one finds another's etcd on its port.
+            f"--cert-file={certificate}",
+            f"--key-file={key}",
+            f"--trusted-ca-file={self.ca_file}",
+            "--client-cert-auth",
             # Safe from anything but the machine's own crash, and many times as fast.
             "--unsafe-no-fsync",
             f"--quota-backend-bytes={8 << 30}",
@@ -324,7 +331,10 @@ class Cluster:
         ranges = SERVICE_RANGE + (f",{SERVICE_RANGE_6}" if self._plan["dual_stack"] else "")
         return [
             cluster_binaries.require("kube-apiserver"),
-            f"--etcd-servers=http://127.0.0.1:{ports['etcd'][0]}",
+            f"--etcd-servers=https://127.0.0.1:{ports['etcd'][0]}",
+            f"--etcd-cafile={self.ca_file}",
+            f"--etcd-certfile={certificate}",
+            f"--etcd-keyfile={key}",
             f"--bind-address={self.address}",
             # Otherwise it asks for a default route, and a network namespace may have none.
             f"--advertise-address={self.address}",
@@ -391,16 +401,12 @@ class Cluster:
         )
 
     def _etcd_answers(self):
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self._plan["ports"]["etcd"][0], timeout=2
-        )
+        port = self._plan["ports"]["etcd"][0]
+        client = Client("127.0.0.1", port, self.ca_file, *self._certificates.pair("server"))
         try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
+            return client.request("GET", "/readyz", timeout=2)[0] == 200
         except (OSError, http.client.HTTPException):
             return False
-        finally:
-            connection.close()
 
     def _apiserver_answers(self, index):
         # /readyz alone says nothing of the namespaces, which a controller inside the server makes.
@@ -418,13 +424,25 @@ class Cluster:
 
 @contextmanager
 def locked(directory):
-    """Keeps two command lines from starting or ending the same cluster at once."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    """Keeps two command lines from starting or ending the same cluster at once.
+
+    The directory is made if need be, and is not left behind empty.
+    """
+    while True:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # The one who held the lock may have removed the directory; then it's another one's name.
+        if directory.exists() and os.path.samestat(os.fstat(descriptor), directory.stat()):
+            break
+        os.close(descriptor)
+    try:
         yield
     finally:
+        try:
+            directory.rmdir()
+        except OSError:
+            pass
         os.close(descriptor)
 
 

@@ -35,13 +35,13 @@ class Program(NamedTuple):
 PROGRAMS = {
     "etcd": Program("etcd", "go.etcd.io/etcd/server/v3", 60, ("--version",)),
     "kube-apiserver": Program(
-        "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", 270, ("--version",)
+        "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", 260, ("--version",)
     ),
-    "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", 60, ("version", "--client")),
+    "kubectl": Program("kubernetes", "k8s.io/kubernetes/cmd/kubectl", 35, ("version", "--client")),
     "kube-controller-manager": Program(
-        "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", 60, ("--version",)
+        "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", 75, ("--version",)
     ),
-    "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", 30, ("--version",)),
+    "kube-proxy": Program("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", 10, ("--version",)),
 }
 VERSIONED_BY = {"etcd": "go.etcd.io/etcd/server/v3", "kubernetes": "k8s.io/kubernetes"}
 
@@ -92,7 +92,9 @@ def build(names, say):
         go = _go(say)
         for name in missing:
             # Another run may have built it while this one waited for the lock.
-            if not path(name).exists():
+            if path(name).exists():
+                say(f"{name} {version(PROGRAMS[name].module)}: built by the other run")
+            else:
                 _build_one(go, name, say)
 
 
@@ -121,7 +123,7 @@ def _build_one(go, name, say):
     # one at hand: "local" keeps Go from downloading another.
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     began = time.monotonic()
-    say(f"{name} {wanted}: building, about {program.seconds} s when nothing is cached")
+    say(f"{name} {wanted}: building, about {program.seconds} s the first time")
     try:
         with open(log, "wb") as output:
             process = subprocess.Popen(

@@ -60,7 +60,8 @@ class Certificates:
             [*self._by_ca(), "-subj", "/CN=kube-apiserver"],
             "basicConstraints=critical,CA:FALSE",
             "keyUsage=critical,digitalSignature",
-            "extendedKeyUsage=serverAuth",
+            # etcd's certificate serves as a client's, too.
+            "extendedKeyUsage=serverAuth,clientAuth",
             f"subjectAltName={','.join(names)}",
         )
         key, public = self.service_account_key, self.service_account_public_key

@@ -56,9 +56,7 @@ class Client:
     def _connection(self, timeout):
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPSConnection(
-                self.address, self.port, context=self.context
-            )
+            connection = _Connection(self.address, self.port, context=self.context)
             self._local.connection = connection
             self._connections.add(connection)
         # A server that went away since the last answer has left an end of file to read. Looking for
@@ -69,6 +67,12 @@ class Client:
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         return connection
+
+
+class _Connection(http.client.HTTPSConnection):
+    def __del__(self):
+        """Closes the connection of a thread that ended."""
+        self.close()
 
 
 def _readable(sock):

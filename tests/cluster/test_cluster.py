@@ -148,7 +148,10 @@ def test_controllers_run_when_asked_for():
     with Cluster.start(controller_manager=True) as cluster:
         assert cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": "x"}})[0] == 201
         cluster.request("DELETE", "/api/v1/namespaces/x")
-        gone = lambda: cluster.request("GET", "/api/v1/namespaces/x")[0] == 404
+
+        def gone():
+            return cluster.request("GET", "/api/v1/namespaces/x")[0] == 404
+
         assert wait_until(gone, time.monotonic() + 60)
 
 
