@@ -18,7 +18,7 @@ static inline size_t utf8_sequence(const char *text, size_t available)
     size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     if (available < length)
         return 0;
-    /* Only the second byte has bounds of its own: they exclude overlongs, surrogates and the end. */
+    /* Only the second byte has bounds of its own: they exclude overlongs and surrogates. */
     unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
     unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
     if (byte[1] < low || byte[1] > high)

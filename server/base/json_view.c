@@ -1,0 +1,532 @@
+/* The parser of json_view: one loop over the text, no recursion and no look back. Every container
+ * that is open has a frame on a stack of fixed size; every value becomes one node, in the order of
+ * the text, so a container's first child is the node behind it and node.next leads to its sibling.
+ *
+ * Most of an API object is plain string bytes, so these are skipped 16 (or 8) at a time. */
+#include "server/base/json_view.h"
+
+#include "server/base/json_view_private.h"
+#include "server/base/utf8.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define FIRST_CAPACITY 64
+#define KEPT_CAPACITY 65536 /* nodes a view keeps from a large text when the next is small */
+#define LOCAL_SLOTS 256     /* tables of names up to this size need no allocation */
+
+struct frame {
+    uint64_t seen;      /* a filter of the names so far: a clear bit means a new name */
+    uint32_t container; /* index of its node */
+    bool is_object;
+};
+
+struct parser {
+    struct json_view *view;
+    const char *end;
+    struct error *error;
+    int result;         /* 0, or the code of the error that stopped it */
+    unsigned int level; /* open containers */
+    unsigned int depth; /* how many may be */
+    uint32_t name;      /* of the member whose value comes next; 0 when no member comes */
+    uint32_t name_end;
+    uint8_t name_escaped; /* JSON_VIEW_NAME_ESCAPED or 0 */
+    struct frame stack[JSON_VIEW_DEPTH_MAXIMUM];
+};
+
+void json_view_init(struct json_view *view)
+{
+    *view = (struct json_view){0};
+}
+
+void json_view_clear(struct json_view *view)
+{
+    if (view == NULL)
+        return;
+    free(view->nodes);
+    json_view_init(view);
+}
+
+/* All scanners below return where they stopped, or NULL once they have set the error. */
+
+static uint32_t offset_of(const struct parser *parser, const char *at)
+{
+    return (uint32_t)(at - parser->view->text);
+}
+
+__attribute__((cold, noinline)) static const char *unexpected(struct parser *parser, const char *at,
+                                                              const char *expected)
+{
+    char found[32] = "the end of the text";
+    if (at < parser->end) {
+        unsigned char byte = (unsigned char)*at;
+        bool printable = byte > 0x20 && byte < 0x7F;
+        snprintf(found, sizeof(found), printable ? "'%c'" : "byte 0x%02x", byte);
+    }
+    parser->result = error_set(parser->error, -EINVAL, "at byte %u: found %s, expected %s",
+                               offset_of(parser, at), found, expected);
+    return NULL;
+}
+
+__attribute__((cold, noinline)) static const char *no_memory(struct parser *parser)
+{
+    parser->result = error_no_memory(parser->error);
+    return NULL;
+}
+
+__attribute__((cold, noinline)) static const char *duplicate(struct parser *parser, uint32_t name,
+                                                             uint32_t name_end)
+{
+    const char *text = parser->view->text + name;
+    size_t length = name_end - name;
+    if (length > 64) {
+        length = 64;
+        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
+            length--;
+    }
+    parser->result = error_set(parser->error, -EINVAL,
+                               "at byte %u: found the name \"%.*s\" again, expected it once in an "
+                               "object",
+                               name, (int)length, text);
+    return NULL;
+}
+
+/* The byte at, or -1 at the end. */
+static inline int peek(const struct parser *parser, const char *at)
+{
+    return at < parser->end ? (unsigned char)*at : -1;
+}
+
+static inline bool is_space(char character)
+{
+    return character == ' ' || character == '\n' || character == '\r' || character == '\t';
+}
+
+static inline const char *skip_space(const struct parser *parser, const char *at)
+{
+    while (at < parser->end && is_space(*at))
+        at++;
+    return at;
+}
+
+#ifndef __SSE2__
+/* Has the high bit of each byte set that is a quote, a backslash, a control or not ASCII; a byte
+ * above such a one may be marked wrongly, which the search for the first one doesn't mind. */
+static inline uint64_t special_bytes(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = word ^ ones * '"';
+    uint64_t backslash = word ^ ones * '\\';
+    return ((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & ones * 0x80;
+}
+#endif
+
+/* Skips what stands for itself in a string: printable ASCII but quotes and backslashes. */
+static inline const char *skip_plain(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(0x20);
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        /* Signed: what isn't ASCII is below a space too. */
+        __m128i special = _mm_or_si128(
+            _mm_cmplt_epi8(bytes, space),
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+        unsigned int mask = (unsigned int)_mm_movemask_epi8(special);
+        if (mask != 0)
+            return at + __builtin_ctz(mask);
+    }
+#else
+    for (uint64_t word; end - at >= (ptrdiff_t)sizeof(word); at += sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+        if (special_bytes(word) != 0)
+            break;
+    }
+#endif
+    while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' &&
+           *at != '\\')
+        at++;
+    return at;
+}
+
+/* Reads four hexadecimal digits into *ret_unit. */
+static const char *scan_unit(struct parser *parser, const char *at, unsigned int *ret_unit)
+{
+    unsigned int unit = 0;
+    for (int i = 0; i < 4; i++, at++) {
+        int digit = peek(parser, at);
+        if (digit >= '0' && digit <= '9')
+            unit = unit << 4 | (unsigned int)(digit - '0');
+        else if ((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f')
+            unit = unit << 4 | (unsigned int)((digit | 0x20) - 'a' + 10);
+        else
+            return unexpected(parser, at, "four hexadecimal digits after \\u");
+    }
+    *ret_unit = unit;
+    return at;
+}
+
+/* From the backslash of a \u escape to behind it, and behind its other half when it has one. */
+static const char *scan_unicode_escape(struct parser *parser, const char *at)
+{
+    unsigned int unit;
+    const char *after = scan_unit(parser, at + 2, &unit);
+    if (after == NULL)
+        return NULL;
+    if (unit == 0)
+        return unexpected(parser, at, "no NUL (\\u0000) in a string");
+    if (unit < 0xD800 || unit > 0xDFFF)
+        return after;
+    if (unit > 0xDBFF)
+        return unexpected(parser, at, "no low surrogate without a high one before it");
+    unsigned int low = 0;
+    if (peek(parser, after) != '\\' || peek(parser, after + 1) != 'u')
+        return unexpected(parser, after, "the low surrogate of a pair");
+    const char *end = scan_unit(parser, after + 2, &low);
+    if (end != NULL && (low < 0xDC00 || low > 0xDFFF))
+        return unexpected(parser, after, "the low surrogate of a pair");
+    return end;
+}
+
+static const char *scan_escape(struct parser *parser, const char *at)
+{
+    switch (peek(parser, at + 1)) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return at + 2;
+    case 'u':
+        return scan_unicode_escape(parser, at);
+    default:
+        return unexpected(parser, at + 1, "one of \"\\/bfnrtu after a backslash");
+    }
+}
+
+/* From behind the opening quote to the closing one; *ret_escaped is mark if there are escapes. */
+static inline const char *scan_string(struct parser *parser, const char *at, uint8_t mark,
+                                      uint8_t *ret_escaped)
+{
+    *ret_escaped = 0;
+    for (;;) {
+        at = skip_plain(at, parser->end);
+        int byte = peek(parser, at);
+        if (byte == '"')
+            return at;
+        if (byte == '\\') {
+            *ret_escaped = mark;
+            at = scan_escape(parser, at);
+            if (at == NULL)
+                return NULL;
+        } else if (byte >= 0x80) {
+            size_t length = utf8_sequence(at, (size_t)(parser->end - at));
+            if (length == 0)
+                return unexpected(parser, at, "valid UTF-8");
+            at += length;
+        } else {
+            return unexpected(parser, at,
+                              byte < 0 ? "the closing quote of a string"
+                                       : "an escape in place of a control character");
+        }
+    }
+}
+
+static const char *scan_digits(struct parser *parser, const char *at)
+{
+    const char *start = at;
+    while (at < parser->end && *at >= '0' && *at <= '9')
+        at++;
+    return at > start ? at : unexpected(parser, at, "a digit");
+}
+
+static const char *scan_number(struct parser *parser, const char *at)
+{
+    if (*at == '-')
+        at++;
+    at = peek(parser, at) == '0' ? at + 1 : scan_digits(parser, at);
+    if (at != NULL && peek(parser, at) == '.')
+        at = scan_digits(parser, at + 1);
+    if (at != NULL && (peek(parser, at) | 0x20) == 'e') {
+        int sign = peek(parser, at + 1);
+        at = scan_digits(parser, at + (sign == '+' || sign == '-' ? 2 : 1));
+    }
+    return at;
+}
+
+static const char *scan_literal(struct parser *parser, const char *at, const char *word)
+{
+    size_t length = strlen(word);
+    if ((size_t)(parser->end - at) < length || memcmp(at, word, length) != 0)
+        return unexpected(parser, at, "true, false or null");
+    return at + length;
+}
+
+/* Doubles the nodes. Of n bytes with d containers open, at most (n + d + 1) / 2 values have begun:
+ * each needs a byte of its own and, unless it is the first of all or its container is still open, a
+ * comma or a bracket besides. */
+static bool grow(struct parser *parser)
+{
+    struct json_view *view = parser->view;
+    size_t most = view->length / 2 + JSON_VIEW_DEPTH_MAXIMUM;
+    size_t capacity = view->capacity > FIRST_CAPACITY / 2 ? view->capacity * 2 : FIRST_CAPACITY;
+    if (capacity > most && most > view->capacity)
+        capacity = most;
+    struct json_node *nodes = reallocarray(view->nodes, capacity, sizeof(*nodes));
+    if (nodes == NULL)
+        return false;
+    view->nodes = nodes;
+    view->capacity = capacity;
+    return true;
+}
+
+/* The next node, with the pending name. */
+static inline struct json_node *add_node(struct parser *parser, const char *at,
+                                         enum json_view_type type)
+{
+    struct json_view *view = parser->view;
+    if (view->count == view->capacity && !grow(parser))
+        return NULL;
+    struct json_node *node = &view->nodes[view->count++];
+    *node = (struct json_node){
+        .start = offset_of(parser, at),
+        .next = (uint32_t)view->count,
+        .name = parser->name,
+        .name_end = parser->name_end,
+        .type = (uint8_t)type,
+        .escaped = parser->name_escaped,
+    };
+    return node;
+}
+
+__attribute__((cold, noinline)) static const char *too_deep(struct parser *parser, const char *at)
+{
+    char expected[64];
+    snprintf(expected, sizeof(expected), "at most %u levels of nesting", parser->depth);
+    return unexpected(parser, at, expected);
+}
+
+static inline const char *open_container(struct parser *parser, const char *at,
+                                         enum json_view_type type)
+{
+    if (parser->level == parser->depth)
+        return too_deep(parser, at);
+    if (add_node(parser, at, type) == NULL)
+        return no_memory(parser);
+    parser->stack[parser->level++] = (struct frame){
+        .container = (uint32_t)parser->view->count - 1,
+        .is_object = type == JSON_VIEW_OBJECT,
+    };
+    return at + 1;
+}
+
+static inline const char *parse_string(struct parser *parser, const char *at)
+{
+    uint8_t escaped;
+    const char *end = scan_string(parser, at + 1, JSON_VIEW_VALUE_ESCAPED, &escaped);
+    if (end == NULL)
+        return NULL;
+    struct json_node *node = add_node(parser, at + 1, JSON_VIEW_STRING);
+    if (node == NULL)
+        return no_memory(parser);
+    node->end = offset_of(parser, end);
+    node->escaped |= escaped;
+    return end + 1;
+}
+
+static inline const char *finish_scalar(struct parser *parser, const char *start, const char *end,
+                                        enum json_view_type type)
+{
+    if (end == NULL)
+        return NULL;
+    struct json_node *node = add_node(parser, start, type);
+    if (node == NULL)
+        return no_memory(parser);
+    node->end = offset_of(parser, end);
+    return end;
+}
+
+/* From the first byte of a value to behind it, or into it when it is a container. */
+static inline const char *parse_value(struct parser *parser, const char *at)
+{
+    switch (peek(parser, at)) {
+    case '"':
+        return parse_string(parser, at);
+    case '{':
+        return open_container(parser, at, JSON_VIEW_OBJECT);
+    case '[':
+        return open_container(parser, at, JSON_VIEW_ARRAY);
+    case 't':
+        return finish_scalar(parser, at, scan_literal(parser, at, "true"), JSON_VIEW_TRUE);
+    case 'f':
+        return finish_scalar(parser, at, scan_literal(parser, at, "false"), JSON_VIEW_FALSE);
+    case 'n':
+        return finish_scalar(parser, at, scan_literal(parser, at, "null"), JSON_VIEW_NULL);
+    case '-':
+    case '0' ... '9':
+        return finish_scalar(parser, at, scan_number(parser, at), JSON_VIEW_NUMBER);
+    default:
+        return unexpected(parser, at, "a value");
+    }
+}
+
+/* The bit of a name in frame.seen. Equal plain names have equal bits, which is all that matters. */
+static inline uint64_t name_bit(const char *name, size_t length)
+{
+    uint64_t mixed = length << 24 | (uint64_t)(unsigned char)name[0] << 16 |
+                     (uint64_t)(unsigned char)name[length / 2] << 8 |
+                     (unsigned char)name[(ptrdiff_t)length - 1];
+    return UINT64_C(1) << (mixed * UINT64_C(0x9E3779B97F4A7C15) >> 58);
+}
+
+/* Whether the pending name is that of an earlier member of object. */
+static bool name_repeats(const struct parser *parser, uint32_t object)
+{
+    const struct json_view *view = parser->view;
+    struct json_view_string name = {view->text + parser->name, view->text + parser->name_end,
+                                    parser->name_escaped != 0};
+    for (uint32_t at = object + 1; at < view->count; at = view->nodes[at].next) {
+        if (json_view_string_equal(name, json_view_string_name(view, &view->nodes[at])))
+            return true;
+    }
+    return false;
+}
+
+/* From the quote before a name to the value after its colon. Small objects are searched for the
+ * name at once, but only when the filter doesn't rule it out; large ones when they end. */
+static inline const char *parse_name(struct parser *parser, const char *at, struct frame *frame)
+{
+    if (peek(parser, at) != '"')
+        return unexpected(parser, at, "a name in quotes");
+    const char *name = at + 1;
+    const char *end = scan_string(parser, name, JSON_VIEW_NAME_ESCAPED, &parser->name_escaped);
+    if (end == NULL)
+        return NULL;
+    parser->name = offset_of(parser, name);
+    parser->name_end = offset_of(parser, end);
+    /* Before an empty name stands its quote, so that name_bit may look at the byte before. */
+    uint64_t bit = parser->name_escaped ? UINT64_MAX : name_bit(name, (size_t)(end - name));
+    if ((frame->seen & bit) != 0 &&
+        parser->view->nodes[frame->container].count < JSON_VIEW_PAIRWISE &&
+        name_repeats(parser, frame->container))
+        return duplicate(parser, parser->name, parser->name_end);
+    frame->seen |= bit;
+    at = skip_space(parser, end + 1);
+    if (peek(parser, at) != ':')
+        return unexpected(parser, at, "a colon after a name");
+    return skip_space(parser, at + 1);
+}
+
+/* Looks for a name that an object of many members has twice. */
+static bool check_names(struct parser *parser, const struct json_node *object)
+{
+    struct json_view_slot local[LOCAL_SLOTS];
+    struct json_view_names names = {.slots = local, .capacity = json_view_names_capacity(object)};
+    if (names.capacity > LOCAL_SLOTS)
+        names.slots = calloc(names.capacity, sizeof(*names.slots));
+    else
+        memset(local, 0, names.capacity * sizeof(*local));
+    const struct json_node *again = NULL;
+    int result = -ENOMEM;
+    if (names.slots != NULL)
+        result = json_view_names_fill(&names, parser->view, object, &again);
+    if (names.slots != local)
+        free(names.slots);
+    if (result == -EEXIST)
+        duplicate(parser, again->name, again->name_end);
+    else if (result != 0)
+        no_memory(parser);
+    return result == 0;
+}
+
+static inline bool close_container(struct parser *parser, const char *at)
+{
+    const struct frame *frame = &parser->stack[--parser->level];
+    struct json_node *node = &parser->view->nodes[frame->container];
+    node->end = offset_of(parser, at) + 1;
+    node->next = (uint32_t)parser->view->count;
+    return !frame->is_object || node->count <= JSON_VIEW_PAIRWISE || check_names(parser, node);
+}
+
+/* From behind a value, or behind the opening bracket of one, to the next value: closes what ends
+ * here and passes a comma and a name. Stops behind the outermost value. */
+static inline const char *parse_between(struct parser *parser, const char *at, bool opened)
+{
+    while (parser->level > 0) {
+        struct frame *frame = &parser->stack[parser->level - 1];
+        at = skip_space(parser, at);
+        int byte = peek(parser, at);
+        if (byte == (frame->is_object ? '}' : ']')) {
+            if (!close_container(parser, at))
+                return NULL;
+            at++;
+            opened = false;
+            continue;
+        }
+        if (!opened) {
+            if (byte != ',')
+                return unexpected(parser, at, frame->is_object ? "',' or '}'" : "',' or ']'");
+            at = skip_space(parser, at + 1);
+        }
+        if (frame->is_object) {
+            at = parse_name(parser, at, frame);
+        } else {
+            parser->name = parser->name_end = 0;
+            parser->name_escaped = 0;
+        }
+        parser->view->nodes[frame->container].count++;
+        return at;
+    }
+    return at;
+}
+
+static const char *parse_text(struct parser *parser)
+{
+    const char *at = skip_space(parser, parser->view->text);
+    do {
+        unsigned int level = parser->level;
+        at = parse_value(parser, at);
+        if (at != NULL)
+            at = parse_between(parser, at, parser->level > level);
+    } while (at != NULL && parser->level > 0);
+    if (at == NULL)
+        return NULL;
+    at = skip_space(parser, at);
+    return at == parser->end ? at : unexpected(parser, at, "nothing after the value");
+}
+
+int json_view_parse(struct json_view *view, const char *text, size_t length, unsigned int depth,
+                    struct error *error)
+{
+    if (view->capacity > KEPT_CAPACITY && view->capacity > length)
+        json_view_clear(view);
+    view->text = length > 0 ? text : "";
+    view->length = length;
+    view->count = 0;
+    if (length > JSON_VIEW_TEXT_MAXIMUM)
+        return error_set(error, -EINVAL, "at byte %u: found more text, expected at most that",
+                         JSON_VIEW_TEXT_MAXIMUM);
+    struct parser parser; /* not initialised as a whole: the stack is 16 KiB */
+    parser.view = view;
+    parser.end = view->text + length;
+    parser.error = error;
+    parser.result = 0;
+    parser.level = 0;
+    parser.depth = depth < JSON_VIEW_DEPTH_MAXIMUM ? depth : JSON_VIEW_DEPTH_MAXIMUM;
+    parser.name = 0;
+    parser.name_end = 0;
+    parser.name_escaped = 0;
+    if (parse_text(&parser) == NULL)
+        view->count = 0;
+    return parser.result;
+}
