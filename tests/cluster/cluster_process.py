@@ -1,10 +1,10 @@
 """One program of a control plane as a process: started, paused, killed and never left behind.
 
-A process is known by a pidfd, so a signal can't reach another process that got its number later. One
-that a test run started dies with that run, even when the run is killed: the kernel sends it SIGKILL
-once its parent is gone. To the kernel the parent is the *thread* that forked, so every such process is
-started by one thread of its own that ends only with the interpreter; a test may start and restart
-programs from any thread. One that a command line started is on its own until `cluster down`.
+A process is known by a pidfd, so a signal can't reach another process that got its number later.
+One that a test run started dies with that run, even when the run is killed: the kernel sends it
+SIGKILL once its parent is gone. To the kernel the parent is the *thread* that forked, so one thread
+that ends only with the interpreter starts them all, and a test may ask for it from any thread. One
+that a command line started is on its own until `cluster down`.
 """
 
 import functools
@@ -45,9 +45,8 @@ class Process:
         if detached:
             self.pid = _spawn(command, self.log)
         else:
-            self.pid = _in_lasting_thread(
-                functools.partial(_spawn, ["setpriv", "--pdeathsig", "KILL", "--", *command], self.log)
-            )
+            bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+            self.pid = _in_lasting_thread(functools.partial(_spawn, bound, self.log))
         self._pidfd = os.pidfd_open(self.pid)
         self.pid_file.write_text(f"{self.pid}\n")
 
@@ -115,7 +114,7 @@ class Process:
 
 
 def wait_until(condition, deadline, pause=0.03):
-    """Calls the condition until it answers true; False when the deadline (time.monotonic) passes."""
+    """Calls the condition until it is true; False once the deadline (time.monotonic) passes."""
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -1,4 +1,4 @@
-"""Tests of the control plane itself: it starts, holds what it's given, and leaves nothing behind."""
+"""Tests of the control plane itself: it starts, keeps what it is given, leaves nothing behind."""
 
 import os
 import signal
