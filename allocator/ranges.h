@@ -65,6 +65,9 @@ bool ranges_overlap(const struct ranges *left, const struct ranges *right,
 size_t ranges_span_count(const struct ranges *ranges);
 void ranges_span(const struct ranges *ranges, size_t index, struct address *ret_first,
                  struct address *ret_last);
+/* The index of the first span that ends at or above the address, which is of the set's family; the number of spans when
+ * there is none. */
+size_t ranges_find_span(const struct ranges *ranges, const struct address *address);
 
 /* The minimal sorted list of CIDRs, one a call:
  * `struct ranges_position at = {0}; struct cidr cidr; while (ranges_next(ranges, &at, &cidr)) ...`
