@@ -1,0 +1,110 @@
+"""Fixtures: an installed cluster for the whole run, one with two API servers, a lab per test."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import harness  # noqa: E402
+from lab import Lab  # noqa: E402
+from replicas import BINARY, Fleet  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def binary():
+    if not BINARY.exists():
+        pytest.fail(
+            f"{BINARY} is missing: build it with "
+            "`cmake --preset debug && cmake --build --preset debug`"
+        )
+    return BINARY
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """One API server, with ipwarden's objects installed."""
+    with harness.Cluster.start() as cluster:
+        harness.install(cluster)
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def session_fleet(cluster, binary):
+    fleet = Fleet(cluster)
+    yield from _run(fleet)
+
+
+@pytest.fixture
+def fleet(session_fleet):
+    """One replica, running. A test may stop, kill and exchange replicas as it likes."""
+    yield from _lend(session_fleet, 1)
+
+
+@pytest.fixture
+def lab(cluster, fleet, request):
+    yield from _open(cluster, fleet, request)
+
+
+@pytest.fixture(scope="session")
+def cluster_of_two():
+    """Two API servers on one etcd, with ipwarden's objects installed."""
+    with harness.Cluster.start(api_servers=2) as cluster:
+        harness.install(cluster)
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def session_fleet_of_two(cluster_of_two, binary):
+    yield from _run(Fleet(cluster_of_two, 2))
+
+
+@pytest.fixture
+def fleet_of_two(session_fleet_of_two):
+    """Two replicas, each with an API server of its own."""
+    yield from _lend(session_fleet_of_two, 2)
+
+
+@pytest.fixture
+def lab_of_two(cluster_of_two, fleet_of_two, request):
+    yield from _open(cluster_of_two, fleet_of_two, request)
+
+
+@pytest.fixture(scope="session")
+def editor(cluster):
+    """A user who may edit Services and nothing of ipwarden's."""
+    return harness.service_editor(cluster)
+
+
+def _run(fleet):
+    try:
+        yield fleet
+        fleet.stop()
+    finally:
+        fleet.close()
+
+
+def _lend(fleet, replicas):
+    """A running fleet for one test, which then is as it was."""
+    fleet.ensure()
+    borrowed = list(fleet.replicas)
+    try:
+        yield fleet
+        fleet.check()
+        if fleet.replicas != borrowed:
+            fleet.stop()
+    except BaseException:
+        fleet.kill()
+        raise
+    finally:
+        if fleet.replicas != borrowed:
+            fleet.kill()
+            fleet.resize(replicas)
+
+
+def _open(cluster, fleet, request):
+    lab = Lab(cluster, fleet, re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")))
+    yield lab
+    lab.close()

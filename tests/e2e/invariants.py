@@ -1,0 +1,457 @@
+#!/usr/bin/env python3
+"""Checks the objects of a cluster against what must always hold, whatever was killed meanwhile.
+
+    tests/e2e/invariants.py --kubeconfig FILE [--grace 90] [--metrics URL]...
+
+prints one violation a line and exits 1 when there is any. Tests call check() with a Snapshot: all
+Services, claims and pools as of one revision of the cluster, so nothing that it finds is only the
+time that passed between two lists. The invariants, by the names that the violations carry:
+
+I1  no two claims cover one address, and no two Services of a shared one use the same port
+I2  every address in a stored Service has a claim that names this Service
+I3  every claim of a Service has that Service stored and listing the address, or is younger than
+    the grace
+I4  a pool's status and the metrics count what is there
+I5  what was tried with dryRun changed nothing (changes)
+I6  the same object admitted again keeps its address (moved)
+I8  no address of a stored Service is freed (freed)
+"""
+
+import argparse
+import collections
+import datetime
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+SERVICES = "/api/v1/services"
+CLAIMS = "/apis/ipcontroller.ext/v2/ipclaims"
+POOLS = "/apis/ipcontroller.ext/v2/ipclaimpools"
+ADDRESS_ANNOTATION = "ipcontroller.ext/address"
+RESERVED_AT_ANNOTATION = "ipcontroller.ext/reserved-at"
+MOVING = ("I1", "I2")  # what holds at every revision, also while everything changes
+AT_REST = ("I1", "I2", "I3", "I4")
+FAMILIES = {4: "ipv4", 6: "ipv6"}
+
+
+class Violation(NamedTuple):
+    rule: str
+    objects: tuple[str, ...]
+    text: str
+
+    def __str__(self):
+        return f"{self.rule}: {self.text}"
+
+
+class Snapshot(NamedTuple):
+    """What is stored at one revision: lists of objects as the API server gives them."""
+
+    services: list
+    claims: list
+    pools: list
+
+
+def take(get):
+    """A Snapshot of one revision. `get` takes a path and returns (status, parsed body)."""
+    status, listed = get(SERVICES)
+    if status != 200:
+        raise RuntimeError(f"listing Services: {status} {listed}")
+    # A revision counts for all kinds of a cluster, so the others can be read as of the same one.
+    exactly = f"?resourceVersion={listed['metadata']['resourceVersion']}"
+    exactly += "&resourceVersionMatch=Exact"
+    others = []
+    for path in (CLAIMS, POOLS):
+        status, answer = get(path + exactly)
+        if status != 200:
+            raise RuntimeError(f"listing {path}: {status} {answer}")
+        others.append(answer["items"])
+    return Snapshot(listed["items"], *others)
+
+
+def check(snapshot, grace=90.0, now=None, rules=AT_REST, foreign_allowed=False, metrics=()):
+    """All violations of the rules in the snapshot, as a list.
+
+    grace: seconds for which a claim may wait for its Service. now: an aware datetime.
+    foreign_allowed: addresses that lie in no pool may be in Services without a claim.
+    metrics: for each replica, what parse_metrics made of its /metrics, for I4.
+    """
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    book = _Book(snapshot)
+    checks = {
+        "I1": lambda: _one_holder(book),
+        "I2": lambda: _claimed(book, foreign_allowed),
+        "I3": lambda: _in_use(book, grace, now),
+        "I4": lambda: _counted(book, metrics),
+    }
+    return [violation for rule in rules for violation in checks[rule]()]
+
+
+def changes(before, after):
+    """I5: what differs between two snapshots, one violation an object."""
+    found = []
+    for kind, old, new in zip(("Service", "claim", "pool"), before, after, strict=True):
+        old, new = ({name_of(item): item for item in items} for items in (old, new))
+        for name in sorted(old.keys() | new.keys()):
+            if name not in new:
+                found.append(Violation("I5", (name,), f"{kind} {name} is gone"))
+            elif name not in old:
+                found.append(Violation("I5", (name,), f"{kind} {name} is new"))
+            elif (
+                old[name]["metadata"]["resourceVersion"] != new[name]["metadata"]["resourceVersion"]
+            ):
+                found.append(Violation("I5", (name,), f"{kind} {name} was written"))
+    return found
+
+
+def moved(before, after):
+    """I6: Services stored in both snapshots whose addresses differ."""
+    later = {item["metadata"]["uid"]: item for item in after.services}
+    found = []
+    for service in before.services:
+        again = later.get(service["metadata"]["uid"])
+        if again is not None and stored_addresses(service) != stored_addresses(again):
+            name = name_of(service)
+            old, new = (sorted(map(str, stored_addresses(item))) for item in (service, again))
+            found.append(Violation("I6", (name,), f"Service {name} had {old} and has {new}"))
+    return found
+
+
+def freed(before, after):
+    """I8: addresses of Services in both snapshots whose claim is gone or another one now."""
+    still = {item["metadata"]["uid"]: stored_addresses(item) for item in after.services}
+    new = {item["metadata"]["name"]: item["metadata"]["uid"] for item in after.claims}
+    claims = {claim_address(claim): claim for claim in before.claims}
+    found = []
+    for service in before.services:
+        for address in stored_addresses(service) & still.get(service["metadata"]["uid"], set()):
+            claim = claims.get(address)
+            if claim and new.get(claim["metadata"]["name"]) != claim["metadata"]["uid"]:
+                objects = (name_of(service), claim["metadata"]["name"])
+                text = f"{address} of Service {objects[0]} was freed: claim {objects[1]} "
+                text += "is another one" if objects[1] in new else "is gone"
+                found.append(Violation("I8", objects, text))
+    return found
+
+
+def name_of(item):
+    """namespace/name, or the name of what has no namespace."""
+    metadata = item["metadata"]
+    return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+
+
+def claim_address(claim):
+    """The address that a claim covers. Older claims carry the prefix length of their network."""
+    return ipaddress.ip_interface(claim["spec"]["cidr"]).ip
+
+
+def stored_addresses(service):
+    """The set of addresses in a Service's externalIPs and ingress."""
+    found = list(service["spec"].get("externalIPs") or ())
+    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    found += [entry["ip"] for entry in ingress if entry.get("ip")]
+    return {ipaddress.ip_address(text) for text in found}
+
+
+def listed_addresses(service):
+    """stored_addresses, and those that the annotation names."""
+    annotations = service["metadata"].get("annotations") or {}
+    found = stored_addresses(service)
+    for text in annotations.get(ADDRESS_ANNOTATION, "").split(","):
+        try:
+            found.add(ipaddress.ip_address(text.strip()))
+        except ValueError:  # a user can write anything there
+            pass
+    return found
+
+
+def names(claim, service):
+    """Whether the claim names the Service as (one of) its own."""
+    metadata = service["metadata"]
+    for entry in claim["spec"].get("services") or ():
+        if entry.get("namespace") != metadata["namespace"]:
+            continue
+        if entry.get("uid") and entry["uid"] != metadata["uid"]:
+            continue
+        if entry.get("name"):
+            if entry["name"] == metadata["name"]:
+                return True
+        elif entry.get("generateName") and metadata["name"].startswith(entry["generateName"]):
+            return True
+    return False
+
+
+def usable(pool):
+    """What a pool can give, as a set of addresses for each family ("ipv4", "ipv6").
+
+    Only for pools of a size that tests use; None when it is larger.
+    """
+    spec = pool["spec"]
+    given = {"ipv4": set(), "ipv6": set()}
+    networks = [_span(text) for text in spec.get("ranges") or ()] or [_hosts(spec["cidr"])]
+    if any(last - first > 1 << 20 for _, first, last in networks):
+        return None
+    for family, first, last in networks:
+        given[FAMILIES[family]].update(_addresses(family, first, last))
+    for family, first, last in map(_span, spec.get("exclude") or ()):
+        addresses = given[FAMILIES[family]]
+        addresses.difference_update([a for a in addresses if first <= int(a) <= last])
+    return given
+
+
+def covers(pool, address):
+    """Whether the address lies in the pool's cidr or ranges, given or not."""
+    spec = pool["spec"]
+    spans = [
+        _span(text) for text in (*(spec.get("ranges") or ()), *filter(None, [spec.get("cidr")]))
+    ]
+    return any(
+        family == address.version and first <= int(address) <= last for family, first, last in spans
+    )
+
+
+def parse_metrics(text):
+    """{(name, frozenset of (label, value)): number} of Prometheus' text format."""
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            name, _, labels = series.partition("{")
+            pairs = frozenset(
+                (key, json.loads(value))
+                for key, _, value in (
+                    part.partition("=") for part in _split_labels(labels.removesuffix("}"))
+                )
+            )
+            found[name, pairs] = float(value)
+    return found
+
+
+class _Book:
+    """A snapshot, indexed by address."""
+
+    def __init__(self, snapshot):
+        self.pools = snapshot.pools
+        self.claims = snapshot.claims
+        self.services = snapshot.services
+        self.claims_of = collections.defaultdict(list)
+        for claim in snapshot.claims:
+            self.claims_of[claim_address(claim)].append(claim)
+        self.holders_of = collections.defaultdict(list)
+        for service in snapshot.services:
+            for address in stored_addresses(service):
+                self.holders_of[address].append(service)
+        self.service_named = {name_of(service): service for service in snapshot.services}
+
+
+def _one_holder(book):
+    for address, claims in book.claims_of.items():
+        if len(claims) > 1:
+            objects = tuple(claim["metadata"]["name"] for claim in claims)
+            yield Violation("I1", objects, f"{address} is in {len(claims)} claims: {objects}")
+        for claim in claims:
+            entries = claim["spec"].get("services") or ()
+            by_entry = {_entry_name(entry): entry.get("ports") or () for entry in entries}
+            yield from _collisions(address, by_entry, f"claim {claim['metadata']['name']}")
+    for address, services in book.holders_of.items():
+        by_service = {
+            name_of(service): [
+                f"{port.get('protocol', 'TCP')}/{port['port']}"
+                for port in service["spec"].get("ports") or ()
+            ]
+            for service in services
+        }
+        yield from _collisions(address, by_service, "the stored Services")
+
+
+def _collisions(address, ports_of, where):
+    user = {}
+    for name, ports in ports_of.items():
+        for port in ports:
+            other = user.setdefault(port, name)
+            if other != name:
+                text = f"{address}: {other} and {name} both use {port}, by {where}"
+                yield Violation("I1", (other, name), text)
+
+
+def _claimed(book, foreign_allowed):
+    for address, services in book.holders_of.items():
+        claims = book.claims_of.get(address, ())
+        if not claims and foreign_allowed and not any(covers(p, address) for p in book.pools):
+            continue
+        for service in services:
+            if not any(names(claim, service) for claim in claims):
+                other = [_owners(claim) for claim in claims]
+                text = f"Service {name_of(service)} lists {address}, which "
+                text += f"is claimed for {', '.join(other)}" if other else "has no claim"
+                yield Violation("I2", (name_of(service),), text)
+
+
+def _in_use(book, grace, now):
+    for claim in book.claims:
+        age = (now - _reserved_at(claim)).total_seconds()
+        if age < grace:
+            continue
+        address, name = claim_address(claim), claim["metadata"]["name"]
+        for entry in claim["spec"].get("services") or ():
+            if not any(
+                names({"spec": {"services": [entry]}}, service)
+                and address in listed_addresses(service)
+                for service in _candidates(book, entry)
+            ):
+                text = f"claim {name} is {age:.0f} s old, and no stored Service "
+                text += (
+                    f"{_entry_name(entry)} (uid {entry.get('uid') or 'not known'}) lists {address}"
+                )
+                yield Violation("I3", (name,), text)
+
+
+def _candidates(book, entry):
+    if entry.get("name"):
+        service = book.service_named.get(f"{entry.get('namespace')}/{entry['name']}")
+        return [service] if service else []
+    return [s for s in book.services if s["metadata"]["namespace"] == entry.get("namespace")]
+
+
+def _counted(book, metrics):
+    for pool in book.pools:
+        name, given = pool["metadata"]["name"], usable(pool)
+        for claim in book.claims:
+            address = claim_address(claim)
+            if covers(pool, address) and claim["spec"].get("pool") not in (None, "", name):
+                text = f"claim {claim['metadata']['name']} lies in pool {name} and says "
+                yield Violation("I4", (name,), f"{text}{claim['spec']['pool']}")
+        for family, addresses in (given or {}).items():
+            used = sum(address in addresses for address in book.claims_of)
+            expected = {"total": len(addresses), "used": used, "free": len(addresses) - used}
+            stated = pool.get("status", {}).get(family)
+            if stated is None and not addresses:
+                continue
+            stated = {key: int((stated or {}).get(key, 0)) for key in expected}
+            if stated != expected:
+                text = f"pool {name}: status.{family} is {stated} but {expected} is there"
+                yield Violation("I4", (name,), text)
+            for index, values in enumerate(metrics):
+                yield from _measured(name, family, expected, index, values)
+
+
+def _measured(pool, family, expected, index, values):
+    for state, count in expected.items():
+        found = [
+            value
+            for (metric, labels), value in values.items()
+            if metric == "ipwarden_pool_addresses"
+            and {("pool", pool), ("state", state)} <= labels
+            and dict(labels).get("family", "").lower() == family
+        ]
+        if found != [count] and not (count == 0 and not found):
+            text = f"pool {pool}: replica {index} measures {family} {state} {found}, not {count}"
+            yield Violation("I4", (pool,), text)
+
+
+def _reserved_at(claim):
+    metadata = claim["metadata"]
+    again = (metadata.get("annotations") or {}).get(RESERVED_AT_ANNOTATION)
+    times = [metadata["creationTimestamp"], *filter(None, [again])]
+    return max(datetime.datetime.fromisoformat(text) for text in times)
+
+
+def _entry_name(entry):
+    return f"{entry.get('namespace')}/{entry.get('name') or entry.get('generateName', '') + '*'}"
+
+
+def _owners(claim):
+    entries = claim["spec"].get("services") or ()
+    return (
+        " and ".join(
+            f"{_entry_name(entry)} (uid {entry.get('uid') or 'not known'})" for entry in entries
+        )
+        or "nobody, by hand"
+    )
+
+
+def _span(text):
+    """(family, first, last) of a CIDR, a first-last range or one address."""
+    first, dash, last = text.partition("-")
+    if dash:
+        first, last = (ipaddress.ip_address(part.strip()) for part in (first, last))
+        return first.version, int(first), int(last)
+    network = ipaddress.ip_network(text.strip(), strict=False)
+    return network.version, int(network[0]), int(network[-1])
+
+
+def _hosts(cidr):
+    """The span of a pool without ranges: IPv4's network and broadcast addresses aren't given."""
+    family, first, last = _span(cidr)
+    return (4, first + 1, last - 1) if family == 4 and last - first > 1 else (family, first, last)
+
+
+def _addresses(family, first, last):
+    make = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
+    return map(make, range(first, last + 1))
+
+
+def _split_labels(text):
+    """The name="value" parts of a series, where a value may hold commas and escaped quotes."""
+    part, quoted, escaped = "", False, False
+    for letter in text:
+        if letter == "," and not quoted:
+            yield part
+            part = ""
+            continue
+        if letter == '"' and not escaped:
+            quoted = not quoted
+        escaped = letter == "\\" and not escaped
+        part += letter
+    if part:
+        yield part
+
+
+def _kubectl():
+    """kubectl as the cluster's builder left it, or else the one on PATH."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cluster"))
+    import cluster_binaries
+
+    built = cluster_binaries.path("kubectl")
+    return str(built) if built.exists() else "kubectl"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Checks ipwarden's invariants in a cluster.")
+    parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"))
+    parser.add_argument("--grace", type=float, default=90, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--metrics", action="append", default=[], help="URL of a replica's /metrics"
+    )
+    parser.add_argument(
+        "--foreign-allowed", action="store_true", help="as --foreign-addresses=allow"
+    )
+    options = parser.parse_args()
+    command = [_kubectl(), *(["--kubeconfig", options.kubeconfig] if options.kubeconfig else [])]
+
+    def get(path):
+        done = subprocess.run(
+            [*command, "get", "--raw", path], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            sys.exit(f"invariants.py: {done.stderr.strip()}")
+        return 200, json.loads(done.stdout)
+
+    metrics = []
+    for url in options.metrics:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            metrics.append(parse_metrics(answer.read().decode()))
+    snapshot = take(get)
+    found = check(snapshot, options.grace, foreign_allowed=options.foreign_allowed, metrics=metrics)
+    print(*found, sep="\n", end="\n" if found else "")
+    counts = f"{len(snapshot.services)} Services, {len(snapshot.claims)} claims, "
+    print(f"{counts}{len(snapshot.pools)} pools: {len(found)} violations", file=sys.stderr)
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""What one test has to hand: a namespace of its own, names, objects that go away with it."""
+
+import contextlib
+import itertools
+import json
+
+import invariants
+import objects
+from harness import Answer, PATIENCE, SPACE, parallel, wait_until
+
+# How many clients clean up at once.
+CLEANERS = 8
+
+
+class Lab:
+    """One test's corner of a cluster. Names are unique, so nothing meets what another test made."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, cluster, fleet, name):
+        self.cluster = cluster
+        self.fleet = fleet
+        self.name = f"{name[:40].strip('-')}-{next(Lab._numbers)}"
+        self.namespace = self.name
+        self.namespaces = []
+        self.add_namespace(self.namespace)
+        self._pools = []
+        self._names = itertools.count(1)
+        # A test that breaks what is being written says so: what is left then waits for the grace.
+        self.leaves_reservations = False
+
+    # Requests
+
+    def request(self, method, path, body=None, **options):
+        return Answer(*self.cluster.request(method, path, body, **options))
+
+    def try_create(self, item, dry_run=False, **options):
+        path = objects.path_of(item, collection=True) + ("?dryRun=All" if dry_run else "")
+        if item["kind"] == "IpClaimPool" and not dry_run:
+            self._pools.append(item["metadata"]["name"])
+        return self.request("POST", path, item, **options)
+
+    def create(self, item, **options):
+        answer = self.try_create(item, **options)
+        assert answer.status == 201, f"{item['kind']} {item['metadata']} was refused: {answer}"
+        return answer.body
+
+    def get(self, item):
+        """The object as it is stored now, or None."""
+        answer = self.request("GET", objects.path_of(item))
+        assert answer.status in (200, 404), answer
+        return answer.body if answer.ok else None
+
+    def try_patch(self, item, patch, subresource="", **options):
+        path = objects.path_of(item) + (f"/{subresource}" if subresource else "")
+        return self.request("PATCH", path, patch, **options)
+
+    def patch(self, item, patch, **options):
+        answer = self.try_patch(item, patch, **options)
+        assert answer.status == 200, f"a patch of {item['metadata']['name']} was refused: {answer}"
+        return answer.body
+
+    def replace(self, item):
+        answer = self.request("PUT", objects.path_of(item), item)
+        assert answer.status == 200, f"{item['metadata']['name']} was refused: {answer}"
+        return answer.body
+
+    def delete(self, item):
+        answer = self.request("DELETE", objects.path_of(item))
+        assert answer.ok, answer
+
+    def kubectl(self, *arguments, namespace=True, **options):
+        chosen = ("--namespace", self.namespace) if namespace else ()
+        return self.cluster.kubectl(*arguments, *chosen, **options)
+
+    def apply(self, item, *arguments, **options):
+        """kubectl apply of one object."""
+        return self.kubectl("apply", *arguments, "-f", "-", input=json.dumps(item), **options)
+
+    # Making things
+
+    def add_namespace(self, name):
+        answer = self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        assert answer.status == 201, answer
+        self.namespaces.append(name)
+        return name
+
+    def unique(self, word):
+        return f"{word}-{next(self._names)}"
+
+    def service(self, name=None, **options):
+        """A Service of this test, not yet created; see objects.service."""
+        namespace = options.pop("namespace", self.namespace)
+        return objects.service(name or self.unique("svc"), namespace, **options)
+
+    def load_balancer(self, name=None, **options):
+        namespace = options.pop("namespace", self.namespace)
+        return objects.load_balancer(name or self.unique("lb"), namespace, **options)
+
+    def pool(self, size=None, network=None, name=None, wait=True, **spec):
+        """Creates a pool of `size` addresses (the first of a network), or of the whole network."""
+        if network is None:
+            network = SPACE.ipv4(24 if not size or size < 256 else 24 - (size // 256).bit_length())
+        if size:
+            first = 0 if size >= network.num_addresses else 1
+            spec["ranges"] = [objects.span(network, first, first + size - 1)]
+        made = self.create(objects.pool(name or f"{self.name}-{self.unique('p')}", network, **spec))
+        if wait:
+            wait_until(lambda: self.pool_ready(made), lambda: f"a ready pool, not {self.get(made)}")
+        return made
+
+    def pool_ready(self, pool):
+        """Whether the reconciler has judged the pool, and every replica knows it."""
+        name = pool["metadata"]["name"]
+        return objects.condition(self.get(pool), "Ready").get("status") == "True" and all(
+            replica.count("ipwarden_pool_addresses", pool=name, state="total")
+            for replica in self.fleet.replicas
+            if replica.running()
+        )
+
+    # Looking
+
+    def claim(self, address):
+        """The claim of an address, or None."""
+        return self.get(objects.claim(address))
+
+    def claims(self):
+        """All claims of this test's Services."""
+        found = self.request("GET", objects.PATHS["IpClaim"]).body["items"]
+        return [
+            claim
+            for claim in found
+            if any(s["namespace"] in self.namespaces for s in claim["spec"].get("services") or ())
+        ]
+
+    def confirmed(self, address, service):
+        """Waits until the claim of the address carries the Service's uid, and returns it."""
+
+        def look():
+            claim = self.claim(address)
+            entries = claim and claim["spec"].get("services") or ()
+            return claim if service["metadata"]["uid"] in [e.get("uid") for e in entries] else None
+
+        return wait_until(look, lambda: f"{address} to be confirmed; {self.claim(address)}")
+
+    def gone(self, address):
+        """Waits until the address has no claim."""
+        wait_until(lambda: self.claim(address) is None, lambda: f"no {self.claim(address)}")
+
+    def with_ingress(self, service, count=1):
+        """Waits until the Service has that many ingress addresses, and returns it as stored."""
+
+        def look():
+            stored = self.get(service)
+            return stored if len(objects.ingress(stored)) == count else None
+
+        return wait_until(look, lambda: f"{count} ingress addresses in {self.get(service)}")
+
+    def events(self, item):
+        """(reason, message) of the events on an object of any kind."""
+        selector = f"?fieldSelector=involvedObject.uid={item['metadata']['uid']}"
+        listed = self.request("GET", "/api/v1/events" + selector).body["items"]
+        return [(event["reason"], event["message"]) for event in listed]
+
+    def event(self, item, reason):
+        """Waits for an event with the reason on the object, and returns its message."""
+
+        def look():
+            return next((m for r, m in self.events(item) if r == reason), None)
+
+        return wait_until(look, lambda: f"event {reason}, among {self.events(item)}")
+
+    def snapshot(self):
+        return invariants.take(self.cluster.request)
+
+    def check(self, **options):
+        """Fails on any violation now; for rules that hold at every moment."""
+        found = invariants.check(self.snapshot(), **options)
+        assert not found, "\n".join(map(str, found))
+
+    def check_at_rest(self, metrics=True, seconds=None, **options):
+        """Fails unless all invariants hold, once what is still on its way has arrived."""
+        options = {"grace": 0, "foreign_allowed": False, **options}
+        found = []
+
+        def look():
+            measured = [r.metrics() for r in self.fleet.replicas if r.running()] if metrics else ()
+            found[:] = invariants.check(self.snapshot(), metrics=measured, **options)
+            return not found
+
+        wait_until(look, lambda: "invariants to hold\n" + "\n".join(map(str, found)), seconds)
+
+    # The end
+
+    def close(self):
+        """Deletes what the test made, and sees that all addresses come back by themselves."""
+        self.fleet.ensure()
+        for namespace in self.namespaces:
+            self.delete_services(namespace)
+        late = self._left_over(PATIENCE)
+        # Whatever is wrong, the next test starts clean.
+        with contextlib.suppress(AssertionError):
+            self._remove_all(late)
+        if not self.leaves_reservations or any(map(_is_confirmed, late)):
+            names = [(c["metadata"]["name"], c["spec"].get("services")) for c in late]
+            assert not late, f"claims outlive their Services: {names}"
+
+    def delete_services(self, namespace=None):
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/services"
+        names = [item["metadata"]["name"] for item in self.request("GET", path).body["items"]]
+        parallel(CLEANERS, lambda name: self.request("DELETE", f"{path}/{name}"), names)
+
+    def _left_over(self, seconds):
+        def is_clean():
+            claims = self.claims()
+            return not [c for c in claims if not self.leaves_reservations or _is_confirmed(c)]
+
+        with contextlib.suppress(AssertionError):
+            wait_until(is_clean, "", seconds)
+        return self.claims()
+
+    def _remove_all(self, claims):
+        for claim in claims:
+            self.request("DELETE", objects.path_of({"kind": "IpClaim", **claim}))
+        for name in self._pools:
+            self.request("DELETE", f"{objects.PATHS['IpClaimPool']}/{name}")
+        for name in self._pools:
+            path = f"{objects.PATHS['IpClaimPool']}/{name}"
+            wait_until(lambda path=path: self.request("GET", path).status == 404, f"no pool {name}")
+
+
+def _is_confirmed(claim):
+    return any(entry.get("uid") for entry in claim["spec"].get("services") or ())

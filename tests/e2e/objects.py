@@ -1,0 +1,106 @@
+"""Services, pools and claims as tests make them, and where they live in the API."""
+
+import ipaddress
+
+GROUP = "/apis/ipcontroller.ext/v2"
+PATHS = {
+    "IpClaimPool": f"{GROUP}/ipclaimpools",
+    "IpClaim": f"{GROUP}/ipclaims",
+}
+AUTO = "external-ip"
+POOL = "ipcontroller.ext/pool"
+ADDRESSES = "ipcontroller.ext/addresses"
+ADDRESS = "ipcontroller.ext/address"
+CLASS = "ipcontroller.ext/ipwarden"
+CONDITION = "ipcontroller.ext/AddressAssigned"
+
+
+def service(name, namespace, auto=False, annotations=None, ports=(80,), labels=None, **spec):
+    """A Service; ports are numbers (TCP) or "UDP/53". `auto` asks for an address by annotation."""
+    annotations = {**({AUTO: "auto"} if auto else {}), **(annotations or {})}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "namespace": namespace,
+            **({"generateName": name} if name.endswith("-") else {"name": name}),
+            **({"annotations": annotations} if annotations else {}),
+            **({"labels": labels} if labels else {}),
+        },
+        "spec": {"ports": [_port(port) for port in ports], **spec},
+    }
+
+
+def load_balancer(name, namespace, **options):
+    """A LoadBalancer Service without node ports, of which a cluster has only 2,768."""
+    spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
+    return service(name, namespace, **{**spec, **options})
+
+
+def pool(name, cidr, **spec):
+    return {
+        "apiVersion": "ipcontroller.ext/v2",
+        "kind": "IpClaimPool",
+        "metadata": {"name": name},
+        "spec": {"cidr": str(cidr), **spec},
+    }
+
+
+def claim(address, **spec):
+    """A claim named as ipwarden names them; without services it's a hold made by hand."""
+    address = ipaddress.ip_address(address)
+    return {
+        "apiVersion": "ipcontroller.ext/v2",
+        "kind": "IpClaim",
+        "metadata": {"name": claim_name(address)},
+        "spec": {"cidr": f"{address}/{address.max_prefixlen}", **spec},
+    }
+
+
+def claim_name(address):
+    address = ipaddress.ip_address(address)
+    separator = "." if address.version == 4 else ":"
+    return f"{address.exploded.replace(separator, '-')}-{address.max_prefixlen}"
+
+
+def path_of(item, collection=False):
+    """The object's path in the API, or that of the collection it's in."""
+    metadata, kind = item["metadata"], item["kind"]
+    if kind == "Service":
+        path = f"/api/v1/namespaces/{metadata['namespace']}/services"
+    else:
+        path = PATHS[kind]
+    return path if collection else f"{path}/{metadata['name']}"
+
+
+def external(service_):
+    """spec.externalIPs, as texts in order."""
+    return list(service_["spec"].get("externalIPs") or ())
+
+
+def ingress(service_):
+    """The addresses in status.loadBalancer.ingress, as texts in order."""
+    entries = service_.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    return [entry["ip"] for entry in entries if "ip" in entry]
+
+
+def annotation(item, name):
+    return (item["metadata"].get("annotations") or {}).get(name)
+
+
+def condition(item, kind):
+    """The condition of that type in status.conditions, or {}."""
+    conditions = item.get("status", {}).get("conditions") or ()
+    return next((entry for entry in conditions if entry["type"] == kind), {})
+
+
+def span(network, first, last):
+    """The range of a network's addresses from the one of index first to that of index last."""
+    return f"{network[first]}-{network[last]}"
+
+
+def _port(port):
+    protocol, _, number = str(port).rpartition("/")
+    # Names, since the API server wants them where there are several.
+    entry = {"name": f"p{str(port).lower().replace('/', '-')}", "port": int(number)}
+    return {**entry, "protocol": protocol} if protocol else entry

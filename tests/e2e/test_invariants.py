@@ -1,0 +1,247 @@
+"""The checker itself: for made-up objects each invariant is broken once, and seen to be."""
+
+import copy
+import datetime
+
+import pytest
+
+import invariants
+from invariants import Snapshot, check
+
+NOW = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)
+LONG_AGO = "2026-01-01T11:00:00Z"
+JUST_NOW = "2026-01-01T11:59:30Z"
+
+
+def service(name, *ips, ingress=(), uid=None, ports=(80,), annotations=None):
+    return {
+        "metadata": {
+            "namespace": "shop",
+            "name": name,
+            "uid": uid or f"uid-{name}",
+            "resourceVersion": "1",
+            "annotations": annotations or {},
+        },
+        "spec": {"externalIPs": list(ips), "ports": [{"port": port} for port in ports]},
+        "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"} for ip in ingress]}},
+    }
+
+
+def claim(cidr, *entries, name=None, created=LONG_AGO, pool="blue", reserved_at=None):
+    name = name or cidr.replace(".", "-").replace("/", "-")
+    metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1"}
+    metadata["creationTimestamp"] = created
+    if reserved_at:
+        metadata["annotations"] = {invariants.RESERVED_AT_ANNOTATION: reserved_at}
+    return {"metadata": metadata, "spec": {"cidr": cidr, "pool": pool, "services": list(entries)}}
+
+
+def entry(name=None, uid=None, ports=("TCP/80",), generate_name=None):
+    given = {"namespace": "shop", "name": name, "generateName": generate_name, "uid": uid}
+    return {key: value for key, value in given.items() if value} | {"ports": list(ports)}
+
+
+def pool(used=2, total=6, free=4, **spec):
+    return {
+        "metadata": {"name": "blue", "uid": "uid-blue", "resourceVersion": "1"},
+        "spec": spec or {"cidr": "203.0.113.0/29"},
+        "status": {"ipv4": {"total": total, "used": used, "free": free}},
+    }
+
+
+@pytest.fixture
+def sound():
+    """Two Services with an address each, and one claim that an administrator holds by hand."""
+    return Snapshot(
+        [service("web", "203.0.113.1"), service("mail", ingress=["203.0.113.2"])],
+        [
+            claim("203.0.113.1/32", entry("web", "uid-web")),
+            claim("203.0.113.2/32", entry("mail", "uid-mail")),
+        ],
+        [pool()],
+    )
+
+
+def found(snapshot, **options):
+    return [(violation.rule, violation.text) for violation in check(snapshot, now=NOW, **options)]
+
+
+def only(snapshot, rule, *words, **options):
+    violations = found(snapshot, **options)
+    assert [r for r, _ in violations] == [rule], violations
+    for word in words:
+        assert word in violations[0][1]
+
+
+def test_sound_objects_have_no_violation(sound):
+    assert found(sound) == []
+
+
+def test_two_claims_of_one_address_are_seen_by_address_not_by_name(sound):
+    twin = claim("203.0.113.1/24", entry("web", "uid-web"), name="203-0-113-1-24")
+    only(sound._replace(claims=[*sound.claims, twin]), "I1", "203.0.113.1", "203-0-113-1-24")
+
+
+def test_a_colliding_port_within_a_claim_is_seen(sound):
+    sound.services[1] = service("mail", "203.0.113.1", ports=(25,))
+    shared = claim("203.0.113.1/32", entry("web", "uid-web"), entry("mail", "uid-mail"))
+    only(Snapshot(sound.services, [shared], [pool(1, 6, 5)]), "I1", "TCP/80", "shop/web")
+
+
+def test_a_colliding_port_between_stored_services_is_seen(sound):
+    sound.services[1] = service("mail", "203.0.113.1")
+    shared = claim(
+        "203.0.113.1/32", entry("web", "uid-web"), entry("mail", "uid-mail", ("TCP/25",))
+    )
+    only(Snapshot(sound.services, [shared], [pool(1, 6, 5)]), "I1", "TCP/80", "shop/mail")
+
+
+def test_sharing_on_different_ports_is_sound(sound):
+    sound.services[1] = service("mail", "203.0.113.1", ports=(25,))
+    shared = claim(
+        "203.0.113.1/32", entry("web", "uid-web"), entry("mail", "uid-mail", ("TCP/25",))
+    )
+    assert found(Snapshot(sound.services, [shared], [pool(1, 6, 5)])) == []
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["externalIPs", "ingress"])
+def test_an_address_without_a_claim_is_seen(sound, index):
+    del sound.claims[index]
+    name = ("shop/web", "shop/mail")[index]
+    only(sound._replace(pools=[pool(1, 6, 5)]), "I2", name, "has no claim")
+
+
+def test_an_address_claimed_for_another_is_seen(sound):
+    sound.claims[0]["spec"]["services"][0]["name"] = "other"
+    violations = found(sound, rules=("I2",))
+    assert len(violations) == 1 and "is claimed for shop/other" in violations[0][1]
+
+
+def test_a_claim_of_a_service_that_was_made_again_is_not_its_own(sound):
+    sound.claims[0]["spec"]["services"][0]["uid"] = "an older one"
+    assert [rule for rule, _ in found(sound)] == ["I2", "I3"]
+
+
+def test_a_claim_by_prefix_names_the_service_with_a_generated_name(sound):
+    sound.services[0] = service("web-x7f2k", "203.0.113.1")
+    sound.claims[0] = claim("203.0.113.1/32", entry(generate_name="web-"))
+    assert found(sound) == []
+    sound.services[0] = service("wab-x7f2k", "203.0.113.1")
+    assert [rule for rule, _ in found(sound)] == ["I2", "I3"]
+
+
+def test_foreign_addresses_need_a_claim_unless_allowed(sound):
+    sound.services.append(service("far", "198.51.100.9"))
+    only(sound, "I2", "198.51.100.9")
+    assert found(sound, foreign_allowed=True) == []
+    sound.services[-1] = service("near", "203.0.113.3")
+    only(sound, "I2", "203.0.113.3", foreign_allowed=True)
+
+
+def test_a_claim_without_its_service_is_seen_after_the_grace(sound):
+    del sound.services[0]
+    only(sound, "I3", "203-0-113-1-32", "shop/web")
+    sound.claims[0]["metadata"]["creationTimestamp"] = JUST_NOW
+    assert found(sound) == []
+    only(sound, "I3", "30 s old", grace=20)
+
+
+def test_a_claim_that_is_reserved_again_is_young_again(sound):
+    del sound.services[0]
+    sound.claims[0] = claim("203.0.113.1/32", entry("web"), reserved_at=JUST_NOW)
+    assert found(sound) == []
+
+
+def test_the_annotation_lists_an_address_while_the_claim_names_the_service(sound):
+    annotated = {invariants.ADDRESS_ANNOTATION: "fd00::1, 203.0.113.1,nonsense"}
+    sound.services[0] = service("web", annotations=annotated)
+    assert found(sound) == []
+    sound.services[0]["metadata"]["annotations"][invariants.ADDRESS_ANNOTATION] = "203.0.113.3"
+    only(sound, "I3", "203-0-113-1-32")
+
+
+def test_a_claim_of_several_needs_each_of_them(sound):
+    sound.claims[0]["spec"]["services"].append(entry("gone", "uid-gone", ("TCP/81",)))
+    only(sound, "I3", "shop/gone")
+
+
+def test_a_claim_that_is_held_by_hand_is_never_too_old(sound):
+    sound.claims.append(claim("203.0.113.3/32"))
+    assert found(sound._replace(pools=[pool(3, 6, 3)])) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [pool(1, 6, 5), pool(2, 8, 6), pool(2, 6, 3), pool(2, 5, 3, cidr="203.0.113.0/29")]
+)
+def test_wrong_counts_in_a_pool_are_seen(sound, wrong):
+    only(sound._replace(pools=[wrong]), "I4", "blue")
+
+
+def test_ranges_and_excludes_count(sound):
+    spec = {"ranges": ["203.0.113.0-203.0.113.3", "203.0.113.9"], "exclude": ["203.0.113.3"]}
+    assert found(sound._replace(pools=[pool(2, 4, 2, **spec)])) == []
+    only(sound._replace(pools=[pool(2, 5, 3, **spec)]), "I4", "blue")
+
+
+def test_a_claim_that_says_another_pool_is_seen(sound):
+    sound.claims[0]["spec"]["pool"] = "green"
+    only(sound, "I4", "203-0-113-1-32", "green")
+
+
+def test_metrics_must_agree(sound):
+    lines = ["# TYPE ipwarden_pool_addresses gauge"]
+    for state, count in (("total", 6), ("used", 2), ("free", 4)):
+        lines.append(
+            f'ipwarden_pool_addresses{{pool="blue",family="ipv4",state="{state}"}} {count}'
+        )
+    good = invariants.parse_metrics("\n".join(lines))
+    assert found(sound, metrics=[good]) == []
+    lines[-1] = lines[-1].replace(" 4", " 5")
+    bad = invariants.parse_metrics("\n".join(lines))
+    only(sound, "I4", "replica 1", "free [5.0]", metrics=[good, bad])
+
+
+def test_labels_may_hold_anything():
+    parsed = invariants.parse_metrics('m{a="x,y=\\"z\\" {}",b="\\\\"} 1.5\nplain 2')
+    assert parsed == {
+        ("m", frozenset({("a", 'x,y="z" {}'), ("b", "\\")})): 1.5,
+        ("plain", frozenset()): 2,
+    }
+
+
+def test_a_trace_of_a_dry_run_is_seen(sound):
+    assert invariants.changes(sound, copy.deepcopy(sound)) == []
+    after = copy.deepcopy(sound)
+    after.claims.append(claim("203.0.113.3/32", entry("dry")))
+    after.pools[0]["metadata"]["resourceVersion"] = "2"
+    del after.services[0]
+    texts = [str(violation) for violation in invariants.changes(sound, after)]
+    assert texts == [
+        "I5: Service shop/web is gone",
+        "I5: claim 203-0-113-3-32 is new",
+        "I5: pool blue was written",
+    ]
+
+
+def test_an_address_that_moves_is_seen(sound):
+    after = copy.deepcopy(sound)
+    assert invariants.moved(sound, after) == []
+    after.services[0]["spec"]["externalIPs"] = ["203.0.113.5"]
+    texts = [violation.text for violation in invariants.moved(sound, after)]
+    assert texts == ["Service shop/web had ['203.0.113.1'] and has ['203.0.113.5']"]
+
+
+def test_an_address_that_is_freed_is_seen(sound):
+    after = copy.deepcopy(sound)
+    assert invariants.freed(sound, after) == []
+    after.claims[0]["metadata"]["uid"] = "another"
+    del after.claims[1]
+    texts = [violation.text for violation in invariants.freed(sound, after)]
+    assert texts == [
+        "203.0.113.1 of Service shop/web was freed: claim 203-0-113-1-32 is another one",
+        "203.0.113.2 of Service shop/mail was freed: claim 203-0-113-2-32 is gone",
+    ]
+    # What a Service doesn't list any more may go.
+    after.services[0]["spec"]["externalIPs"] = []
+    after.services[1]["status"] = {}
+    assert invariants.freed(sound, after) == []
