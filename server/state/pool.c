@@ -1,0 +1,301 @@
+/* Reading and checking of pools. One function serves the validating webhook, which wants every fault, and the
+ * watch, which wants the pool or the reason why it can't be used. */
+#include "server/state/pool.h"
+
+#include "server/base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INVALID "FieldValueInvalid"
+#define REQUIRED "FieldValueRequired"
+#define NOT_SUPPORTED "FieldValueNotSupported"
+
+struct decoder {
+    const struct json_view *view;
+    struct pool *pool;
+    struct field_errors *errors;
+    struct error *error;
+    bool out_of_memory;
+};
+
+static void fault(struct decoder *decoder, const char *reason, const char *field, const char *text)
+{
+    field_errors_add(decoder->errors, reason, field, "%s", text);
+    if (decoder->pool->invalid == NULL &&
+        asprintf(&decoder->pool->invalid, "%s: %s", field, text) < 0) {
+        decoder->pool->invalid = NULL;
+        decoder->out_of_memory = true;
+    }
+}
+
+static char *copy_string(struct decoder *decoder, const struct json_node *node)
+{
+    if (!json_view_is_string(node))
+        return NULL;
+    char *text = json_view_copy(decoder->view, node);
+    if (text == NULL)
+        decoder->out_of_memory = true;
+    return text;
+}
+
+static void decode_metadata(struct decoder *decoder, const struct json_node *metadata)
+{
+    const struct json_view *view = decoder->view;
+    struct pool *pool = decoder->pool;
+    pool->name = copy_string(decoder, json_view_member(view, metadata, "name"));
+    pool->uid = copy_string(decoder, json_view_member(view, metadata, "uid"));
+    pool->resource_version =
+        copy_string(decoder, json_view_member(view, metadata, "resourceVersion"));
+    if (!json_view_int64(view, json_view_member(view, metadata, "generation"), &pool->generation))
+        pool->generation = 0;
+    pool->deleting = !json_view_is_null(json_view_member(view, metadata, "deletionTimestamp"));
+    const struct json_node *finalizers = json_view_member(view, metadata, "finalizers");
+    for (const struct json_node *item = json_view_first(view, finalizers); item != NULL;
+         item = json_view_after(view, finalizers, item))
+        if (json_view_equals(view, item, POOL_FINALIZER))
+            pool->has_finalizer = true;
+    char created[CLOCK_RFC3339_SIZE];
+    if (json_view_text(view, json_view_member(view, metadata, "creationTimestamp"), created,
+                       sizeof(created)) <= 0 ||
+        clock_parse_rfc3339(created, &pool->created) < 0)
+        pool->created = 0;
+    if (pool->name != NULL && strlen(pool->name) > POOL_NAME_MOST)
+        fault(decoder, INVALID, "metadata.name",
+              "longer than 63 characters: it becomes a label value on every claim of the pool");
+}
+
+/* Reads a list of range entries. NULL when there are none, or nothing in it is right. */
+static struct ranges *decode_ranges(struct decoder *decoder, const struct json_node *list,
+                                    const char *field, const struct cidr *cidr,
+                                    bool overlap_is_fine)
+{
+    const struct json_view *view = decoder->view;
+    if (!json_view_is_array(list) || json_view_count(list) == 0)
+        return NULL;
+    struct ranges *ranges = ranges_new();
+    struct ranges *within = ranges_new();
+    size_t index = 0;
+    if (ranges == NULL || within == NULL ||
+        (cidr->address.family != 0 && ranges_merge_cidr(within, cidr, decoder->error) < 0)) {
+        decoder->out_of_memory = true;
+        goto failed;
+    }
+    for (const struct json_node *item = json_view_first(view, list); item != NULL;
+         item = json_view_after(view, list, item), index++) {
+        char path[64];
+        char entry[2 * ADDRESS_TEXT_SIZE + 8];
+        struct error reason;
+        snprintf(path, sizeof(path), "%s[%zu]", field, index);
+        if (json_view_text(view, item, entry, sizeof(entry)) < 0) {
+            fault(decoder, INVALID, path,
+                  "not a range: give a CIDR, \"first-last\" or a single address");
+            continue;
+        }
+        int result = overlap_is_fine ? ranges_merge(ranges, entry, &reason)
+                                     : ranges_add(ranges, entry, &reason);
+        if (result == -ENOMEM) {
+            decoder->out_of_memory = true;
+            goto failed;
+        }
+        if (result < 0) {
+            fault(decoder, INVALID, path, reason.text);
+            continue;
+        }
+    }
+    if (cidr->address.family != 0 && !ranges_is_empty(ranges) &&
+        !ranges_covers_all(within, ranges)) {
+        char text[CIDR_TEXT_SIZE];
+        char message[128];
+        cidr_format(cidr, text);
+        snprintf(message, sizeof(message),
+                 "not within spec.cidr %s: every entry must lie inside it", text);
+        fault(decoder, INVALID, field, message);
+    }
+    ranges_free(within);
+    return ranges;
+failed:
+    ranges_free(ranges);
+    ranges_free(within);
+    return NULL;
+}
+
+/* The whole cidr, less IPv4's network and broadcast addresses where there are any. */
+static struct ranges *whole_cidr(struct decoder *decoder, const struct cidr *cidr)
+{
+    struct ranges *ranges = ranges_new();
+    struct address first = cidr_first(cidr);
+    struct address last = cidr_last(cidr);
+    bool trimmed = cidr->address.family == ADDRESS_IPV4 && cidr->prefix_length < 31;
+    if (ranges == NULL ||
+        (trimmed && (!address_add(&first, 1, &first) || !address_subtract(&last, 1, &last))) ||
+        ranges_merge_span(ranges, &first, &last, decoder->error) < 0) {
+        decoder->out_of_memory = true;
+        ranges_free(ranges);
+        return NULL;
+    }
+    return ranges;
+}
+
+static void decode_addresses(struct decoder *decoder, const struct json_node *spec)
+{
+    const struct json_view *view = decoder->view;
+    struct pool *pool = decoder->pool;
+    struct cidr cidr = {0};
+    char text[CIDR_TEXT_SIZE];
+    struct error reason;
+    const struct json_node *node = json_view_member(view, spec, "cidr");
+    if (json_view_is_null(node))
+        fault(decoder, REQUIRED, "spec.cidr",
+              "missing: give the network of the pool, for example \"203.0.113.0/24\"");
+    else if (json_view_text(view, node, text, sizeof(text)) < 0)
+        fault(decoder, INVALID, "spec.cidr", "not a CIDR such as \"203.0.113.0/24\"");
+    else if (cidr_parse(text, &cidr, &reason) < 0)
+        fault(decoder, INVALID, "spec.cidr", reason.text);
+
+    pool->offered =
+        decode_ranges(decoder, json_view_member(view, spec, "ranges"), "spec.ranges", &cidr, false);
+    pool->excluded = decode_ranges(decoder, json_view_member(view, spec, "exclude"), "spec.exclude",
+                                   &cidr, true);
+    if (pool->invalid != NULL || decoder->out_of_memory)
+        return;
+    pool->family = cidr.address.family;
+    if (pool->offered == NULL)
+        pool->offered = whole_cidr(decoder, &cidr);
+    if (pool->offered != NULL && pool->excluded != NULL &&
+        ranges_subtract(pool->offered, pool->excluded, decoder->error) < 0)
+        decoder->out_of_memory = true;
+    if (pool->offered != NULL && ranges_is_empty(pool->offered))
+        fault(decoder, INVALID, "spec.exclude", "leaves no address: every address is excluded");
+}
+
+static void decode_namespaces(struct decoder *decoder, const struct json_node *list)
+{
+    const struct json_view *view = decoder->view;
+    struct pool *pool = decoder->pool;
+    size_t count = json_view_is_array(list) ? json_view_count(list) : 0;
+    if (count == 0)
+        return;
+    pool->namespaces = calloc(count, sizeof(*pool->namespaces));
+    if (pool->namespaces == NULL) {
+        decoder->out_of_memory = true;
+        return;
+    }
+    for (const struct json_node *item = json_view_first(view, list); item != NULL;
+         item = json_view_after(view, list, item)) {
+        char *name = copy_string(decoder, item);
+        if (name != NULL)
+            pool->namespaces[pool->namespace_count++] = name;
+    }
+}
+
+static uint8_t decode_choice(struct decoder *decoder, const struct json_node *node,
+                             const char *field, const char *const *words, const char *accepted)
+{
+    if (json_view_is_null(node))
+        return 0;
+    for (uint8_t i = 0; words[i] != NULL; i++)
+        if (*words[i] != '\0' && json_view_equals(decoder->view, node, words[i]))
+            return i;
+    fault(decoder, NOT_SUPPORTED, field, accepted);
+    return 0;
+}
+
+static void decode_policy(struct decoder *decoder, const struct json_node *spec)
+{
+    static const char *const sharing[] = {"SameNamespace", "Never", "Any", NULL};
+    static const char *const exhausted[] = {"", "Reject", "Pending", NULL};
+    const struct json_view *view = decoder->view;
+    struct pool *pool = decoder->pool;
+    const struct json_node *automatic = json_view_member(view, spec, "autoAssign");
+    pool->auto_assign = json_view_is_null(automatic) || json_view_bool(automatic);
+    if (!json_view_int64(view, json_view_member(view, spec, "priority"), &pool->priority))
+        pool->priority = 0;
+    decode_namespaces(decoder, json_view_member(view, spec, "namespaces"));
+    pool->sharing = decode_choice(decoder, json_view_member(view, spec, "sharing"), "spec.sharing",
+                                  sharing, "use Never, SameNamespace or Any");
+    pool->on_exhausted = decode_choice(decoder, json_view_member(view, spec, "onExhausted"),
+                                       "spec.onExhausted", exhausted, "use Reject or Pending");
+}
+
+int pool_decode(const struct json_view *view, const struct json_node *object,
+                struct field_errors *errors, struct pool **ret_pool, struct error *error)
+{
+    _cleanup_pool_ struct pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return error_no_memory(error);
+    struct decoder decoder = {.view = view, .pool = pool, .errors = errors, .error = error};
+    const struct json_node *spec = json_view_member(view, object, "spec");
+    decode_metadata(&decoder, json_view_member(view, object, "metadata"));
+    decode_addresses(&decoder, spec);
+    decode_policy(&decoder, spec);
+    size_t length = 0;
+    const struct json_node *status = json_view_member(view, object, "status");
+    const char *raw = status == NULL ? "" : json_view_raw(view, status, &length);
+    pool->status = strndup(raw, length);
+    if (decoder.out_of_memory || pool->status == NULL)
+        return error_no_memory(error);
+    if (pool->name == NULL)
+        return error_set(error, -EINVAL, "metadata.name: missing");
+    if (pool->invalid == NULL &&
+        (pool->blocks = blocks_new(pool->offered, BLOCKS_FIRST_MATCH, error)) == NULL)
+        return error_no_memory(error);
+    *ret_pool = pool;
+    pool = NULL;
+    return 0;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    free(pool->name);
+    free(pool->uid);
+    free(pool->resource_version);
+    ranges_free(pool->offered);
+    ranges_free(pool->excluded);
+    blocks_free(pool->blocks);
+    for (size_t i = 0; i < pool->namespace_count; i++)
+        free(pool->namespaces[i]);
+    free(pool->namespaces);
+    free(pool->invalid);
+    free(pool->status);
+    free(pool);
+}
+
+bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)
+{
+    if (pool->namespace_count == 0)
+        return true;
+    for (size_t i = 0; i < pool->namespace_count; i++)
+        if (strcmp(pool->namespaces[i], namespace_name) == 0)
+            return true;
+    return false;
+}
+
+bool pool_is_usable(const struct pool *pool)
+{
+    return pool->invalid == NULL && !pool->deleting && pool->conflict == NULL;
+}
+
+bool pool_offers(const struct pool *pool, const struct address *address)
+{
+    return pool->invalid == NULL && pool->family == address->family &&
+           ranges_contains(pool->offered, address);
+}
+
+int pool_compare(const struct pool *left, const struct pool *right)
+{
+    if (left->priority != right->priority)
+        return left->priority < right->priority ? -1 : 1;
+    return strcmp(left->name, right->name);
+}
+
+bool pool_is_older(const struct pool *pool, const struct pool *other)
+{
+    if (pool->created != other->created)
+        return pool->created < other->created;
+    return strcmp(pool->name, other->name) < 0;
+}

@@ -1,0 +1,114 @@
+/* What the cluster looks like now: Services, claims and pools as projections, which address is busy and
+ * why, and the address books of the pools. Fed by the informers and by the answers to our own writes.
+ *
+ * DOC: One mutex guards everything; it is held for microseconds and never across I/O. Functions named state_… below
+ * `with the lock held` assert it. An address is busy while a claim covers it, a stored Service lists it in externalIPs
+ * or ingress, or a request has it in flight: so nothing that runs is given twice, whether or not it has been adopted.
+ * The API server's uniqueness of claim names is what keeps addresses apart between replicas; this memory only
+ * makes the first guess a good one. */
+#ifndef IPWARDEN_STATE_STATE_H
+#define IPWARDEN_STATE_STATE_H
+
+#include "server/base/clock.h"
+#include "server/base/map.h"
+#include "server/base/mutex.h"
+#include "server/state/claim.h"
+#include "server/state/pool.h"
+#include "server/state/service.h"
+
+#include <stdatomic.h>
+
+enum state_kind { STATE_SERVICES, STATE_CLAIMS, STATE_POOLS, STATE_KINDS };
+
+enum state_load_balancer {
+    STATE_LOAD_BALANCER_ANY,
+    STATE_LOAD_BALANCER_CLASS,
+    STATE_LOAD_BALANCER_OFF
+};
+
+struct state_options {
+    const struct clock *clock;              /* NULL: the system's */
+    enum state_load_balancer load_balancer; /* which LoadBalancer Services are ours */
+    bool external_ips_for_load_balancer;
+    bool foreign_addresses_allowed;
+};
+
+/* Told, with the lock held, that something about an object changed: "service/ns/name", "claim/name", "pool/name", or
+ * "room/": an address of a pool became free, or a pool has room. Must only take note (queue_add). */
+typedef void (*state_listener)(void *context, const char *key);
+
+/* Everything known about one address that is busy. */
+struct state_address {
+    uint8_t key[17];
+    struct address address;
+    struct claim *claims; /* linked by next; more than one only with names of the older version */
+    struct service **services; /* stored ones that list it in externalIPs or ingress */
+    size_t service_count;
+    unsigned int in_flight; /* requests that are about to claim it */
+    bool busy;              /* as the books of the pools have it */
+};
+
+struct state {
+    struct mutex mutex;
+    struct state_options options;
+    struct map *services;  /* service->key -> struct service */
+    struct map *claims;    /* claim->name -> struct claim */
+    struct map *addresses; /* 17 bytes -> struct state_address */
+    struct map *owners;    /* "ns/name" -> struct state_owner: claims that name a Service */
+    struct pool **pools;   /* sorted by pool_compare */
+    size_t pool_count;
+    bool synced[STATE_KINDS];
+    uint64_t round[STATE_KINDS];
+    uint64_t sequence;
+    size_t confirmed; /* claims whose first entry has a uid */
+    state_listener listener;
+    void *listener_context;
+    _Atomic int64_t
+        last_activity; /* monotonic: the last admission or new object: background writes wait for quiet */
+};
+
+/* NULL when out of memory. */
+struct state *state_new(const struct state_options *options);
+void state_free(struct state *state);
+/* Before informers start. */
+void state_set_listener(struct state *state, state_listener listener, void *context);
+
+/* All three kinds have been listed in full. Takes the lock. */
+bool state_is_synced(struct state *state);
+
+/* --- Feeding; these take the lock. The projections are consumed, whatever is returned. 0 or -ENOMEM. --- */
+void state_replace_begin(struct state *state, enum state_kind kind);
+must_check int state_put_service(struct state *state, struct service *service_take);
+must_check int state_put_claim(struct state *state, struct claim *claim_take);
+must_check int state_put_pool(struct state *state, struct pool *pool_take);
+/* uid NULL: whichever there is; otherwise only that one. */
+void state_remove_service(struct state *state, const char *key, const char *uid);
+void state_remove_claim(struct state *state, const char *name, const char *uid);
+void state_remove_pool(struct state *state, const char *name, const char *uid);
+void state_replace_end(struct state *state, enum state_kind kind);
+
+/* --- Looking; with the lock held. What is returned lives as long as the lock. --- */
+struct service *state_service(const struct state *state, const char *key);
+struct claim *state_claim(const struct state *state, const char *name);
+struct pool *state_pool(const struct state *state, const char *name);
+struct state_address *state_address(const struct state *state, const struct address *address);
+/* The claim of the address that names this Service, or NULL. stored: see claim_service_matches. */
+struct claim *state_claim_for(const struct state *state, const struct address *address,
+                              const struct service *service, bool stored);
+/* The claims that name "ns/name". */
+struct claim *const *state_claims_of(const struct state *state, const char *key, size_t *ret_count);
+/* The pool that offers the address (usable ones first), or NULL. */
+struct pool *state_pool_offering(const struct state *state, const struct address *address);
+/* The family of the cluster's own Service (default/kubernetes). */
+uint8_t state_primary_family(const struct state *state);
+/* Whether a LoadBalancer Service is ours to serve. */
+bool state_serves_load_balancer(const struct state *state, const struct service *service);
+
+/* --- In flight; with the lock held. Marked addresses aren't picked by others. 0 or -ENOMEM. --- */
+must_check int state_mark(struct state *state, const struct address *address);
+void state_unmark(struct state *state, const struct address *address);
+
+/* Notes activity now. Any thread, no lock. */
+void state_note_activity(struct state *state);
+
+#endif
