@@ -1,0 +1,52 @@
+/* The life of one connection and the requests on it: what listener.c registers with libmicrohttpd.
+ * Only for server/http. */
+#ifndef IPWARDEN_HTTP_HTTP_REQUEST_H
+#define IPWARDEN_HTTP_HTTP_REQUEST_H
+
+#include "server/base/mutex.h"
+#include "server/http/listener.h"
+#include "server/http/tls.h"
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+struct http_listener {
+    struct MHD_Daemon *daemon;
+    http_handler handler;
+    void *context;
+    size_t body_maximum;
+    unsigned int port;
+    bool tls;
+    bool client_certificates; /* required */
+    atomic_bool draining;
+    /* Handed to the handler and not completely sent. */
+    atomic_uint open;
+    /* Handed to the handler and http_request_answer not finished. A request can be sent and gone
+     * while the thread that answered it still wakes the http thread: stopping waits for both. */
+    atomic_uint unanswered;
+    struct MHD_Response *no_memory; /* the answer when none can be made */
+    struct mutex certificate_mutex;
+    struct tls_certificate *certificate; /* under certificate_mutex */
+    pthread_t starter;                   /* the thread in http_listener_start */
+    atomic_bool started;                 /* it is through */
+    struct error start_error;            /* what libmicrohttpd said to it meanwhile */
+};
+
+/* MHD_NotifyConnectionCallback: makes and frees what belongs to a connection. */
+void http_request_connection(void *context, struct MHD_Connection *connection,
+                             void **connection_context, enum MHD_ConnectionNotificationCode code);
+/* The callback of MHD_OPTION_URI_LOG_CALLBACK: a request begins. */
+void *http_request_begin(void *context, const char *uri, struct MHD_Connection *connection);
+/* MHD_AccessHandlerCallback: collects the body, runs the handler, queues the answer. */
+enum MHD_Result http_request_step(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_length, void **request_context);
+/* MHD_RequestCompletedCallback: a request is over, well or not. */
+void http_request_end(void *context, struct MHD_Connection *connection, void **request_context,
+                      enum MHD_RequestTerminationCode code);
+
+/* A metav1.Status of failure as text to free(), or NULL. */
+char *http_request_status_text(unsigned int status, const char *reason, const char *message,
+                               size_t *ret_length);
+
+#endif

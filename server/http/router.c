@@ -1,0 +1,135 @@
+/* The table of paths. It is built before the first request and read without a lock. Paths with a
+ * secret in them are compared in constant time: how long a wrong guess takes tells nothing about how
+ * much of it was right. */
+#include "server/http/router.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct route {
+    char *path;
+    size_t length;
+    const char *method;
+    bool secret;
+    http_handler handler;
+    void *context;
+};
+
+struct http_router {
+    struct route *routes;
+    size_t count;
+};
+
+/* What a route's method allows, for the Allow header of a 405. */
+static const struct {
+    const char *method;
+    const char *allow;
+} methods[] = {{"GET", "GET, HEAD"}, {"POST", "POST"}};
+
+struct http_router *http_router_new(void)
+{
+    return calloc(1, sizeof(struct http_router));
+}
+
+void http_router_free(struct http_router *router)
+{
+    if (router == NULL)
+        return;
+    for (size_t i = 0; i < router->count; i++)
+        free(router->routes[i].path);
+    free(router->routes);
+    free(router);
+}
+
+int http_router_add(struct http_router *router, const char *method, const char *path, bool secret,
+                    http_handler handler, void *context)
+{
+    struct route *routes = reallocarray(router->routes, router->count + 1, sizeof(*routes));
+    if (routes == NULL)
+        return -ENOMEM;
+    router->routes = routes;
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return -ENOMEM;
+    routes[router->count++] = (struct route){
+        .path = copy,
+        .length = strlen(copy),
+        .method = method,
+        .secret = secret,
+        .handler = handler,
+        .context = context,
+    };
+    return 0;
+}
+
+static bool same_secret(const char *left, const char *right, size_t length)
+{
+    volatile unsigned char different = 0;
+    for (size_t i = 0; i < length; i++)
+        different |= (unsigned char)(left[i] ^ right[i]);
+    return different == 0;
+}
+
+static bool has_path(const struct route *route, const char *path, size_t length)
+{
+    if (route->length != length)
+        return false;
+    return route->secret ? same_secret(route->path, path, length)
+                         : memcmp(route->path, path, length) == 0;
+}
+
+static bool has_method(const struct route *route, const char *method)
+{
+    return strcmp(route->method, method) == 0 ||
+           (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+/* The Allow header of a path: every method that some route of it has. */
+static void add_allow(const struct http_router *router, struct http_request *request,
+                      const char *path, size_t length)
+{
+    char allow[32] = "";
+    size_t used = 0;
+    for (size_t m = 0; m < sizeof(methods) / sizeof(methods[0]); m++) {
+        bool found = false;
+        for (size_t i = 0; i < router->count && !found; i++)
+            found = has_path(&router->routes[i], path, length) &&
+                    strcmp(router->routes[i].method, methods[m].method) == 0;
+        if (!found)
+            continue;
+        const char *parts[] = {used > 0 ? ", " : "", methods[m].allow};
+        for (size_t p = 0; p < 2; p++) {
+            size_t part = strlen(parts[p]);
+            memcpy(allow + used, parts[p], part + 1);
+            used += part;
+        }
+    }
+    http_request_add_header(request, "Allow", allow);
+}
+
+void http_router_handle(void *context, struct http_request *request)
+{
+    const struct http_router *router = context;
+    const char *method = http_request_method(request);
+    const char *path = http_request_path(request);
+    size_t length = strlen(path);
+    bool known = false;
+    for (size_t i = 0; i < router->count; i++) {
+        const struct route *route = &router->routes[i];
+        if (!has_path(route, path, length))
+            continue;
+        if (has_method(route, method)) {
+            route->handler(route->context, request);
+            return;
+        }
+        known = true;
+    }
+    if (!known) {
+        http_request_answer_status(request, 404, "NotFound", "no such path here");
+        return;
+    }
+    add_allow(router, request, path, length);
+    http_request_answer_status(request, 405, "MethodNotAllowed",
+                               "this path does not serve the method %.16s", method);
+}
