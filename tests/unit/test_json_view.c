@@ -1,0 +1,672 @@
+/* json_view: what it accepts and refuses (with the words it says), what the readers give, and
+ * that a hostile text costs no more time than an honest one of its size. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "server/base/clock.h"
+#include "server/base/json_view.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A review as an API server sends it, shortened. */
+static const char review[] =
+    "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":"
+    "\"8f6d\",\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"services\"},\"name\":"
+    "\"shop\",\"namespace\":\"sales\",\"operation\":\"CREATE\",\"userInfo\":{\"username\":\"jane\","
+    "\"groups\":[\"staff\",\"system:authenticated\"]},\"object\":{\"metadata\":{\"name\":\"shop\","
+    "\"annotations\":{\"note\":\"line 1\\nline \\u0032 \\ud83d\\ude00\",\"plain\":\"Gr\xC3\xBC\xC3"
+    "\x9F"
+    "e\"},\"managedFields\":[{\"fieldsV1\":{\"f:ports\":{\"k:{\\\"port\\\":80}\":{\".\":{}}}"
+    "}}]},\"spec\":{\"ports\":[{\"port\":80,\"targetPort\":\"http\"},{\"port\":443}],"
+    "\"externalTrafficPolicy\":\"Local\",\"sessionAffinityConfig\":null}},\"oldObject\":null,"
+    "\"dryRun\":true}}";
+
+struct parsed {
+    struct json_view view;
+    char *text; /* an exact copy without a NUL: a read beyond the end is caught by the sanitizer */
+};
+
+static int parse(struct parsed *parsed, const char *text, size_t length, struct error *error)
+{
+    json_view_init(&parsed->view);
+    parsed->text = malloc(length > 0 ? length : 1);
+    assert_non_null(parsed->text);
+    memcpy(parsed->text, text, length);
+    return json_view_parse(&parsed->view, parsed->text, length, JSON_VIEW_DEPTH, error);
+}
+
+static void parse_good(struct parsed *parsed, const char *text)
+{
+    struct error error = {0};
+    int result = parse(parsed, text, strlen(text), &error);
+    if (result != 0)
+        fail_msg("%s: %s", text, error.text);
+}
+
+static void release(struct parsed *parsed)
+{
+    json_view_clear(&parsed->view);
+    free(parsed->text);
+}
+
+static void test_accepts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum json_view_type type;
+        size_t count; /* children */
+        size_t nodes; /* values in all */
+    } cases[] = {
+        {"null", JSON_VIEW_NULL, 0, 1},
+        {"true", JSON_VIEW_TRUE, 0, 1},
+        {" \t\r\nfalse\n", JSON_VIEW_FALSE, 0, 1},
+        {"0", JSON_VIEW_NUMBER, 0, 1},
+        {"-0", JSON_VIEW_NUMBER, 0, 1},
+        {"-0.0e-0", JSON_VIEW_NUMBER, 0, 1},
+        {"12.5E+10", JSON_VIEW_NUMBER, 0, 1},
+        {"1e999999999", JSON_VIEW_NUMBER, 0, 1},
+        {"123456789012345678901234567890123456789012345678901234567890", JSON_VIEW_NUMBER, 0, 1},
+        {"\"\"", JSON_VIEW_STRING, 0, 1},
+        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0001\\uABcd\"", JSON_VIEW_STRING, 0, 1},
+        {"\"\\ud800\\udc00\\uDBFF\\uDFFF\\ud7ff\\ue000\"", JSON_VIEW_STRING, 0, 1},
+        {"\"\x7f\xC2\x80\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\"",
+         JSON_VIEW_STRING, 0, 1},
+        {"\"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\"", JSON_VIEW_STRING, 0, 1},
+        {"[]", JSON_VIEW_ARRAY, 0, 1},
+        {"[ ]", JSON_VIEW_ARRAY, 0, 1},
+        {"{}", JSON_VIEW_OBJECT, 0, 1},
+        {"{ }", JSON_VIEW_OBJECT, 0, 1},
+        {"[1,[2,[]],{\"a\":{}}]", JSON_VIEW_ARRAY, 3, 7},
+        {" { \"a\" : 1 , \"b\" : [ 1 , 2 ] } ", JSON_VIEW_OBJECT, 2, 5},
+        {"{\"\":1,\"a\":2,\"A\":3}", JSON_VIEW_OBJECT, 3, 4},
+        {"{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}", JSON_VIEW_OBJECT, 2, 6},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed parsed;
+        parse_good(&parsed, cases[i].text);
+        const struct json_node *root = json_view_root(&parsed.view);
+        assert_int_equal(json_view_type(root), cases[i].type);
+        assert_int_equal(json_view_count(root), cases[i].count);
+        assert_int_equal(parsed.view.count, cases[i].nodes);
+        release(&parsed);
+    }
+}
+
+#define END "found the end of the text"
+
+static void test_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *error;
+    } cases[] = {
+        {"", "at byte 0: " END ", expected a value"},
+        {"  ", "at byte 2: " END ", expected a value"},
+        {"\xEF\xBB\xBF{}", "at byte 0: found byte 0xef, expected a value"},
+        {"nul", "at byte 0: found 'n', expected true, false or null"},
+        {"True", "at byte 0: found 'T', expected a value"},
+        {"trueX", "at byte 4: found 'X', expected nothing after the value"},
+        {"{} {}", "at byte 3: found '{', expected nothing after the value"},
+        {"1 2", "at byte 2: found '2', expected nothing after the value"},
+        {"01", "at byte 1: found '1', expected nothing after the value"},
+        {"[-01]", "at byte 3: found '1', expected ',' or ']'"},
+        {"-", "at byte 1: " END ", expected a digit"},
+        {"-a", "at byte 1: found 'a', expected a digit"},
+        {"1.", "at byte 2: " END ", expected a digit"},
+        {"1.e1", "at byte 2: found 'e', expected a digit"},
+        {".5", "at byte 0: found '.', expected a value"},
+        {"+1", "at byte 0: found '+', expected a value"},
+        {"1e", "at byte 2: " END ", expected a digit"},
+        {"1e+", "at byte 3: " END ", expected a digit"},
+        {"0x1", "at byte 1: found 'x', expected nothing after the value"},
+        {"NaN", "at byte 0: found 'N', expected a value"},
+        {"[1", "at byte 2: " END ", expected ',' or ']'"},
+        {"[1,", "at byte 3: " END ", expected a value"},
+        {"[1,]", "at byte 3: found ']', expected a value"},
+        {"[,1]", "at byte 1: found ',', expected a value"},
+        {"[1 2]", "at byte 3: found '2', expected ',' or ']'"},
+        {"[1}", "at byte 2: found '}', expected ',' or ']'"},
+        {"]", "at byte 0: found ']', expected a value"},
+        {"{", "at byte 1: " END ", expected a name in quotes"},
+        {"{a:1}", "at byte 1: found 'a', expected a name in quotes"},
+        {"{\"a\"", "at byte 4: " END ", expected a colon after a name"},
+        {"{\"a\" 1}", "at byte 5: found '1', expected a colon after a name"},
+        {"{\"a\":", "at byte 5: " END ", expected a value"},
+        {"{\"a\":}", "at byte 5: found '}', expected a value"},
+        {"{\"a\":1", "at byte 6: " END ", expected ',' or '}'"},
+        {"{\"a\":1,}", "at byte 7: found '}', expected a name in quotes"},
+        {"{\"a\":1]", "at byte 6: found ']', expected ',' or '}'"},
+        {"{1:2}", "at byte 1: found '1', expected a name in quotes"},
+        {"\"abc", "at byte 4: " END ", expected the closing quote of a string"},
+        {"\"\\", "at byte 2: " END ", expected one of \"\\/bfnrtu after a backslash"},
+        {"\"\\x\"", "at byte 2: found 'x', expected one of \"\\/bfnrtu after a backslash"},
+        {"\"a\nb\"",
+         "at byte 2: found byte 0x0a, expected an escape in place of a control character"},
+        {"\"\x1f\"",
+         "at byte 1: found byte 0x1f, expected an escape in place of a control character"},
+        {"\"\\u12g4\"", "at byte 5: found 'g', expected four hexadecimal digits after \\u"},
+        {"\"\\u12", "at byte 5: " END ", expected four hexadecimal digits after \\u"},
+        {"\"\\u0000\"", "at byte 1: found '\\', expected no NUL (\\u0000) in a string"},
+        {"\"\\udc00\"",
+         "at byte 1: found '\\', expected no low surrogate without a high one before it"},
+        {"\"\\ud800\"", "at byte 7: found '\"', expected the low surrogate of a pair"},
+        {"\"\\ud800\\n\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
+        {"\"\\ud800\\ud800\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
+        {"\"\\ud800\\u0041\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
+        {"\"\x80\"", "at byte 1: found byte 0x80, expected valid UTF-8"},
+        {"\"\xC0\x80\"", "at byte 1: found byte 0xc0, expected valid UTF-8"},
+        {"\"\xC1\xBF\"", "at byte 1: found byte 0xc1, expected valid UTF-8"},
+        {"\"a\xE0\x9F\xBF\"", "at byte 2: found byte 0xe0, expected valid UTF-8"},
+        {"\"\xED\xA0\x80\"", "at byte 1: found byte 0xed, expected valid UTF-8"},
+        {"\"\xF0\x8F\xBF\xBF\"", "at byte 1: found byte 0xf0, expected valid UTF-8"},
+        {"\"\xF4\x90\x80\x80\"", "at byte 1: found byte 0xf4, expected valid UTF-8"},
+        {"\"\xF5\x80\x80\x80\"", "at byte 1: found byte 0xf5, expected valid UTF-8"},
+        {"\"\xE2\x82", "at byte 1: found byte 0xe2, expected valid UTF-8"},
+        {"\"\xC3\"", "at byte 1: found byte 0xc3, expected valid UTF-8"},
+        {"{\"\xFF\":1}", "at byte 2: found byte 0xff, expected valid UTF-8"},
+        {"[\x01]", "at byte 1: found byte 0x01, expected a value"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed parsed;
+        struct error error = {0};
+        assert_int_equal(parse(&parsed, cases[i].text, strlen(cases[i].text), &error), -EINVAL);
+        assert_string_equal(error.text, cases[i].error);
+        assert_null(json_view_root(&parsed.view));
+        release(&parsed);
+    }
+}
+
+static void test_refuses_nul_bytes(void **state)
+{
+    (void)state;
+    static const char in_string[] = "\"a\0b\"";
+    static const char behind[] = "{}\0";
+    struct parsed parsed;
+    assert_int_equal(parse(&parsed, in_string, sizeof(in_string) - 1, NULL), -EINVAL);
+    release(&parsed);
+    assert_int_equal(parse(&parsed, behind, sizeof(behind) - 1, NULL), -EINVAL);
+    release(&parsed);
+    struct json_view view;
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, NULL, 0, 1, NULL), -EINVAL);
+    assert_int_equal(json_view_parse(&view, "1", (size_t)JSON_VIEW_TEXT_MAXIMUM + 1, 1, NULL),
+                     -EINVAL);
+    json_view_clear(&view);
+    json_view_clear(NULL);
+}
+
+/* Each special byte at each distance from the end and from the wide loads' borders is found. */
+static void test_string_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        int result;
+    } cases[] = {{"", 0},      {"\\n", 0},      {"\xC3\xA9", 0},   {"\n", -EINVAL},  {"\x7f", 0},
+                 {" !#[]", 0}, {"\"", -EINVAL}, {"\x80", -EINVAL}, {"\x1f", -EINVAL}};
+    char text[128];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        for (int before = 0; before < 40; before++) {
+            for (int after = 0; after < 40; after++) {
+                struct parsed parsed;
+                int length = snprintf(text, sizeof(text), "\"%.*s%s%.*s\"", before,
+                                      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", cases[i].bytes,
+                                      after, "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz");
+                assert_int_equal(parse(&parsed, text, (size_t)length, NULL), cases[i].result);
+                release(&parsed);
+            }
+        }
+    }
+}
+
+/* Every prefix of a text is refused, without a read beyond its end. */
+static void test_prefixes(void **state)
+{
+    (void)state;
+    for (size_t length = 0; length < strlen(review); length++) {
+        struct parsed parsed;
+        assert_int_equal(parse(&parsed, review, length, NULL), -EINVAL);
+        release(&parsed);
+    }
+}
+
+static int parse_nested(unsigned int levels, unsigned int depth, struct error *error)
+{
+    struct json_view view;
+    char *text = malloc(2 * (size_t)levels + 1);
+    assert_non_null(text);
+    memset(text, '[', levels);
+    memset(text + levels, ']', levels);
+    text[2 * levels] = '1';
+    json_view_init(&view);
+    int result =
+        json_view_parse(&view, levels > 0 ? text : "1", levels > 0 ? 2 * levels : 1, depth, error);
+    json_view_clear(&view);
+    free(text);
+    return result;
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    assert_int_equal(parse_nested(0, 0, NULL), 0);
+    assert_int_equal(parse_nested(1, 0, NULL), -EINVAL);
+    assert_int_equal(parse_nested(64, 64, NULL), 0);
+    assert_int_equal(parse_nested(65, 64, &error), -EINVAL);
+    assert_string_equal(error.text, "at byte 64: found '[', expected at most 64 levels of nesting");
+    assert_int_equal(parse_nested(1024, 1024, NULL), 0);
+    assert_int_equal(parse_nested(1025, 5000, NULL), -EINVAL);
+    assert_int_equal(parse_nested(1000000, 1024, NULL), -EINVAL);
+
+    /* Brackets that are never closed begin more values than a complete text could hold. */
+    struct json_view view;
+    char text[900];
+    memset(text, '[', sizeof(text));
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, text, sizeof(text), 1024, NULL), -EINVAL);
+    json_view_clear(&view);
+}
+
+/* Objects of each size up to 40, honest and with the last name repeating each earlier one, written
+ * plainly and escaped. */
+static void test_duplicates(void **state)
+{
+    (void)state;
+    char text[2048];
+    for (int members = 1; members < 40; members++) {
+        struct buffer buffer _cleanup_buffer_;
+        buffer_init(&buffer, sizeof(text));
+        for (int i = 0; i < members; i++)
+            buffer_printf(&buffer, "%s\"%s%d\":{\"n1\":[]}", i > 0 ? "," : "{",
+                          i % 5 == 4 ? "\\u006e" : "n", i);
+        struct parsed parsed;
+        struct error error = {0};
+        snprintf(text, sizeof(text), "%s}", buffer.data);
+        parse_good(&parsed, text);
+        release(&parsed);
+        for (int again = 0; again < members; again++) {
+            snprintf(text, sizeof(text), "%s,\"n%d\":0}", buffer.data, again);
+            assert_int_equal(parse(&parsed, text, strlen(text), &error), -EINVAL);
+            release(&parsed);
+            char expected[128];
+            snprintf(expected, sizeof(expected),
+                     "at byte %zu: found the name \"n%d\" again, expected it once in an object",
+                     buffer.length + 2, again);
+            assert_string_equal(error.text, expected);
+            snprintf(text, sizeof(text), "%s,\"\\u006e%d\":0}", buffer.data, again);
+            assert_int_equal(parse(&parsed, text, strlen(text), NULL), -EINVAL);
+            release(&parsed);
+        }
+    }
+}
+
+/* Names that look alike to the filter but differ. */
+static void test_similar_names(void **state)
+{
+    (void)state;
+    struct parsed parsed;
+    parse_good(&parsed, "{\"abcde\":1,\"axcye\":2,\"\":3,\"a\":4,\"aa\":5,\"aaa\":6,\"\\u0062\":7,"
+                        "\"\\u0062b\":8,\"c\":9}");
+    assert_int_equal(json_view_count(json_view_root(&parsed.view)), 9);
+    release(&parsed);
+    assert_int_equal(parse(&parsed, "{\"\":1,\"a\":2,\"\":3}", 18, NULL), -EINVAL);
+    release(&parsed);
+}
+
+static void test_navigation(void **state)
+{
+    (void)state;
+    struct parsed parsed;
+    parse_good(&parsed, review);
+    const struct json_view *view = &parsed.view;
+    const struct json_node *root = json_view_root(view);
+    const struct json_node *request = json_view_member(view, root, "request");
+    assert_true(json_view_is_object(request));
+    assert_true(json_view_equals(
+        view, json_view_path(view, request, "object", "spec", "externalTrafficPolicy", NULL),
+        "Local"));
+    assert_ptr_equal(json_view_path(view, request, NULL), request);
+    assert_null(json_view_path(view, root, "request", "nothing", "here", NULL));
+    assert_null(json_view_path(view, root, "kind", "nothing", NULL));
+    assert_true(json_view_bool(json_view_member(view, request, "dryRun")));
+    assert_true(json_view_is_null(json_view_member(view, request, "oldObject")));
+
+    const struct json_node *ports = json_view_path(view, request, "object", "spec", "ports", NULL);
+    static const int64_t expected[] = {80, 443};
+    size_t count = 0;
+    for (const struct json_node *port = json_view_first(view, ports); port != NULL;
+         port = json_view_after(view, ports, port)) {
+        int64_t number = 0;
+        assert_true(json_view_int64(view, json_view_member(view, port, "port"), &number));
+        assert_int_equal(number, expected[count++]);
+    }
+    assert_int_equal(count, json_view_count(ports));
+    release(&parsed);
+}
+
+static void test_strings(void **state)
+{
+    (void)state;
+    struct parsed parsed;
+    parse_good(&parsed, review);
+    const struct json_view *view = &parsed.view;
+    const struct json_node *annotations = json_view_path(view, json_view_root(view), "request",
+                                                         "object", "metadata", "annotations", NULL);
+    const struct json_node *note = json_view_member(view, annotations, "note");
+    const struct json_node *plain = json_view_member(view, annotations, "plain");
+    static const char unescaped[] = "line 1\nline 2 \xF0\x9F\x98\x80";
+    size_t length = 99;
+    char text[sizeof(unescaped)];
+
+    assert_true(json_view_equals(view, note, unescaped));
+    assert_false(json_view_equals(view, note, "line 1"));
+    assert_false(json_view_equals(view, note, "line 1\\nline \\u0032 \\ud83d\\ude00"));
+    assert_null(json_view_plain(view, note, &length));
+    assert_int_equal(json_view_text(view, note, text, sizeof(text)), sizeof(unescaped) - 1);
+    assert_string_equal(text, unescaped);
+    assert_int_equal(json_view_text(view, note, text, sizeof(text) - 1), -1);
+    assert_string_equal(text, "");
+    assert_int_equal(json_view_text(view, note, text, 0), -1);
+    char *copy = json_view_copy(view, note);
+    assert_string_equal(copy, unescaped);
+    free(copy);
+    const char *raw = json_view_raw(view, note, &length);
+    assert_int_equal(length, strlen("\"line 1\\nline \\u0032 \\ud83d\\ude00\""));
+    assert_memory_equal(raw, "\"line 1\\nline \\u0032 \\ud83d\\ude00\"", length);
+
+    assert_memory_equal(json_view_plain(view, plain, &length),
+                        "Gr\xC3\xBC\xC3\x9F"
+                        "e",
+                        7);
+    assert_int_equal(length, 7);
+    assert_int_equal(json_view_name(view, plain, text, sizeof(text)), 5);
+    assert_string_equal(text, "plain");
+    assert_int_equal(json_view_name(view, plain, text, 5), -1);
+    copy = json_view_copy_name(view, plain);
+    assert_string_equal(copy, "plain");
+    free(copy);
+    release(&parsed);
+}
+
+static void test_escapes(void **state)
+{
+    (void)state;
+    struct parsed parsed;
+    parse_good(&parsed, "{\"\\\"\\\\\\/\\b\\f\\n\\r\\t\":\"\\u0001\\u007f\\u0080\\u07ff\\u0800"
+                        "\\uFFFF\\uD800\\uDC00\\udbff\\udfff!\"}");
+    const struct json_view *view = &parsed.view;
+    const struct json_node *root = json_view_root(view);
+    static const char name[] = "\"\\/\b\f\n\r\t";
+    static const char value[] = "\x01\x7f\xC2\x80\xDF\xBF\xE0\xA0\x80\xEF\xBF\xBF\xF0\x90\x80\x80"
+                                "\xF4\x8F\xBF\xBF!";
+    const struct json_node *member = json_view_member(view, root, name);
+    assert_non_null(member);
+    assert_true(json_view_equals(view, member, value));
+    char *copy = json_view_copy_name(view, member);
+    assert_string_equal(copy, name);
+    free(copy);
+    assert_null(json_view_member(view, root, "\"\\/\b\f\n\r"));
+    assert_null(json_view_member(view, root, "\"\\/\b\f\n\r\tx"));
+    release(&parsed);
+    /* A name the program asks for is never unescaped itself. */
+    parse_good(&parsed, "{\"\\u0061\\\\n\":1}");
+    assert_non_null(json_view_member(&parsed.view, json_view_root(&parsed.view), "a\\n"));
+    assert_null(json_view_member(&parsed.view, json_view_root(&parsed.view), "\\u0061\\\\n"));
+    release(&parsed);
+}
+
+static void test_raw(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "null", "true", "-1.50", "\"s\"", "[ 1 ,2 ]", "{ \"a\" : [ ] }", "{}", "\"\"",
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[64];
+        struct parsed parsed;
+        size_t length = 0;
+        snprintf(text, sizeof(text), " [0, %s ,0] ", cases[i]);
+        parse_good(&parsed, text);
+        const struct json_view *view = &parsed.view;
+        const struct json_node *root = json_view_root(view);
+        const struct json_node *node = json_view_after(view, root, json_view_first(view, root));
+        const char *raw = json_view_raw(view, node, &length);
+        assert_int_equal(length, strlen(cases[i]));
+        assert_memory_equal(raw, cases[i], length);
+        release(&parsed);
+    }
+}
+
+static void test_int64(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+        int64_t value;
+    } cases[] = {
+        {"0", true, 0},
+        {"-0", true, 0},
+        {"-1", true, -1},
+        {"9223372036854775807", true, INT64_MAX},
+        {"-9223372036854775808", true, INT64_MIN},
+        {"9223372036854775808", false, 0},
+        {"-9223372036854775809", false, 0},
+        {"92233720368547758070", false, 0},
+        {"123456789012345678901234567890", false, 0},
+        {"1.0", false, 0},
+        {"1e2", false, 0},
+        {"1E2", false, 0},
+        {"\"1\"", false, 0},
+        {"true", false, 0},
+        {"null", false, 0},
+        {"[1]", false, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed parsed;
+        int64_t value = 77;
+        parse_good(&parsed, cases[i].text);
+        assert_int_equal(json_view_int64(&parsed.view, json_view_root(&parsed.view), &value),
+                         cases[i].good);
+        assert_true(value == (cases[i].good ? cases[i].value : 77));
+        release(&parsed);
+    }
+}
+
+/* Nothing there, or something of another type. */
+static void test_absent(void **state)
+{
+    (void)state;
+    struct parsed parsed;
+    parse_good(&parsed, "[7,{},[],\"s\"]");
+    const struct json_view *view = &parsed.view;
+    const struct json_node *root = json_view_root(view);
+    const struct json_node *number = json_view_first(view, root);
+    const struct json_node *const nodes[] = {NULL, number};
+    for (size_t i = 0; i < COUNT(nodes); i++) {
+        const struct json_node *node = nodes[i];
+        char text[4] = "x";
+        int64_t value = 0;
+        size_t length = 0;
+        assert_int_equal(json_view_type(node), i == 0 ? JSON_VIEW_NULL : JSON_VIEW_NUMBER);
+        assert_int_equal(json_view_is_null(node), i == 0);
+        assert_false(json_view_is_object(node) || json_view_is_array(node));
+        assert_false(json_view_is_string(node) || json_view_bool(node));
+        assert_int_equal(json_view_count(node), 0);
+        assert_null(json_view_member(view, node, "a"));
+        assert_null(json_view_path(view, node, "a", NULL));
+        assert_null(json_view_first(view, node));
+        assert_false(json_view_equals(view, node, "7"));
+        assert_null(json_view_plain(view, node, &length));
+        assert_null(json_view_copy(view, node));
+        assert_null(json_view_copy_name(view, node));
+        assert_int_equal(json_view_text(view, node, text, sizeof(text)), -1);
+        assert_string_equal(text, "");
+        assert_int_equal(json_view_name(view, node, text, sizeof(text)), -1);
+        assert_int_equal(json_view_int64(view, node, &value), i == 1);
+    }
+    size_t length = 0;
+    assert_null(json_view_raw(view, NULL, &length));
+    assert_null(json_view_after(view, root, NULL));
+    assert_null(json_view_after(view, NULL, number));
+    assert_null(json_view_member(view, root, "a"));
+    release(&parsed);
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *left;
+        const char *right;
+        bool same;
+    } cases[] = {
+        {"null", "null", true},
+        {"null", "false", false},
+        {"true", "true", true},
+        {"1", "1", true},
+        {"1", "1.0", false},
+        {"\"a\"", "\"\\u0061\"", true},
+        {"\"a\"", "\"b\"", false},
+        {"\"1\"", "1", false},
+        {"[]", "{}", false},
+        {"[]", " [ ] ", true},
+        {"[1,2]", "[2,1]", false},
+        {"[1,2]", "[1,2,3]", false},
+        {"[[1],[2]]", "[[1],[2]]", true},
+        {"[[1],[2]]", "[[1],[3]]", false},
+        {"{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}", true},
+        {"{\"a\":1,\"b\":2}", "{\"b\":1,\"a\":2}", false},
+        {"{\"a\":1,\"b\":2}", "{\"a\":1,\"c\":2}", false},
+        {"{\"a\":1}", "{\"a\":1,\"b\":2}", false},
+        {"{\"\\u0061\":{\"x\":[1]}}", "{\"a\":{\"x\":[1]}}", true},
+        {"{\"a\":{\"x\":1,\"y\":{}},\"b\":[{}]}", "{\"b\":[{}],\"a\":{\"y\":{},\"x\":1}}", true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed left, right;
+        parse_good(&left, cases[i].left);
+        parse_good(&right, cases[i].right);
+        const struct json_node *root = json_view_root(&left.view);
+        const struct json_node *other = json_view_root(&right.view);
+        assert_int_equal(json_view_same(&left.view, root, &right.view, other), cases[i].same);
+        assert_int_equal(json_view_same(&right.view, other, &left.view, root), cases[i].same);
+        assert_true(json_view_same(&left.view, root, &left.view, root));
+        assert_int_equal(json_view_same(&left.view, root, &left.view, NULL),
+                         json_view_is_null(root));
+        release(&left);
+        release(&right);
+    }
+    assert_true(json_view_same(NULL, NULL, NULL, NULL));
+}
+
+/* A view that is used again forgets the text before and reuses its nodes, but not those of a huge
+ * one. */
+static void test_reuse(void **state)
+{
+    (void)state;
+    struct json_view view;
+    json_view_init(&view);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(json_view_parse(&view, review, strlen(review), JSON_VIEW_DEPTH, NULL), 0);
+        assert_true(json_view_is_object(json_view_root(&view)));
+        const struct json_node *nodes = view.nodes;
+        assert_int_equal(json_view_parse(&view, "{", 1, JSON_VIEW_DEPTH, NULL), -EINVAL);
+        assert_null(json_view_root(&view));
+        assert_ptr_equal(view.nodes, nodes);
+    }
+    size_t length = 400001;
+    char *zeros = malloc(length);
+    assert_non_null(zeros);
+    for (size_t i = 0; i < length; i++)
+        zeros[i] = i % 2 == 0 ? ',' : '0';
+    zeros[0] = '[';
+    zeros[length - 1] = ']';
+    assert_int_equal(json_view_parse(&view, zeros, length, JSON_VIEW_DEPTH, NULL), 0);
+    assert_int_equal(view.count, length / 2 + 1);
+    assert_true(view.capacity <= length / 2 + JSON_VIEW_DEPTH_MAXIMUM);
+    assert_int_equal(json_view_parse(&view, "[]", 2, JSON_VIEW_DEPTH, NULL), 0);
+    assert_true(view.capacity < 1000);
+    free(zeros);
+    json_view_clear(&view);
+}
+
+#define MANY 500000
+
+/* An object of MANY names that are prefix and a number, counting from first by step. */
+static void write_many(struct buffer *buffer, int first, int step, const char *prefix)
+{
+    buffer_init(buffer, 1 << 26);
+    for (int i = 0; i < MANY; i++) {
+        unsigned int number = (unsigned int)(first + i * step);
+        buffer_printf(buffer, "%c\"%s%x\":0", i > 0 ? ',' : '{', prefix, number);
+    }
+    buffer_append_char(buffer, '}');
+    assert_false(buffer_failed(buffer));
+}
+
+/* Were any of these quadratic, it would take minutes: the limit is generous for slow machines
+ * under a sanitizer, yet far below that. */
+static void test_hostile_sizes(void **state)
+{
+    (void)state;
+    struct buffer upward _cleanup_buffer_;
+    struct buffer downward _cleanup_buffer_;
+    struct buffer escaped _cleanup_buffer_;
+    struct json_view up, down;
+    int64_t start = clock_monotonic(clock_system());
+    write_many(&upward, 0, 1, "");
+    write_many(&downward, MANY - 1, -1, "");
+    write_many(&escaped, 0, 1, "\\u0061");
+    json_view_init(&up);
+    json_view_init(&down);
+    assert_int_equal(json_view_parse(&up, upward.data, upward.length, 64, NULL), 0);
+    assert_int_equal(json_view_parse(&down, downward.data, downward.length, 64, NULL), 0);
+    assert_true(json_view_same(&up, json_view_root(&up), &down, json_view_root(&down)));
+    assert_int_equal(json_view_parse(&down, escaped.data, escaped.length, 64, NULL), 0);
+    assert_false(json_view_same(&up, json_view_root(&up), &down, json_view_root(&down)));
+    /* The last name becomes the first one again. */
+    struct error error = {0};
+    upward.length--;
+    buffer_append_string(&upward, ",\"0\":1}");
+    assert_int_equal(json_view_parse(&up, upward.data, upward.length, 64, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "found the name \"0\" again"));
+    json_view_clear(&up);
+    json_view_clear(&down);
+    assert_true(clock_monotonic(clock_system()) - start < 60 * CLOCK_SECOND);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_refuses_nul_bytes),
+        cmocka_unit_test(test_string_lengths),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_similar_names),
+        cmocka_unit_test(test_navigation),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_int64),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_hostile_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
