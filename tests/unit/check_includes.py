@@ -12,7 +12,7 @@ ALLOWED = {
     "netlink": {"server/base"},
     "certs": {"server/base"},
     "server/http": {"server/base"},
-    "server/state": {"server/base", "allocator"},
+    "server/state": {"server/base", "allocator", "k8s"},
     "server/admission": {"server/base", "server/http", "server/state", "allocator", "k8s"},
     "server/conversion": {"server/base", "server/http", "allocator"},
     "server/reconcile": {"server/base", "server/state", "allocator", "k8s"},

@@ -1,0 +1,151 @@
+/* The informers' handlers: decode the projection and hand it to state. An object that can't be decoded is
+ * skipped: it must not keep the rest from being seen. */
+#include "server/state/feed.h"
+
+#include "k8s/informer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct feed_source {
+    struct feed *feed;
+    enum state_kind kind;
+    const char *name;
+    struct k8s_informer *informer;
+};
+
+struct feed {
+    struct state *state;
+    feed_health health;
+    void *context;
+    struct feed_source sources[STATE_KINDS];
+};
+
+static void feed_begin(void *context)
+{
+    struct feed_source *source = context;
+    state_replace_begin(source->feed->state, source->kind);
+}
+
+static void feed_end(void *context)
+{
+    struct feed_source *source = context;
+    state_replace_end(source->feed->state, source->kind);
+}
+
+static void feed_report(void *context, bool healthy, const char *reason)
+{
+    struct feed_source *source = context;
+    if (source->feed->health != NULL)
+        source->feed->health(source->feed->context, source->name, healthy, reason);
+}
+
+static void feed_skipped(struct feed_source *source, const struct error *error)
+{
+    feed_report(source, false, error->text);
+}
+
+static void feed_put(void *context, const struct json_view *view, const struct json_node *object,
+                     bool initial)
+{
+    struct feed_source *source = context;
+    struct state *state = source->feed->state;
+    struct error error = {0};
+    struct service *service;
+    struct claim *claim;
+    struct pool *pool;
+    int result = -1;
+    (void)initial;
+    switch (source->kind) {
+    case STATE_SERVICES:
+        result = service_decode(view, object, NULL, false, &service, &error);
+        if (result == 0 && (result = state_put_service(state, service)) < 0)
+            error_no_memory(&error);
+        break;
+    case STATE_CLAIMS:
+        result = claim_decode(view, object, &claim, &error);
+        if (result == 0 && (result = state_put_claim(state, claim)) < 0)
+            error_no_memory(&error);
+        break;
+    case STATE_POOLS:
+        result = pool_decode(view, object, NULL, &pool, &error);
+        if (result == 0 && (result = state_put_pool(state, pool)) < 0)
+            error_no_memory(&error);
+        break;
+    case STATE_KINDS:
+        break;
+    }
+    if (result < 0)
+        feed_skipped(source, &error);
+}
+
+static void feed_remove(void *context, const struct json_view *view, const struct json_node *object)
+{
+    struct feed_source *source = context;
+    struct state *state = source->feed->state;
+    const struct json_node *metadata = json_view_member(view, object, "metadata");
+    char *name = json_view_copy(view, json_view_member(view, metadata, "name"));
+    char *uid = json_view_copy(view, json_view_member(view, metadata, "uid"));
+    char *space = json_view_copy(view, json_view_member(view, metadata, "namespace"));
+    char *key = NULL;
+    if (name != NULL && source->kind == STATE_SERVICES && space != NULL &&
+        asprintf(&key, "%s/%s", space, name) >= 0)
+        state_remove_service(state, key, uid);
+    if (name != NULL && source->kind == STATE_CLAIMS)
+        state_remove_claim(state, name, uid);
+    if (name != NULL && source->kind == STATE_POOLS)
+        state_remove_pool(state, name, uid);
+    free(key);
+    free(name);
+    free(uid);
+    free(space);
+}
+
+static const struct k8s_informer_handler handler = {
+    .replace_begin = feed_begin,
+    .upsert = feed_put,
+    .replace_end = feed_end,
+    .remove = feed_remove,
+    .health = feed_report,
+};
+
+int feed_start(struct state *state, struct k8s_client *client, feed_health health, void *context,
+               struct feed **ret_feed, struct error *error)
+{
+    static const struct {
+        const char *name;
+        const char *path;
+    } kinds[STATE_KINDS] = {
+        [STATE_SERVICES] = {"services", "/api/v1/services"},
+        [STATE_CLAIMS] = {"ipclaims", CLAIM_PATH},
+        [STATE_POOLS] = {"ipclaimpools", POOL_PATH},
+    };
+    struct feed *feed = calloc(1, sizeof(*feed));
+    if (feed == NULL)
+        return error_no_memory(error);
+    feed->state = state;
+    feed->health = health;
+    feed->context = context;
+    for (int i = 0; i < STATE_KINDS; i++) {
+        struct k8s_informer_options options = {.path = kinds[i].path};
+        struct feed_source *source = &feed->sources[i];
+        *source =
+            (struct feed_source){.feed = feed, .kind = (enum state_kind)i, .name = kinds[i].name};
+        int result = k8s_informer_new(client, &options, &handler, source, &source->informer, error);
+        if (result < 0) {
+            feed_stop(feed);
+            return result;
+        }
+    }
+    *ret_feed = feed;
+    return 0;
+}
+
+void feed_stop(struct feed *feed)
+{
+    if (feed == NULL)
+        return;
+    for (int i = 0; i < STATE_KINDS; i++)
+        k8s_informer_free(feed->sources[i].informer);
+    free(feed);
+}

@@ -1,0 +1,368 @@
+/* The loop of deciding and writing. A write that was answered goes into state at once, so that the next request
+ * sees it without waiting for the watch. A write whose outcome is unknown refuses the request; the claim it may
+ * have left behind names the Service, so that a retry finds it, and the reconciler reaps it otherwise. */
+#include "server/state/grant.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRANT_ATTEMPTS_MOST 64
+#define GRANT_BODY_MOST (1024U * 1024)
+
+struct grant;
+
+enum write_state { WRITE_SENT, WRITE_DONE, WRITE_LOST_RACE, WRITE_FAILED };
+
+/* One write of one round. */
+struct grant_write {
+    struct grant *grant;
+    struct policy_step *step;
+    enum write_state state;
+    bool marked; /* in flight in state */
+    char path[160];
+};
+
+/* A claim this request made, to be taken back should the rest fail. */
+struct grant_made {
+    char name[ADDRESS_CLAIM_NAME_SIZE];
+    char *uid;
+    char *resource_version;
+};
+
+struct grant {
+    struct grant_request request;
+    struct policy_plan plan;
+    struct grant_write *writes;
+    struct grant_made *made;
+    size_t made_count;
+    struct service_addresses written;
+    unsigned int attempts;
+    unsigned int lost_races;
+    _Atomic size_t pending;
+    int status;
+    char text[300];
+};
+
+static void grant_round(struct grant *grant);
+
+static void grant_free(struct grant *grant)
+{
+    policy_plan_clear(&grant->plan);
+    for (size_t i = 0; i < grant->made_count; i++) {
+        free(grant->made[i].uid);
+        free(grant->made[i].resource_version);
+    }
+    free(grant->made);
+    free(grant->writes);
+    free(grant->written.items);
+    service_free(grant->request.service);
+    service_free(grant->request.old);
+    free(grant);
+}
+
+static void grant_finish(struct grant *grant)
+{
+    struct grant_result result = {.status = grant->status,
+                                  .plan = grant->plan,
+                                  .service = grant->request.service,
+                                  .old = grant->request.old};
+    memcpy(result.text, grant->text, sizeof(result.text));
+    grant->request.callback(grant->request.context, &result);
+    grant->plan = result.plan;
+    grant_free(grant);
+}
+
+/* --- taking back --- */
+
+static void undo_done(void *context, const struct k8s_response *response)
+{
+    struct grant *grant = context;
+    (void)response; /* what can't be taken back now is left to the reaper */
+    if (atomic_fetch_sub(&grant->pending, 1) == 1)
+        grant_finish(grant);
+}
+
+static void undo_one(struct grant *grant, const struct grant_made *made)
+{
+    char path[160];
+    char *options = k8s_delete_options(made->uid, made->resource_version);
+    snprintf(path, sizeof(path), CLAIM_PATH "/%s", made->name);
+    struct k8s_request request = {.verb = K8S_DELETE,
+                                  .path = path,
+                                  .body = options,
+                                  .body_length = options != NULL ? strlen(options) : 0,
+                                  .deadline = grant->request.deadline};
+    if (options == NULL || k8s_submit(grant->request.client, &request, undo_done, grant, NULL) < 0)
+        undo_done(grant, NULL);
+    free(options);
+}
+
+/* Ends the request; what it made is taken back first when it isn't granted. */
+static void grant_end(struct grant *grant)
+{
+    bool keep = grant->status == 0 && grant->plan.outcome != POLICY_REFUSED;
+    if (keep || grant->made_count == 0) {
+        grant_finish(grant);
+        return;
+    }
+    size_t count = grant->made_count;
+    atomic_store(&grant->pending, count);
+    for (size_t i = 0; i < count; i++)
+        undo_one(grant, &grant->made[i]);
+}
+
+static void grant_fail(struct grant *grant, int status, const char *text)
+{
+    mutex_guard(&grant->request.state->mutex); /* the sender and the api thread may both fail */
+    if (grant->status != 0)
+        return;
+    grant->status = status;
+    snprintf(grant->text, sizeof(grant->text), "%s", text);
+}
+
+/* --- one round of writes --- */
+
+static void round_end(struct grant *grant)
+{
+    bool lost = false;
+    mutex_lock(&grant->request.state->mutex);
+    for (size_t i = 0; i < grant->plan.step_count; i++) {
+        if (grant->writes[i].marked)
+            state_unmark(grant->request.state, &grant->writes[i].step->address);
+        lost = lost || grant->writes[i].state == WRITE_LOST_RACE;
+    }
+    mutex_unlock(&grant->request.state->mutex);
+    free(grant->writes);
+    grant->writes = NULL;
+    if (grant->status != 0 || !lost) {
+        grant_end(grant);
+        return;
+    }
+    grant->lost_races++;
+    grant_round(grant);
+}
+
+static void write_finished(struct grant_write *write, enum write_state state)
+{
+    struct grant *grant = write->grant;
+    write->state = state;
+    if (atomic_fetch_sub(&grant->pending, 1) == 1)
+        round_end(grant);
+}
+
+static int remember_made(struct grant *grant, const struct claim *claim)
+{
+    struct grant_made *made =
+        realloc(grant->made, (grant->made_count + 1) * sizeof(struct grant_made));
+    if (made == NULL)
+        return -ENOMEM;
+    grant->made = made;
+    made += grant->made_count;
+    snprintf(made->name, sizeof(made->name), "%s", claim->name);
+    made->uid = claim->uid != NULL ? strdup(claim->uid) : NULL;
+    made->resource_version =
+        claim->resource_version != NULL ? strdup(claim->resource_version) : NULL;
+    grant->made_count++;
+    return 0;
+}
+
+/* A claim as the API server has it now goes into state. */
+static int take_claim(struct grant *grant, const struct k8s_response *response, bool ours,
+                      const struct policy_step *step)
+{
+    struct claim *claim;
+    int result = claim_decode_text(response->body, response->body_length, &claim, NULL);
+    if (result < 0)
+        return result;
+    if (ours && (service_addresses_add(&grant->written, &claim->address) < 0 ||
+                 (step->action == POLICY_CREATE && remember_made(grant, claim) < 0))) {
+        claim_free(claim);
+        return -ENOMEM;
+    }
+    return state_put_claim(grant->request.state, claim);
+}
+
+static void fail_with_response(struct grant *grant, const char *what,
+                               const struct k8s_response *response)
+{
+    char text[300];
+    snprintf(text, sizeof(text), "could not %s the claim of the address: %.180s; try again", what,
+             response->error.text);
+    grant_fail(grant, 503, text);
+}
+
+static void read_done(void *context, const struct k8s_response *response)
+{
+    struct grant_write *write = context;
+    struct grant *grant = write->grant;
+    if (response->error.code == 0) {
+        if (take_claim(grant, response, false, write->step) < 0)
+            grant_fail(grant, 500, "the claim of the address can't be read; try again");
+    } else if (response->error.code == -ENOENT) {
+        state_remove_claim(grant->request.state, strrchr(write->path, '/') + 1, NULL);
+    } else {
+        fail_with_response(grant, "read", response);
+    }
+    write_finished(write, WRITE_LOST_RACE);
+}
+
+/* Somebody else has the claim, or changed it: learn what it says now, then decide again. */
+static void read_back(struct grant_write *write)
+{
+    struct grant *grant = write->grant;
+    struct k8s_request request = {
+        .verb = K8S_GET, .path = write->path, .deadline = grant->request.deadline, .retry = true};
+    char name[ADDRESS_CLAIM_NAME_SIZE];
+    if (write->step->action == POLICY_CREATE) {
+        address_claim_name(&write->step->address, name);
+        snprintf(write->path, sizeof(write->path), CLAIM_PATH "/%s", name);
+    }
+    request.path = write->path;
+    if (k8s_submit(grant->request.client, &request, read_done, write, NULL) < 0) {
+        grant_fail(grant, 500, "out of memory; try again");
+        write_finished(write, WRITE_FAILED);
+    }
+}
+
+static void write_done(void *context, const struct k8s_response *response)
+{
+    struct grant_write *write = context;
+    struct grant *grant = write->grant;
+    int code = response->error.code;
+    if (code == 0 && take_claim(grant, response, true, write->step) == 0) {
+        write_finished(write, WRITE_DONE);
+    } else if (code == -EEXIST || code == -EAGAIN || code == -ENOENT) {
+        read_back(write);
+    } else {
+        fail_with_response(grant, "record", response);
+        write_finished(write, WRITE_FAILED);
+    }
+}
+
+static void step_encode(const struct policy_step *step, const struct clock *clock,
+                        struct buffer *buffer)
+{
+    char now[CLOCK_RFC3339_SIZE];
+    if (step->action == POLICY_CREATE) {
+        claim_encode(buffer, &step->address, step->pool, step->services, step->service_count);
+        return;
+    }
+    clock_format_rfc3339_micro(clock_wall(clock), now);
+    claim_encode_patch(buffer, step->resource_version, step->services, step->service_count,
+                       step->reserve ? now : NULL);
+}
+
+static void write_send(struct grant_write *write)
+{
+    struct grant *grant = write->grant;
+    const struct policy_step *step = write->step;
+    bool create = step->action == POLICY_CREATE;
+    _cleanup_buffer_ struct buffer body;
+    buffer_init(&body, GRANT_BODY_MOST);
+    step_encode(step, grant->request.state->options.clock, &body);
+    snprintf(write->path, sizeof(write->path), CLAIM_PATH "%s%s", create ? "" : "/",
+             create ? "" : step->claim_name);
+    struct k8s_request request = {.verb = create ? K8S_CREATE : K8S_MERGE_PATCH,
+                                  .path = write->path,
+                                  .body = body.data,
+                                  .body_length = body.length,
+                                  .deadline = grant->request.deadline,
+                                  .retry = true};
+    struct error error = {0};
+    if (buffer_failed(&body) ||
+        k8s_submit(grant->request.client, &request, write_done, write, &error) < 0) {
+        grant_fail(grant, 500, "out of memory; try again");
+        write_finished(write, WRITE_FAILED);
+    }
+}
+
+/* Marks the addresses of new claims, so that no other request of this replica picks them meanwhile. */
+static int round_prepare(struct grant *grant)
+{
+    struct state *state = grant->request.state;
+    size_t count = grant->plan.step_count;
+    grant->writes = calloc(count, sizeof(*grant->writes));
+    if (grant->writes == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        struct grant_write *write = &grant->writes[i];
+        write->grant = grant;
+        write->step = &grant->plan.steps[i];
+        if (write->step->action != POLICY_CREATE)
+            continue;
+        write->marked = state_mark(state, &write->step->address) == 0;
+        if (!write->marked) {
+            while (i-- > 0)
+                if (grant->writes[i].marked)
+                    state_unmark(state, &grant->writes[i].step->address);
+            free(grant->writes);
+            grant->writes = NULL;
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int round_decide(struct grant *grant)
+{
+    struct state *state = grant->request.state;
+    uint64_t now = (uint64_t)clock_monotonic(state->options.clock);
+    struct policy_request request = {
+        .service = grant->request.service,
+        .old = grant->request.old,
+        .stored = grant->request.stored,
+        .written = &grant->written,
+        .contention = grant->lost_races,
+        .random = map_hash(&now, sizeof(now)),
+    };
+    mutex_guard(&state->mutex);
+    policy_plan_clear(&grant->plan);
+    int result = policy_decide(state, &request, &grant->plan, NULL);
+    if (result == 0 && grant->plan.step_count > 0 && !grant->request.dry_run)
+        result = round_prepare(grant);
+    return result;
+}
+
+static void grant_round(struct grant *grant)
+{
+    const struct clock *clock = grant->request.state->options.clock;
+    if (grant->attempts++ > GRANT_ATTEMPTS_MOST ||
+        clock_monotonic(clock) >= grant->request.deadline) {
+        grant_fail(grant, 503, "too many others claim addresses at this moment; try again");
+        grant_end(grant);
+        return;
+    }
+    if (round_decide(grant) < 0) {
+        grant_fail(grant, 500, "out of memory; try again");
+        grant_end(grant);
+        return;
+    }
+    if (grant->writes == NULL) {
+        grant_end(grant);
+        return;
+    }
+    /* Completions may come before the last write is sent: one more keeps the round open. */
+    size_t count = grant->plan.step_count;
+    atomic_store(&grant->pending, count + 1);
+    for (size_t i = 0; i < count; i++)
+        write_send(&grant->writes[i]);
+    if (atomic_fetch_sub(&grant->pending, 1) == 1)
+        round_end(grant);
+}
+
+void grant_begin(const struct grant_request *request)
+{
+    struct grant *grant = calloc(1, sizeof(*grant));
+    if (grant == NULL) {
+        struct grant_result result = {.status = 500, .text = "out of memory; try again"};
+        request->callback(request->context, &result);
+        service_free(request->service);
+        service_free(request->old);
+        return;
+    }
+    grant->request = *request;
+    grant_round(grant);
+}

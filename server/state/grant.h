@@ -1,0 +1,37 @@
+/* Carries a plan out: decides, writes the claims, and decides again when another replica was faster, until the
+ * Service has what it asked for or can't have it. Used by admission (before a Service is stored) and by the
+ * reconciler (for one that is). */
+#ifndef IPWARDEN_STATE_GRANT_H
+#define IPWARDEN_STATE_GRANT_H
+
+#include "k8s/client.h"
+#include "server/state/policy.h"
+
+struct grant_result {
+    int status; /* 0: plan says what came of it; else an HTTP status: it could not be found out */
+    struct policy_plan
+        plan; /* the callback may move things out of it; the rest is freed afterwards */
+    const struct service *service;
+    const struct service *old;
+    char text[300]; /* with status: why, and what to do */
+};
+
+/* Called once, on the api thread, or on the caller's when nothing had to be written. */
+typedef void (*grant_callback)(void *context, struct grant_result *result);
+
+struct grant_request {
+    struct state *state;
+    struct k8s_client *client;
+    struct service *service; /* consumed */
+    struct service *old;     /* consumed; NULL on CREATE */
+    bool stored;             /* service is the stored object */
+    bool dry_run;            /* decide only; nothing is written */
+    int64_t deadline;        /* monotonic nanoseconds by which the callback has been called */
+    grant_callback callback;
+    void *context;
+};
+
+/* Any thread. The callback may be called before this returns. */
+void grant_begin(const struct grant_request *request);
+
+#endif
