@@ -209,10 +209,13 @@ static void count_in(struct http_request *request)
 
 static enum MHD_Result refuse(struct http_request *request)
 {
+    char cap[48] = "";
+    if (request->refusal == REFUSE_SIZE)
+        snprintf(cap, sizeof(cap), ": more than %zu bytes", request->listener->body_maximum);
     count_in(request);
     http_request_answer_status(request, refusals[request->refusal].status,
-                               refusals[request->refusal].reason, "%s (at most %zu bytes of body)",
-                               refusals[request->refusal].message, request->listener->body_maximum);
+                               refusals[request->refusal].reason, "%s%s",
+                               refusals[request->refusal].message, cap);
     return queue_answer(request);
 }
 
