@@ -1,9 +1,11 @@
-/* The serving certificate of `ipwarden serve`: joins the state machine in certs/ with the API server. It keeps the shared
- * Secret, tells the webhook configurations what to trust and where to call, and shows with a Lease what this replica
- * serves. With tls_dir the certificate comes from files instead, nothing is issued and no Secret is touched.
+/* The serving certificate of `ipwarden serve`: joins the state machine in certs/ with the API
+ * server. It keeps the shared Secret, tells the webhook configurations what to trust and where
+ * to call, and shows with a Lease what this replica serves. With tls_dir the certificate comes
+ * from files instead, nothing is issued and no Secret is touched.
  *
- * All functions are for the main thread, except certificates_route(), which any thread may call. They may block on the API
- * server (3 s a request at most; one tick makes a handful and stops at the first that isn't answered). This module logs. */
+ * All functions are for the main thread, except certificates_route(), which any thread may call.
+ * They may block on the API server (3 s a request at most; one tick makes a handful and stops at
+ * the first that isn't answered). This module logs. */
 #ifndef IPWARDEN_SERVER_CERTIFICATES_H
 #define IPWARDEN_SERVER_CERTIFICATES_H
 
@@ -27,12 +29,14 @@ struct certificates_options {
     const char *namespace_name;
     const char *secret_name; /* NULL: CERTIFICATES_SECRET */
     const char *identity;    /* unique per replica; the Lease is "ipwarden-<identity>" */
-    /* What API servers will call this server: names and addresses the certificate must be good for. */
+    /* What API servers will call this server: names and addresses the certificate must be good
+     * for. */
     const char *const *dns_names;
     size_t dns_count;
     const char *const *ip_addresses;
     size_t ip_count;
-    /* "https://127.0.0.1:8443": the webhook configurations get URLs instead of a service's path. NULL: paths. */
+    /* "https://127.0.0.1:8443": the webhook configurations get URLs instead of a service's path.
+     * NULL: paths. */
     const char *webhook_url;
     const char *tls_dir; /* read the certificate from here; NULL: the Secret */
     const char
@@ -41,44 +45,53 @@ struct certificates_options {
     /* CustomResourceDefinitions whose conversion webhook is kept pointing here. */
     const char *const *crd_names;
     size_t crd_count;
-    /* Called from certificates_tick (not from certificates_open) when the certificate to serve has changed. Give it to
-     * http_listener_set_certificate. A failure (negative code, logged by the callback) makes it be called again later; until it
-     * succeeds, no other replica believes that the new certificate is served here. */
+    /* Called from certificates_tick (not from certificates_open) when the certificate to serve
+     * has changed. Give it to http_listener_set_certificate. A failure (negative code, logged by
+     * the callback) makes it be called again later; until it succeeds, no other replica believes
+     * that the new certificate is served here. */
     int (*on_change)(void *context, const char *chain_pem, const char *key_pem);
     void *context;
-    /* Asked about ten times a second while certificates_open waits; true makes it give up. May be NULL. */
+    /* Asked about ten times a second while certificates_open waits; true makes it give up. May
+     * be NULL. */
     bool (*stop)(void *context);
 };
 
-/* Blocks until there is a certificate to serve and a path; retries with backoff while the API server is away. Returns 0,
- * -ECANCELED when stop said so, -EINVAL for options or files that can't work, -ENOMEM. */
+/* Blocks until there is a certificate to serve and a path; retries with backoff while the API
+ * server is away. Returns 0, -ECANCELED when stop said so, -EINVAL for options or files that
+ * can't work, -ENOMEM. */
 must_check int certificates_open(const struct certificates_options *options,
                                  struct certificates **ret_certificates, struct error *error);
 
-/* One round of work: reads the Secret, does at most a step or two. Returns nanoseconds until it wants to be called again (at
- * most 5 s; calling earlier is harmless). Failures are logged, once until they change. */
+/* One round of work: reads the Secret, does at most a step or two. Returns nanoseconds until it
+ * wants to be called again (at most 5 s; calling earlier is harmless). Failures are logged, once
+ * until they change. */
 int64_t certificates_tick(struct certificates *certificates);
 
 /* What to serve now, PEM; valid until the next tick. The first listener is started with it. */
 void certificates_current(const struct certificates *certificates, const char **ret_chain_pem,
                           const char **ret_key_pem);
-/* The CA bundle that clients should trust, PEM; "" when unknown (tls_dir without ca.crt). Valid until the next tick. */
+/* The CA bundle that clients should trust, PEM; "" when unknown (tls_dir without ca.crt). Valid
+ * until the next tick. */
 const char *certificates_authorities(const struct certificates *certificates);
-/* The secret path segment, 32 hexadecimal digits, without slashes; "" when there is none (tls_dir without a path
- * file). Valid until the next tick. */
+/* The secret path segment, 32 hexadecimal digits, without slashes; "" when there is none
+ * (tls_dir without a path file). Valid until the next tick. */
 const char *certificates_path(const struct certificates *certificates);
 
-/* What a request path asks for: "/<path>/mutate" gives "/mutate" (a pointer into request_path), anything not below the secret
- * segment NULL. While the segment changes, the old and the new one are both good. Any thread, never blocks. */
+/* What a request path asks for: "/<path>/mutate" gives "/mutate" (a pointer into request_path),
+ * anything not below the secret segment NULL. While the segment changes, the old and the new one
+ * are both good. Any thread, never blocks. */
 const char *certificates_route(const struct certificates *certificates, const char *request_path);
 
-/* When the certificate being served ends: seconds since 1970 (for ipwarden_certificate_expiry_seconds). Any thread. */
+/* When the certificate being served ends: seconds since 1970 (for
+ * ipwarden_certificate_expiry_seconds). Any thread. */
 int64_t certificates_expiry(const struct certificates *certificates);
 
-/* A descriptor that becomes readable when files in tls_dir change: call certificates_tick then. -1: none, the timer is enough. */
+/* A descriptor that becomes readable when files in tls_dir change: call certificates_tick then.
+ * -1: none, the timer is enough. */
 int certificates_fd(const struct certificates *certificates);
 
-/* Deletes this replica's Lease (waits 2 s at most) and frees everything. Call it when nothing is served any more. NULL is fine. */
+/* Deletes this replica's Lease (waits 2 s at most) and frees everything. Call it when nothing is
+ * served any more. NULL is fine. */
 void certificates_close(struct certificates *certificates);
 
 #endif

@@ -1,0 +1,248 @@
+/* Between a bundle and its Secret. The Secret may have been edited by hand or by another tool:
+ * whatever can't be read is taken as absent, and what is absent is made again by rotation.c.
+ * Buffers and copies are wiped, since two of the five values are private keys. */
+#include "certs/bundle.h"
+
+#include "certs/pem.h"
+#include "server/base/json_view.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define SECRET_DEPTH 64
+
+/* The keys of the Secret's data whose values are PEM texts. */
+static const struct {
+    const char *key;
+    size_t offset; /* of the char * in struct certs_bundle */
+} texts[] = {
+    {"tls.crt", offsetof(struct certs_bundle, chain_pem)},
+    {"tls.key", offsetof(struct certs_bundle, key_pem)},
+    {"ca.crt", offsetof(struct certs_bundle, ca_pem)},
+    {"ca.key", offsetof(struct certs_bundle, ca_key_pem)},
+};
+#define TEXTS (sizeof(texts) / sizeof(texts[0]))
+
+static char **text_of(struct certs_bundle *bundle, size_t index)
+{
+    return (char **)(void *)((char *)bundle + texts[index].offset);
+}
+
+static const char *const_text_of(const struct certs_bundle *bundle, size_t index)
+{
+    return *(char *const *)(const void *)((const char *)bundle + texts[index].offset);
+}
+
+void certs_bundle_clear(struct certs_bundle *bundle)
+{
+    if (bundle == NULL)
+        return;
+    for (size_t i = 0; i < TEXTS; i++)
+        certs_pem_free(*text_of(bundle, i));
+    *bundle = (struct certs_bundle){0};
+}
+
+int certs_bundle_copy(const struct certs_bundle *bundle, struct certs_bundle *ret_copy,
+                      struct error *error)
+{
+    struct certs_bundle copy = {0};
+    for (size_t i = 0; i < TEXTS; i++) {
+        char *text = strdup(const_text_of(bundle, i));
+        if (text == NULL) {
+            certs_bundle_clear(&copy);
+            return error_no_memory(error);
+        }
+        *text_of(&copy, i) = text;
+    }
+    memcpy(copy.path, bundle->path, sizeof(copy.path));
+    *ret_copy = copy;
+    return 0;
+}
+
+/* The value of a base64 digit, or -1. */
+static int digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+')
+        return 62;
+    return c == '/' ? 63 : -1;
+}
+
+/* Decodes standard padded base64 (RFC 4648 section 4) in place, with a NUL behind. False when it
+ * is none, or contains a NUL: PEM has none. */
+static bool decode_base64(char *text)
+{
+    size_t length = strlen(text);
+    size_t padding = 0;
+    while (padding < 2 && padding < length && text[length - 1 - padding] == '=')
+        padding++;
+    if (length % 4 != 0)
+        return false;
+    size_t out = 0;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < length - padding; i++) {
+        int value = digit(text[i]);
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        /* Three bytes leave after every fourth digit; a shorter end is handled below. */
+        if (i % 4 == 3) {
+            text[out++] = (char)(bits >> 16 & 0xFF);
+            text[out++] = (char)(bits >> 8 & 0xFF);
+            text[out++] = (char)(bits & 0xFF);
+        }
+    }
+    if (padding == 1) {
+        text[out++] = (char)(bits >> 10 & 0xFF);
+        text[out++] = (char)(bits >> 2 & 0xFF);
+    } else if (padding == 2) {
+        text[out++] = (char)(bits >> 4 & 0xFF);
+    }
+    text[out] = '\0';
+    return strlen(text) == out;
+}
+
+/* The decoded value of data[key]; "" when it can't be read. NULL when out of memory. */
+static char *read_value(const struct json_view *view, const struct json_node *data, const char *key)
+{
+    const struct json_node *node = json_view_member(view, data, key);
+    if (!json_view_is_string(node))
+        return strdup("");
+    char *text = json_view_copy(view, node);
+    if (text == NULL)
+        return NULL;
+    size_t length = strlen(text);
+    if (!decode_base64(text)) {
+        OPENSSL_cleanse(text, length);
+        text[0] = '\0';
+    }
+    return text;
+}
+
+static int read_bundle(const struct json_view *view, const struct json_node *data,
+                       struct certs_bundle *bundle, struct error *error)
+{
+    for (size_t i = 0; i < TEXTS; i++) {
+        *text_of(bundle, i) = read_value(view, data, texts[i].key);
+        if (*text_of(bundle, i) == NULL)
+            return error_no_memory(error);
+    }
+    char *path = read_value(view, data, "path");
+    if (path == NULL)
+        return error_no_memory(error);
+    if (certs_path_is_sane(path))
+        memcpy(bundle->path, path, sizeof(bundle->path));
+    free(path);
+    return 0;
+}
+
+int certs_bundle_parse(const char *json, size_t length, struct certs_bundle *ret_bundle,
+                       char **ret_version, struct error *error)
+{
+    if (length > CERTS_SECRET_MAXIMUM)
+        return error_set(error, -EINVAL, "a Secret of %zu bytes is too long", length);
+    struct json_view view;
+    struct certs_bundle bundle = {0};
+    char *version = NULL;
+    json_view_init(&view);
+    int code = json_view_parse(&view, json, length, SECRET_DEPTH, error);
+    const struct json_node *root = code == 0 ? json_view_root(&view) : NULL;
+    if (code == 0 && !json_view_is_object(root))
+        code = error_set(error, -EINVAL, "a Secret must be a JSON object");
+    if (code == 0)
+        code = read_bundle(&view, json_view_member(&view, root, "data"), &bundle, error);
+    if (code == 0) {
+        const struct json_node *node =
+            json_view_path(&view, root, "metadata", "resourceVersion", NULL);
+        version = json_view_is_string(node) ? json_view_copy(&view, node) : strdup("");
+        if (version == NULL)
+            code = error_no_memory(error);
+    }
+    json_view_clear(&view);
+    if (code != 0) {
+        certs_bundle_clear(&bundle);
+        return code;
+    }
+    *ret_bundle = bundle;
+    *ret_version = version;
+    return 0;
+}
+
+static void append_base64_member(struct buffer *buffer, const char *key, const char *value)
+{
+    buffer_append_json_string(buffer, key);
+    buffer_append_string(buffer, ":\"");
+    buffer_append_base64(buffer, value, strlen(value));
+    buffer_append_char(buffer, '"');
+}
+
+static void append_data(const struct certs_bundle *bundle, struct buffer *buffer)
+{
+    buffer_append_string(buffer, "\"data\":{");
+    for (size_t i = 0; i < TEXTS; i++) {
+        append_base64_member(buffer, texts[i].key, const_text_of(bundle, i));
+        buffer_append_char(buffer, ',');
+    }
+    append_base64_member(buffer, "path", bundle->path);
+    buffer_append_char(buffer, '}');
+}
+
+void certs_bundle_append_secret(const struct certs_bundle *bundle, const char *namespace_name,
+                                const char *name, struct buffer *buffer)
+{
+    buffer_append_string(buffer, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{"
+                                 "\"namespace\":");
+    buffer_append_json_string(buffer, namespace_name);
+    buffer_append_string(buffer, ",\"name\":");
+    buffer_append_json_string(buffer, name);
+    buffer_append_string(buffer, ",\"labels\":{\"app.kubernetes.io/name\":\"ipwarden\"}},"
+                                 "\"type\":\"kubernetes.io/tls\",");
+    append_data(bundle, buffer);
+    buffer_append_char(buffer, '}');
+}
+
+void certs_bundle_append_patch(const struct certs_bundle *bundle, const char *version,
+                               struct buffer *buffer)
+{
+    buffer_append_string(buffer, "{\"metadata\":{\"resourceVersion\":");
+    buffer_append_json_string(buffer, version);
+    buffer_append_string(buffer, "},");
+    append_data(bundle, buffer);
+    buffer_append_char(buffer, '}');
+}
+
+void certs_buffer_wipe(struct buffer *buffer)
+{
+    if (buffer->data != NULL)
+        OPENSSL_cleanse(buffer->data, buffer->length);
+    buffer_clear(buffer);
+}
+
+bool certs_path_is_sane(const char *text)
+{
+    return strlen(text) == CERTS_PATH_LENGTH &&
+           strspn(text, "0123456789abcdef") == CERTS_PATH_LENGTH;
+}
+
+int certs_path_create(char ret_path[CERTS_PATH_LENGTH + 1], struct error *error)
+{
+    unsigned char bytes[CERTS_PATH_LENGTH / 2];
+    /* So few bytes come whole or not at all. */
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return error_set(error, -errno, "no random bytes: %s", strerror(errno));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        ret_path[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        ret_path[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    ret_path[CERTS_PATH_LENGTH] = '\0';
+    return 0;
+}
