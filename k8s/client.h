@@ -58,7 +58,8 @@ enum k8s_verb {
     K8S_DELETE,
     K8S_MERGE_PATCH,
     K8S_JSON_PATCH,
-    K8S_APPLY_PATCH
+    K8S_APPLY_PATCH,
+    K8S_STRATEGIC_PATCH, /* built-in kinds only */
 };
 
 struct k8s_request {

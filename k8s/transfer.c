@@ -69,6 +69,8 @@ static const struct verb {
     [K8S_MERGE_PATCH] = {"PATCH", "Content-Type: application/merge-patch+json", "patch"},
     [K8S_JSON_PATCH] = {"PATCH", "Content-Type: application/json-patch+json", "patch"},
     [K8S_APPLY_PATCH] = {"PATCH", "Content-Type: application/apply-patch+yaml", "apply"},
+    [K8S_STRATEGIC_PATCH] = {"PATCH", "Content-Type: application/strategic-merge-patch+json",
+                             "patch"},
 };
 
 static bool is_stream(const struct k8s_transfer *transfer)
@@ -475,6 +477,14 @@ void k8s_transfer_cancel(struct k8s_transfer *transfer)
         transfer->cancelled = true;
     else
         free_transfer(transfer);
+}
+
+void k8s_transfer_abandon(struct k8s_transfer *transfer)
+{
+    if (transfer != NULL && transfer->handle != NULL)
+        k8s_handle_distrust(transfer->handle->easy,
+                            clock_monotonic(clock_system()) - transfer->started);
+    k8s_transfer_cancel(transfer);
 }
 
 void k8s_transfer_cancel_all(struct k8s_client *client)

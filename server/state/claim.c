@@ -232,6 +232,7 @@ int claim_services_copy(const struct claim_service *services, size_t count,
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         copies[i].absent_since = services[i].absent_since;
+        copies[i].seen = services[i].seen;
         if (copy_text(services[i].namespace_name, &copies[i].namespace_name) < 0 ||
             copy_text(services[i].name, &copies[i].name) < 0 ||
             copy_text(services[i].generate_name, &copies[i].generate_name) < 0 ||

@@ -29,6 +29,8 @@ struct claim_service {
     int64_t
         absent_since; /* monotonic nanoseconds since when no stored Service lists the address for this
                            * entry; 0: one does. Set by state. */
+    bool
+        seen; /* a stored Service has been seen to own the address by this entry, as it stands. Set by state. */
 };
 
 struct claim {

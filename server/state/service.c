@@ -215,7 +215,9 @@ static int decode_metadata(const struct decoder *decoder, const struct json_node
         name[0] = '\0';
     if (copy_text(view, json_view_member(view, metadata, "namespace"), &service->namespace_name) <
             0 ||
-        copy_text(view, json_view_member(view, metadata, "uid"), &service->uid) < 0)
+        copy_text(view, json_view_member(view, metadata, "uid"), &service->uid) < 0 ||
+        copy_text(view, json_view_member(view, metadata, "resourceVersion"),
+                  &service->resource_version) < 0)
         return error_no_memory(decoder->error);
     if (name[0] == '\0' && copy_text(view, json_view_member(view, metadata, "generateName"),
                                      &service->generate_name) < 0)
@@ -370,6 +372,53 @@ int service_decode(const struct json_view *view, const struct json_node *object,
     return 0;
 }
 
+static bool duplicate_text(const char *text, char **ret_copy)
+{
+    *ret_copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *ret_copy != NULL;
+}
+
+static bool duplicate_addresses(const struct service_addresses *list,
+                                struct service_addresses *ret_copy)
+{
+    *ret_copy = (struct service_addresses){0};
+    for (size_t i = 0; i < list->count; i++)
+        if (service_addresses_add(ret_copy, &list->items[i]) < 0)
+            return false;
+    return true;
+}
+
+struct service *service_copy(const struct service *service)
+{
+    struct service *copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return NULL;
+    *copy = *service;
+    copy->ports =
+        service->port_count > 0 ? calloc(service->port_count, sizeof(*copy->ports)) : NULL;
+    /* Every member is set before anything is judged, so that service_free finds no borrowed pointer. */
+    bool good = duplicate_text(service->key, &copy->key);
+    good &= duplicate_text(service->namespace_name, &copy->namespace_name);
+    good &= duplicate_text(service->generate_name, &copy->generate_name);
+    good &= duplicate_text(service->uid, &copy->uid);
+    good &= duplicate_text(service->resource_version, &copy->resource_version);
+    good &= duplicate_text(service->pool, &copy->pool);
+    good &= duplicate_text(service->class_name, &copy->class_name);
+    good &= duplicate_text(service->condition_reason, &copy->condition_reason);
+    good &= duplicate_addresses(&service->external, &copy->external);
+    good &= duplicate_addresses(&service->ingress, &copy->ingress);
+    good &= duplicate_addresses(&service->requested, &copy->requested);
+    good &= duplicate_addresses(&service->assigned, &copy->assigned);
+    if (!good || (service->port_count > 0 && copy->ports == NULL)) {
+        service_free(copy);
+        return NULL;
+    }
+    if (service->port_count > 0)
+        memcpy(copy->ports, service->ports, service->port_count * sizeof(*copy->ports));
+    copy->name = copy->key + (service->name - service->key);
+    return copy;
+}
+
 void service_free(struct service *service)
 {
     if (service == NULL)
@@ -378,6 +427,7 @@ void service_free(struct service *service)
     free(service->namespace_name);
     free(service->generate_name);
     free(service->uid);
+    free(service->resource_version);
     free(service->pool);
     free(service->class_name);
     free(service->ports);

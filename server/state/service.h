@@ -52,13 +52,14 @@ struct service {
     const char *name;     /* inside key */
     char *generate_name;  /* NULL unless the name isn't known yet */
     char *uid;            /* NULL before it is stored */
-    char *pool;           /* annotation, or NULL */
-    char *class_name;     /* spec.loadBalancerClass, or NULL */
-    uint8_t type;         /* enum service_type */
-    uint8_t family_policy; /* enum service_family_policy */
-    uint8_t families[2];   /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
-    bool wants_auto;       /* annotation external-ip: auto */
-    bool deleting;         /* metadata.deletionTimestamp is set */
+    char *resource_version; /* NULL before it is stored */
+    char *pool;             /* annotation, or NULL */
+    char *class_name;       /* spec.loadBalancerClass, or NULL */
+    uint8_t type;           /* enum service_type */
+    uint8_t family_policy;  /* enum service_family_policy */
+    uint8_t families[2];    /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
+    bool wants_auto;        /* annotation external-ip: auto */
+    bool deleting;          /* metadata.deletionTimestamp is set */
     bool ingress_foreign; /* an ingress entry has a host name or can't be read: not written by us */
     struct service_port *ports;
     size_t port_count;
@@ -81,6 +82,8 @@ struct service {
 must_check int service_decode(const struct json_view *view, const struct json_node *object,
                               const char *namespace_fallback, bool strict,
                               struct service **ret_service, struct error *error);
+/* A deep copy; NULL when out of memory. */
+struct service *service_copy(const struct service *service);
 /* NULL is fine. */
 void service_free(struct service *service);
 static inline void service_free_pointer(struct service **service)

@@ -95,6 +95,9 @@ struct state_address *state_address(const struct state *state, const struct addr
 /* The claim of the address that names this Service, or NULL. stored: see claim_service_matches. */
 struct claim *state_claim_for(const struct state *state, const struct address *address,
                               const struct service *service, bool stored);
+/* The stored Service that owns the claim's address by this entry, or NULL. */
+const struct service *state_claim_owner(const struct state *state, const struct claim *claim,
+                                        const struct claim_service *entry);
 /* The claims that name "ns/name". */
 struct claim *const *state_claims_of(const struct state *state, const char *key, size_t *ret_count);
 /* The pool that offers the address (usable ones first), or NULL. */

@@ -9,9 +9,8 @@
 
 /* --- how long a claim has been without its Service --- */
 
-/* Whether a stored Service owns the address by this entry. */
-static const struct service *entry_owner(const struct state *state, const struct claim *claim,
-                                         const struct claim_service *entry)
+const struct service *state_claim_owner(const struct state *state, const struct claim *claim,
+                                        const struct claim_service *entry)
 {
     if (entry->name != NULL) {
         char key[600];
@@ -36,10 +35,15 @@ void state_claim_refresh(struct state *state, struct claim *claim)
         return;
     for (size_t i = 0; i < claim->service_count; i++) {
         struct claim_service *entry = &claim->services[i];
-        if (entry_owner(state, claim, entry) != NULL)
-            entry->absent_since = 0;
-        else if (entry->absent_since == 0)
+        const struct service *owner = state_claim_owner(state, claim, entry);
+        if (owner == NULL && entry->absent_since == 0)
             entry->absent_since = clock_monotonic(state->options.clock);
+        if (owner == NULL)
+            continue;
+        entry->absent_since = 0;
+        /* One that was reserved again may wait for another Service of that name than the one we know. */
+        entry->seen = entry->seen || entry->uid != NULL || claim->reserved_at == NULL ||
+                      owner->first_seen > claim->reserved_seq;
     }
     state_tell(state, "claim", claim->name);
 }
@@ -272,8 +276,12 @@ static void claim_inherit(struct state *state, struct claim *claim, const struct
             const struct claim_service *before = &old->services[j];
             if (same_text(entry->namespace_name, before->namespace_name) &&
                 same_text(entry->name, before->name) &&
-                same_text(entry->generate_name, before->generate_name))
+                same_text(entry->generate_name, before->generate_name)) {
                 entry->absent_since = before->absent_since;
+                /* Confirming notes the uid of the owner that was seen: it stays seen. */
+                entry->seen =
+                    before->seen && (before->uid == NULL || same_text(entry->uid, before->uid));
+            }
         }
 }
 

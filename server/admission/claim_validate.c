@@ -1,0 +1,75 @@
+/* The validating call on an IpClaim that somebody else writes: its name must be that of its address, the address
+ * must not have another claim, and spec.cidr never changes. Our own claims don't come by here. */
+#include "server/admission/kinds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void check_name(const struct claim *claim, struct field_errors *errors)
+{
+    struct address named;
+    char name[ADDRESS_CLAIM_NAME_SIZE];
+    if (address_from_claim_name(claim->name, &named, NULL, NULL) == 0 &&
+        address_equal(&named, &claim->address))
+        return;
+    address_claim_name(&claim->address, name);
+    field_errors_add(errors, "FieldValueInvalid", "metadata.name",
+                     "a claim is named by its address, so that there is only one: call it %s",
+                     name);
+}
+
+static void check_twice(const struct state *state, const struct claim *claim,
+                        struct field_errors *errors)
+{
+    const struct state_address *entry = state_address(state, &claim->address);
+    for (const struct claim *other = entry != NULL ? entry->claims : NULL; other != NULL;
+         other = other->next)
+        if (strcmp(other->name, claim->name) != 0) {
+            field_errors_add(errors, "FieldValueDuplicate", "spec.cidr",
+                             "the address is claimed by %s already: choose another address",
+                             other->name);
+            return;
+        }
+}
+
+static void check_immutable(const struct review *review, struct field_errors *errors)
+{
+    const struct json_view *view = &review->view;
+    char now[64];
+    char before[64];
+    if (json_view_text(view, json_view_path(view, review->object, "spec", "cidr", NULL), now,
+                       sizeof(now)) < 0 ||
+        json_view_text(view, json_view_path(view, review->old_object, "spec", "cidr", NULL), before,
+                       sizeof(before)) < 0 ||
+        strcmp(now, before) == 0)
+        return;
+    field_errors_add(
+        errors, "FieldValueForbidden", "spec.cidr",
+        "immutable: it is %s and can't become %s; delete this claim and create one for "
+        "the other address",
+        before, now);
+}
+
+void claim_validate(struct review *review)
+{
+    struct state *state = review->admission->state;
+    struct field_errors errors = {0};
+    struct claim *claim = NULL;
+    struct error error;
+    if (claim_decode(&review->view, review->object, &claim, &error) < 0) {
+        field_errors_add(&errors, "FieldValueInvalid", "spec.cidr", "%s", error.text);
+    } else if (review->operation == REVIEW_CREATE) {
+        check_name(claim, &errors);
+        mutex_guard(&state->mutex);
+        check_twice(state, claim, &errors);
+    } else {
+        check_immutable(review, &errors);
+    }
+    claim_free(claim);
+    if (field_errors_total(&errors) == 0)
+        review_allow(review, NULL, NULL);
+    else
+        review_refuse_fields(review, "IpClaim", &errors);
+    field_errors_clear(&errors);
+}

@@ -1,0 +1,345 @@
+/* The envelope. A table says which resources are judged and by whom. */
+#include "server/admission/review.h"
+
+#include "server/admission/kinds.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_MOST (16U * 1024 * 1024)
+#define TIMEOUT_DEFAULT (10 * CLOCK_SECOND) /* Kubernetes' own default for timeoutSeconds */
+
+static const struct {
+    const char *group;
+    const char *resource;
+    const char *sub_resource;
+    const char *label;
+    void (*mutate)(struct review *review);
+    void (*validate)(struct review *review);
+} kinds[] = {
+    {"", "services", "", "services", service_mutate, service_validate},
+    {"", "services", "status", "services/status", NULL, service_validate_status},
+    {"ipcontroller.ext", "ipclaimpools", "", "ipclaimpools", NULL, pool_validate},
+    {"ipcontroller.ext", "ipclaims", "", "ipclaims", NULL, claim_validate},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT"};
+
+static void review_free(struct review *review)
+{
+    json_view_clear(&review->view);
+    free(review);
+}
+
+/* Sends the answer, counts it, and frees the review. */
+static void review_send(struct review *review, struct buffer *answer, const char *result)
+{
+    struct admission *admission = review->admission;
+    double seconds =
+        (double)(clock_monotonic(clock_system()) - review->received) / (double)CLOCK_SECOND;
+    metrics_add(admission->requests, 1, review->kind, operations[review->operation], result, NULL);
+    metrics_observe(admission->duration, seconds, review->kind, NULL);
+    size_t length;
+    char *body = buffer_steal(answer, &length);
+    if (body == NULL)
+        http_request_answer_status(review->request, 500, "InternalError", "out of memory");
+    else
+        http_request_answer(review->request, 200, "application/json", body, length);
+    review_free(review);
+}
+
+static void answer_begin(const struct review *review, struct buffer *answer, bool allowed)
+{
+    buffer_init(answer, ANSWER_MOST);
+    buffer_append_string(answer, "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":"
+                                 "\"AdmissionReview\",\"response\":{\"uid\":");
+    buffer_append_json_string(answer, review->uid);
+    buffer_append_string(answer, allowed ? ",\"allowed\":true" : ",\"allowed\":false");
+}
+
+void review_allow(struct review *review, const struct buffer *patch, const char *warning)
+{
+    struct buffer answer;
+    bool patched = patch != NULL && patch->length > 0;
+    if (patched && buffer_failed(patch)) {
+        review_refuse(review, 500, NULL, "out of memory; try again");
+        return;
+    }
+    answer_begin(review, &answer, true);
+    if (patched) {
+        buffer_append_string(&answer, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
+        buffer_append_base64(&answer, patch->data, patch->length);
+        buffer_append_char(&answer, '"');
+    }
+    if (warning != NULL) {
+        buffer_append_string(&answer, ",\"warnings\":[");
+        buffer_append_json_string(&answer, warning);
+        buffer_append_char(&answer, ']');
+    }
+    buffer_append_string(&answer, "}}");
+    review_send(review, &answer, patched ? "patched" : "allowed");
+}
+
+/* metav1.StatusReason of a code. */
+static const char *code_reason(unsigned int code)
+{
+    static const struct {
+        unsigned int code;
+        const char *reason;
+    } reasons[] = {{400, "BadRequest"},      {403, "Forbidden"},     {422, "Invalid"},
+                   {429, "TooManyRequests"}, {500, "InternalError"}, {503, "ServiceUnavailable"}};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].code == code)
+            return reasons[i].reason;
+    return "Unknown";
+}
+
+/* ,"status":{... without its closing brackets. */
+static void status_begin(struct buffer *answer, unsigned int code, const char *text)
+{
+    buffer_append_string(answer, ",\"status\":{\"status\":\"Failure\",\"message\":");
+    buffer_append_json_string(answer, text);
+    buffer_printf(answer, ",\"reason\":\"%s\",\"code\":%u", code_reason(code), code);
+}
+
+static void append_cause(struct buffer *answer, const char *reason, const char *field,
+                         const char *text)
+{
+    buffer_printf(answer, "{\"reason\":\"%s\",\"field\":", reason);
+    buffer_append_json_string(answer, field);
+    buffer_append_string(answer, ",\"message\":");
+    buffer_append_json_string(answer, text);
+    buffer_append_char(answer, '}');
+}
+
+void review_refuse(struct review *review, unsigned int code, const char *field, const char *text)
+{
+    struct buffer answer;
+    char message[700];
+    snprintf(message, sizeof(message), "%s%s%s", field != NULL ? field : "",
+             field != NULL ? ": " : "", text);
+    answer_begin(review, &answer, false);
+    status_begin(&answer, code, message);
+    if (field != NULL) {
+        buffer_append_string(&answer, ",\"details\":{\"causes\":[");
+        append_cause(&answer, code == 422 ? "FieldValueInvalid" : "FieldValueForbidden", field,
+                     text);
+        buffer_append_string(&answer, "]}");
+    }
+    buffer_append_string(&answer, "}}}");
+    review_send(review, &answer, code >= 500 ? "error" : "refused");
+}
+
+void review_refuse_fields(struct review *review, const char *kind,
+                          const struct field_errors *errors)
+{
+    struct buffer answer;
+    struct buffer text;
+    buffer_init(&text, ANSWER_MOST);
+    buffer_printf(&text, "%s \"%s\" is invalid: ", kind, review->name);
+    for (size_t i = 0; i < errors->count; i++)
+        buffer_printf(&text, "%s%s: %s", i > 0 ? "; " : "", errors->items[i].field,
+                      errors->items[i].text);
+    if (errors->omitted > 0)
+        buffer_printf(&text, "; and %zu more", errors->omitted);
+    answer_begin(review, &answer, false);
+    status_begin(&answer, 422, text.data != NULL ? text.data : "invalid");
+    buffer_append_string(&answer, ",\"details\":{\"group\":\"ipcontroller.ext\",\"kind\":");
+    buffer_append_json_string(&answer, kind);
+    buffer_append_string(&answer, ",\"name\":");
+    buffer_append_json_string(&answer, review->name);
+    buffer_append_string(&answer, ",\"causes\":[");
+    for (size_t i = 0; i < errors->count; i++) {
+        if (i > 0)
+            buffer_append_char(&answer, ',');
+        append_cause(&answer, errors->items[i].reason, errors->items[i].field,
+                     errors->items[i].text);
+    }
+    buffer_append_string(&answer, "]}}}}");
+    buffer_clear(&text);
+    review_send(review, &answer, "refused");
+}
+
+/* --- reading --- */
+
+/* An HTTP answer for what can't be answered with an AdmissionReview, since there is no uid to answer to. */
+static void review_reject(struct review *review, unsigned int code, const char *text)
+{
+    metrics_add(review->admission->requests, 1, "unknown", "unknown", "malformed", NULL);
+    http_request_answer_status(review->request, code,
+                               code == 415   ? "UnsupportedMediaType"
+                               : code == 503 ? "ServiceUnavailable"
+                                             : "BadRequest",
+                               text);
+    review_free(review);
+}
+
+static bool is_json(const char *content_type)
+{
+    static const char json[] = "application/json";
+    if (content_type == NULL || strncasecmp(content_type, json, sizeof(json) - 1) != 0)
+        return false;
+    char after = content_type[sizeof(json) - 1];
+    return after == '\0' || after == ';' || after == ' ';
+}
+
+/* The API server says how long it waits (?timeout=10s); a twentieth, at least 200 ms, is kept for the way back. */
+static int64_t review_deadline(const struct http_request *request, int64_t received)
+{
+    int64_t timeout = TIMEOUT_DEFAULT;
+    const char *text = http_request_query(request, "timeout");
+    if (text != NULL) {
+        char *end;
+        double amount = strtod(text, &end);
+        double unit = strcmp(end, "ms") == 0  ? (double)CLOCK_MILLISECOND
+                      : strcmp(end, "s") == 0 ? (double)CLOCK_SECOND
+                      : strcmp(end, "m") == 0 ? 60.0 * (double)CLOCK_SECOND
+                                              : 0;
+        if (amount > 0 && amount < 1e6 && unit > 0)
+            timeout = (int64_t)(amount * unit);
+    }
+    int64_t margin = timeout / 20;
+    if (margin < 200 * CLOCK_MILLISECOND)
+        margin = timeout < 400 * CLOCK_MILLISECOND ? timeout / 2 : 200 * CLOCK_MILLISECOND;
+    return received + timeout - margin;
+}
+
+static const struct json_node *object_or_null(const struct json_view *view,
+                                              const struct json_node *request, const char *name)
+{
+    const struct json_node *node = json_view_member(view, request, name);
+    return json_view_is_object(node) ? node : NULL;
+}
+
+/* Reads the request's own fields. Returns NULL, or what is wrong. */
+static const char *review_read(struct review *review, const struct json_node *request)
+{
+    const struct json_view *view = &review->view;
+    size_t i = 0;
+    while (i < 4 &&
+           !json_view_equals(view, json_view_member(view, request, "operation"), operations[i]))
+        i++;
+    if (i == 4)
+        return "request.operation: expected CREATE, UPDATE, DELETE or CONNECT";
+    review->operation = (enum review_operation)i;
+    review->dry_run = json_view_bool(json_view_member(view, request, "dryRun"));
+    if (json_view_text(view, json_view_member(view, request, "name"), review->name,
+                       sizeof(review->name)) < 0)
+        review->name[0] = '\0';
+    if (json_view_text(view, json_view_member(view, request, "namespace"), review->namespace_name,
+                       sizeof(review->namespace_name)) < 0)
+        review->namespace_name[0] = '\0';
+    review->object = object_or_null(view, request, "object");
+    review->old_object = object_or_null(view, request, "oldObject");
+    if (review->operation <= REVIEW_UPDATE && review->object == NULL)
+        return "request.object: missing";
+    if (review->operation == REVIEW_UPDATE && review->old_object == NULL)
+        return "request.oldObject: missing";
+    return NULL;
+}
+
+static bool member_is(const struct json_view *view, const struct json_node *object,
+                      const char *name, const char *text)
+{
+    const struct json_node *node = json_view_member(view, object, name);
+    return *text == '\0' ? json_view_is_null(node) || json_view_equals(view, node, "")
+                         : json_view_equals(view, node, text);
+}
+
+static void review_route(struct review *review, const struct json_node *request)
+{
+    const struct json_view *view = &review->view;
+    const struct json_node *resource = json_view_member(view, request, "resource");
+    for (size_t i = 0; i < KINDS; i++) {
+        if (!member_is(view, resource, "group", kinds[i].group) ||
+            !member_is(view, resource, "resource", kinds[i].resource) ||
+            !member_is(view, request, "subResource", kinds[i].sub_resource))
+            continue;
+        void (*judge)(struct review *) = review->mutating ? kinds[i].mutate : kinds[i].validate;
+        if (judge == NULL)
+            break;
+        review->kind = kinds[i].label;
+        if (review->operation > REVIEW_UPDATE)
+            review_allow(review, NULL, NULL);
+        else
+            judge(review);
+        return;
+    }
+    review_refuse(
+        review, 422, "request.resource",
+        "ipwarden does not judge this resource on this path: see the rules of its webhook "
+        "configurations");
+}
+
+static void review_begin(struct review *review)
+{
+    struct json_view *view = &review->view;
+    size_t length;
+    const char *body = http_request_body(review->request, &length);
+    struct error error;
+    char text[300];
+    if (!is_json(http_request_header(review->request, "Content-Type"))) {
+        review_reject(review, 415, "send an AdmissionReview as application/json");
+        return;
+    }
+    if (json_view_parse(view, body, length, JSON_VIEW_DEPTH, &error) < 0) {
+        snprintf(text, sizeof(text), "not a JSON text that can be read: %.250s", error.text);
+        review_reject(review, 400, text);
+        return;
+    }
+    const struct json_node *root = json_view_root(view);
+    const struct json_node *request = json_view_member(view, root, "request");
+    if (!json_view_equals(view, json_view_member(view, root, "kind"), "AdmissionReview") ||
+        !json_view_equals(view, json_view_member(view, root, "apiVersion"),
+                          "admission.k8s.io/v1")) {
+        review_reject(review, 400, "expected kind AdmissionReview of admission.k8s.io/v1");
+        return;
+    }
+    if (json_view_text(view, json_view_member(view, request, "uid"), review->uid,
+                       sizeof(review->uid)) <= 0) {
+        review_reject(review, 400, "request.uid: missing, or longer than 63 characters");
+        return;
+    }
+    const char *wrong = review_read(review, request);
+    if (wrong != NULL)
+        review_refuse(review, 422, NULL, wrong);
+    else if (!state_is_synced(review->admission->state))
+        review_reject(
+            review, 503,
+            "ipwarden is starting and has not seen all Services and claims yet; try again");
+    else
+        review_route(review, request);
+}
+
+static void review_handle(struct admission *admission, struct http_request *request, bool mutating)
+{
+    struct review *review = calloc(1, sizeof(*review));
+    if (review == NULL) {
+        http_request_answer_status(request, 500, "InternalError", "out of memory; try again");
+        return;
+    }
+    review->admission = admission;
+    review->request = request;
+    review->mutating = mutating;
+    review->kind = "unknown";
+    review->received = http_request_received(request);
+    review->deadline = review_deadline(request, review->received);
+    json_view_init(&review->view);
+    review_begin(review);
+}
+
+void review_handle_mutate(void *context, struct http_request *request)
+{
+    review_handle(context, request, true);
+}
+
+void review_handle_validate(void *context, struct http_request *request)
+{
+    review_handle(context, request, false);
+}
