@@ -95,6 +95,8 @@ must_check int k8s_transfer_submit(struct k8s_client *client, const struct k8s_r
                                    struct k8s_transfer **ret_transfer, struct error *error);
 /* Ends it without its callback. Api thread, but not from within a data callback. NULL is fine. */
 void k8s_transfer_cancel(struct k8s_transfer *transfer);
+/* The same for one that has been silent: its connection is closed too when nothing came over it for anybody. */
+void k8s_transfer_abandon(struct k8s_transfer *transfer);
 /* curl is done with easy. */
 void k8s_transfer_done(struct k8s_client *client, CURL *easy, CURLcode code);
 /* The client ends: the callbacks of all get -ECANCELED. */

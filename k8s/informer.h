@@ -1,8 +1,11 @@
 /* List and watch of one resource, for ever: lists in pages, watches with bookmarks, resumes from the last version it saw,
- * lists again on 410 or a broken stream it can't resume, with backoff and jitter; a connection that has been silent for longer than a
- * heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does, as projections.
+ * lists again on 410 or a broken stream it can't resume, with backoff and jitter (100 ms at first, 5 s at most); a connection that
+ * has been silent for longer than a heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does,
+ * as projections. At most one page of text (or one event, 8 MiB) is in memory.
  *
- * All handler calls come from the api thread, in order. */
+ * All handler calls come from the api thread, in order. After a resumption an event may come again, never fewer. Objects come as
+ * the API server sent them, except that a NUL character in a string arrives as U+FFFD. Items of a list may lack apiVersion and
+ * kind. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (efficient detection of changes). */
 #ifndef IPWARDEN_K8S_INFORMER_H
 #define IPWARDEN_K8S_INFORMER_H
 
@@ -21,21 +24,23 @@ struct k8s_informer_handler {
     void (*replace_end)(void *context); /* from the first call on: synced */
     void (*remove)(void *context, const struct json_view *view,
                    const struct json_node *object); /* deleted; its last state */
-    /* The connection to the API: false when list or watch fails, true when it works again. May be NULL. */
+    /* The connection to the API, told when it changes: false when list or watch fails, true when it works (again). reason
+     * lives during the call. May be NULL. */
     void (*health)(void *context, bool healthy, const char *reason);
 };
 
 struct k8s_informer_options {
     const char *path;       /* "/api/v1/services" */
     const char *query;      /* field or label selector, escaped, or NULL */
-    unsigned int page_size; /* 0: 500 */
+    unsigned int page_size; /* 0: 500; made smaller when pages come out too large */
     int64_t
         silence; /* nanoseconds without any byte before the connection is given up; 0: 90 s (bookmarks come about each minute) */
     int64_t
         watch_timeout; /* timeoutSeconds asked of the server, randomised up to double; 0: 300 s */
 };
 
-/* Starts at once. The handler table is borrowed. */
+/* Starts at once, also when the API server can't be reached yet. The handler table is borrowed, options are copied. -EINVAL for
+ * a path or query that can't be one. Any thread. */
 must_check int k8s_informer_new(struct k8s_client *client,
                                 const struct k8s_informer_options *options,
                                 const struct k8s_informer_handler *handler, void *context,

@@ -1,0 +1,535 @@
+/* The informer: a small machine on the api thread that is always in one of four places: waiting for a page, feeding
+ * a watch, waiting for its next try, or stopped.
+ *
+ * What failed decides how it goes on. A list goes on at the page that failed as long as the server knows its continue
+ * token. A watch is resumed from the last version seen; only where that can't work (410), or hasn't worked twice,
+ * everything is listed again. */
+#include "k8s/informer.h"
+
+#include "k8s/answer.h"
+#include "k8s/backoff.h"
+#include "k8s/client_private.h"
+#include "k8s/url.h"
+#include "k8s/watch.h"
+#include "server/base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_SIZE 500U
+#define PAGE_TIMEOUT (60 * CLOCK_SECOND)
+#define SILENCE (90 * CLOCK_SECOND)
+#define WATCH_TIMEOUT (300 * CLOCK_SECOND)
+#define RETRY_FIRST (100 * CLOCK_MILLISECOND)
+#define RETRY_MOST (5 * CLOCK_SECOND)
+#define SHORT_LIFE                                                                                 \
+    CLOCK_SECOND        /* a watch that ends sooner, without an event, isn't resumed at once */
+#define JSON_DEPTH 1024 /* custom resources nest deeper than requests to us may */
+
+enum health { UNKNOWN, HEALTHY, UNHEALTHY };
+
+struct k8s_informer {
+    struct k8s_job start;
+    struct k8s_client *client;
+    const struct k8s_informer_handler *handler;
+    void *context;
+    char *path;
+    char *query; /* NULL: none */
+    int64_t silence;
+    int64_t watch_timeout;
+
+    _Atomic bool synced;
+    _Atomic int64_t heard;
+
+    /* Api thread only. */
+    struct k8s_transfer *transfer; /* the page or the watch under way */
+    struct k8s_timer next_try;
+    struct k8s_timer silence_check;
+    struct json_view view;
+    struct buffer scratch;
+    struct k8s_watch watch;
+    unsigned int page_size;
+    char *version;               /* last resource version seen */
+    char *continue_token;        /* of the page that is due; NULL: the first */
+    unsigned int list_failures;  /* since a page came */
+    unsigned int watch_failures; /* since an event came */
+    int64_t watch_started;
+    bool watch_moved;          /* the watch has brought something */
+    struct error watch_broken; /* why we gave the watch up; code 0: we didn't */
+    enum health health;
+};
+
+static void list_page(void *context);
+static void start_watch(void *context);
+
+static void set_health(struct k8s_informer *informer, bool healthy, const char *reason)
+{
+    enum health health = healthy ? HEALTHY : UNHEALTHY;
+    if (informer->health == health)
+        return;
+    informer->health = health;
+    if (informer->handler->health != NULL)
+        informer->handler->health(informer->context, healthy, reason);
+}
+
+static void try_again(struct k8s_informer *informer, void (*step)(void *context),
+                      unsigned int failures)
+{
+    informer->next_try.fire = step;
+    informer->next_try.context = informer;
+    k8s_timers_set(&informer->client->timers, &informer->next_try,
+                   clock_monotonic(clock_system()) +
+                       k8s_backoff(failures, RETRY_FIRST, RETRY_MOST));
+}
+
+/* The next list is a new one, from its first page. */
+static void forget_list(struct k8s_informer *informer)
+{
+    free(informer->continue_token);
+    informer->continue_token = NULL;
+}
+
+/* The informer's own selector behind the parameters in buffer, and the request. */
+static int submit(struct k8s_informer *informer, struct buffer *query,
+                  const struct k8s_transfer_options *options, k8s_callback callback,
+                  struct error *error)
+{
+    if (informer->query != NULL) {
+        buffer_append_char(query, '&');
+        buffer_append_string(query, informer->query);
+    }
+    if (buffer_failed(query))
+        return error_no_memory(error);
+    struct k8s_request request = {
+        .verb = K8S_LIST,
+        .path = informer->path,
+        .query = query->data,
+        .deadline = clock_monotonic(clock_system()) + PAGE_TIMEOUT,
+    };
+    return k8s_transfer_submit(informer->client, &request, options, callback, informer,
+                               &informer->transfer, error);
+}
+
+static void append_value(struct buffer *query, const char *name, const char *value)
+{
+    char *escaped = malloc(K8S_URL_ESCAPED(strlen(value)) + 1);
+    if (escaped == NULL) {
+        query->failed = true;
+        return;
+    }
+    k8s_url_escape_value(escaped, value);
+    buffer_printf(query, "&%s=%s", name, escaped);
+    free(escaped);
+}
+
+/* --- list --- */
+
+static void list_failed(struct k8s_informer *informer, const struct error *error)
+{
+    set_health(informer, false, error->text);
+    try_again(informer, list_page, informer->list_failures++);
+}
+
+static void on_page(void *context, const struct k8s_response *response);
+
+static void list_page(void *context)
+{
+    struct k8s_informer *informer = context;
+    struct buffer query _cleanup_buffer_;
+    struct error error;
+    struct k8s_transfer_options options = {.heard = &informer->heard};
+    buffer_init(&query, K8S_BODY_MAXIMUM);
+    buffer_printf(&query, "limit=%u", informer->page_size);
+    if (informer->continue_token != NULL)
+        append_value(&query, "continue", informer->continue_token);
+    if (submit(informer, &query, &options, on_page, &error) != 0)
+        list_failed(informer, &error);
+}
+
+static void page_refused(struct k8s_informer *informer, const struct error *error)
+{
+    if (error->code == -ESTALE && informer->continue_token != NULL) {
+        /* The server has forgotten the list we were in the middle of. It is as good as ever otherwise. */
+        forget_list(informer);
+        try_again(informer, list_page, informer->list_failures++);
+        return;
+    }
+    if (error->code == -EMSGSIZE && informer->page_size > 1)
+        informer->page_size = informer->page_size / 4 > 0 ? informer->page_size / 4 : 1;
+    list_failed(informer, error);
+}
+
+static void deliver_items(struct k8s_informer *informer, const struct json_node *items)
+{
+    const struct json_view *view = &informer->view;
+    const struct json_node *item = json_view_first(view, items);
+    for (; item != NULL; item = json_view_after(view, items, item)) {
+        if (json_view_is_object(item))
+            informer->handler->upsert(informer->context, view, item, true);
+    }
+}
+
+static int parse(struct k8s_informer *informer, const char *text, size_t length,
+                 struct error *error)
+{
+    const char *clean = k8s_watch_clean(text, length, &informer->scratch);
+    if (clean == NULL)
+        return error_no_memory(error);
+    return json_view_parse(&informer->view, clean, length, JSON_DEPTH, error);
+}
+
+/* The member of metadata as a string to free(), or NULL when it is absent or empty. -ENOMEM when there is no memory. */
+static int copy_metadata(const struct json_view *view, const struct json_node *object,
+                         const char *name, char **ret_text)
+{
+    const struct json_node *node = json_view_path(view, object, "metadata", name, NULL);
+    *ret_text = NULL;
+    if (!json_view_is_string(node) || json_view_equals(view, node, ""))
+        return 0;
+    *ret_text = json_view_copy(view, node);
+    return *ret_text != NULL ? 0 : -ENOMEM;
+}
+
+/* Reads the page's head: the version of the list, from its first page, and the token of the next one. */
+static int read_page(struct k8s_informer *informer, const struct k8s_response *response,
+                     const struct json_node **ret_items, char **ret_token, struct error *error)
+{
+    char *version = NULL;
+    char *token = NULL;
+    int result = parse(informer, response->body, response->body_length, error);
+    if (result != 0)
+        return error_prefix(error, "list %s", informer->path);
+    const struct json_node *root = json_view_root(&informer->view);
+    const struct json_node *items = json_view_member(&informer->view, root, "items");
+    if (copy_metadata(&informer->view, root, "resourceVersion", &version) != 0 ||
+        copy_metadata(&informer->view, root, "continue", &token) != 0) {
+        free(version);
+        return error_no_memory(error);
+    }
+    if (version == NULL || !(json_view_is_array(items) || json_view_is_null(items))) {
+        free(version);
+        free(token);
+        return error_set(error, -EBADMSG, "list %s: the answer is not a list", informer->path);
+    }
+    if (informer->continue_token == NULL) {
+        free(informer->version);
+        informer->version = version;
+    } else {
+        free(version);
+    }
+    *ret_items = items;
+    *ret_token = token;
+    return 0;
+}
+
+static void on_page(void *context, const struct k8s_response *response)
+{
+    struct k8s_informer *informer = context;
+    const struct json_node *items;
+    char *token;
+    struct error error = response->error;
+    informer->transfer = NULL;
+    if (error.code != 0) {
+        page_refused(informer, &error);
+        return;
+    }
+    if (read_page(informer, response, &items, &token, &error) != 0) {
+        forget_list(informer);
+        list_failed(informer, &error);
+        return;
+    }
+    if (informer->continue_token == NULL)
+        informer->handler->replace_begin(informer->context);
+    forget_list(informer);
+    informer->continue_token = token;
+    informer->list_failures = 0;
+    /* Asked for before this one is delivered, so that the server works on it meanwhile. */
+    if (token != NULL)
+        list_page(informer);
+    deliver_items(informer, items);
+    if (token != NULL)
+        return;
+    json_view_clear(&informer->view);
+    buffer_clear(&informer->scratch);
+    informer->handler->replace_end(informer->context);
+    atomic_store_explicit(&informer->synced, true, memory_order_release);
+    set_health(informer, true, "listed");
+    start_watch(informer);
+}
+
+/* --- watch --- */
+
+static void relist(struct k8s_informer *informer)
+{
+    forget_list(informer);
+    try_again(informer, list_page, informer->watch_failures++);
+}
+
+static void watch_failed(struct k8s_informer *informer, const struct error *error)
+{
+    set_health(informer, false, error->text);
+    try_again(informer, start_watch, informer->watch_failures++);
+}
+
+/* What the server said, in an ERROR event or instead of the watch. Where it didn't like the version there is only the list;
+ * where it was busy or down, or didn't know us, another list would only make it worse. */
+static void watch_refused(struct k8s_informer *informer, const struct error *error, int status)
+{
+    bool resumable = status == 401 || status == 403 || status == 429 || status == 500 ||
+                     status == 502 || status == 503;
+    if (resumable) {
+        watch_failed(informer, error);
+        return;
+    }
+    if (error->code != -ESTALE)
+        set_health(informer, false, error->text);
+    relist(informer);
+}
+
+/* Takes over the version of object, so that a resumed watch goes on behind it. Without memory for it the watch would
+ * repeat some events, which does no harm. */
+static void take_version(struct k8s_informer *informer, const struct json_node *object)
+{
+    char *version;
+    if (copy_metadata(&informer->view, object, "resourceVersion", &version) != 0 || version == NULL)
+        return;
+    free(informer->version);
+    informer->version = version;
+}
+
+static void take_upsert(struct k8s_informer *informer, const struct json_node *object)
+{
+    informer->handler->upsert(informer->context, &informer->view, object, false);
+}
+
+static void take_remove(struct k8s_informer *informer, const struct json_node *object)
+{
+    informer->handler->remove(informer->context, &informer->view, object);
+}
+
+static const struct event_type {
+    const char *name;
+    void (*take)(struct k8s_informer *informer, const struct json_node *object);
+} event_types[] = {
+    {"ADDED", take_upsert},
+    {"MODIFIED", take_upsert},
+    {"DELETED", take_remove},
+    {"BOOKMARK", NULL},
+};
+
+/* An event of no type we know: an error, or something that only a new list can make good. */
+static bool take_strange(struct k8s_informer *informer, const struct json_node *root,
+                         const struct json_node *object)
+{
+    const struct json_node *type = json_view_member(&informer->view, root, "type");
+    int status;
+    if (!json_view_equals(&informer->view, type, "ERROR")) {
+        error_set(&informer->watch_broken, -EBADMSG, "watch %s: an event of unknown type",
+                  informer->path);
+        return false;
+    }
+    k8s_answer_judge_status(&informer->view, object, &status, &informer->watch_broken);
+    return false;
+}
+
+static bool on_event(void *context, const char *text, size_t length)
+{
+    struct k8s_informer *informer = context;
+    struct json_view *view = &informer->view;
+    if (parse(informer, text, length, &informer->watch_broken) != 0) {
+        error_prefix(&informer->watch_broken, "watch %s", informer->path);
+        return false;
+    }
+    const struct json_node *root = json_view_root(view);
+    const struct json_node *type = json_view_member(view, root, "type");
+    const struct json_node *object = json_view_member(view, root, "object");
+    for (size_t i = 0; i < sizeof(event_types) / sizeof(event_types[0]); i++) {
+        if (!json_view_is_object(object) || !json_view_equals(view, type, event_types[i].name))
+            continue;
+        if (event_types[i].take != NULL)
+            event_types[i].take(informer, object);
+        take_version(informer, object);
+        informer->watch_moved = true;
+        informer->watch_failures = 0;
+        return true;
+    }
+    return take_strange(informer, root, object);
+}
+
+static bool on_stream(void *context, const char *data, size_t length)
+{
+    struct k8s_informer *informer = context;
+    struct error error;
+    if (length == 0) {
+        set_health(informer, true, "watching");
+        return true;
+    }
+    if (k8s_watch_feed(&informer->watch, data, length, on_event, informer, &error) == 0)
+        return true;
+    if (informer->watch_broken.code == 0)
+        informer->watch_broken = error;
+    return false;
+}
+
+/* The watch ended as it should, when its time was up; unless it ended too soon to be true. */
+static void watch_ended(struct k8s_informer *informer)
+{
+    int64_t lived = clock_monotonic(clock_system()) - informer->watch_started;
+    struct error error;
+    if (!k8s_watch_is_whole(&informer->watch)) {
+        error_set(&error, -EBADMSG, "watch %s: ended within an event", informer->path);
+        watch_failed(informer, &error);
+    } else if (informer->watch_moved || lived >= SHORT_LIFE) {
+        informer->watch_failures = 0;
+        start_watch(informer);
+    } else {
+        try_again(informer, start_watch, informer->watch_failures++);
+    }
+}
+
+static void on_watch_end(void *context, const struct k8s_response *response)
+{
+    struct k8s_informer *informer = context;
+    const struct error *broken = &informer->watch_broken;
+    informer->transfer = NULL;
+    k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
+    if (broken->code == -ESTALE || (broken->code != 0 && informer->watch_failures > 0)) {
+        if (broken->code != -ESTALE)
+            set_health(informer, false, broken->text);
+        relist(informer);
+    } else if (broken->code != 0) {
+        watch_failed(informer, broken);
+    } else if (response->error.code == 0) {
+        watch_ended(informer);
+    } else if (response->status != 0) {
+        watch_refused(informer, &response->error, response->status);
+    } else {
+        watch_failed(informer, &response->error);
+    }
+}
+
+static void check_silence(void *context)
+{
+    struct k8s_informer *informer = context;
+    int64_t last = atomic_load_explicit(&informer->heard, memory_order_relaxed);
+    last = last > informer->watch_started ? last : informer->watch_started;
+    if (clock_monotonic(clock_system()) < last + informer->silence) {
+        k8s_timers_set(&informer->client->timers, &informer->silence_check,
+                       last + informer->silence);
+        return;
+    }
+    struct error error;
+    error_set(&error, -ETIMEDOUT, "watch %s: nothing came for %" PRId64 " ms", informer->path,
+              informer->silence / CLOCK_MILLISECOND);
+    k8s_transfer_abandon(informer->transfer);
+    informer->transfer = NULL;
+    watch_failed(informer, &error);
+}
+
+static void start_watch(void *context)
+{
+    struct k8s_informer *informer = context;
+    struct buffer query _cleanup_buffer_;
+    struct error error;
+    struct k8s_transfer_options options = {.data = on_stream, .heard = &informer->heard};
+    k8s_watch_reset(&informer->watch);
+    informer->watch_moved = false;
+    informer->watch_broken.code = 0;
+    informer->watch_started = clock_monotonic(clock_system());
+    int64_t seconds = k8s_jitter(informer->watch_timeout, 1.0) / CLOCK_SECOND;
+    buffer_init(&query, K8S_BODY_MAXIMUM);
+    buffer_printf(&query, "watch=true&allowWatchBookmarks=true&timeoutSeconds=%" PRId64,
+                  seconds > 0 ? seconds : 1);
+    append_value(&query, "resourceVersion", informer->version);
+    if (submit(informer, &query, &options, on_watch_end, &error) != 0) {
+        watch_failed(informer, &error);
+        return;
+    }
+    informer->silence_check.fire = check_silence;
+    informer->silence_check.context = informer;
+    k8s_timers_set(&informer->client->timers, &informer->silence_check,
+                   informer->watch_started + informer->silence);
+}
+
+/* --- making and freeing --- */
+
+static void run_start(struct k8s_client *client, struct k8s_job *job, bool closing)
+{
+    (void)client;
+    if (!closing)
+        list_page((struct k8s_informer *)job);
+}
+
+static void stop(void *context)
+{
+    struct k8s_informer *informer = context;
+    k8s_transfer_cancel(informer->transfer);
+    k8s_timers_cancel(&informer->client->timers, &informer->next_try);
+    k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
+}
+
+static void free_informer(struct k8s_informer *informer)
+{
+    json_view_clear(&informer->view);
+    buffer_clear(&informer->scratch);
+    k8s_watch_clear(&informer->watch);
+    free(informer->version);
+    free(informer->continue_token);
+    free(informer->path);
+    free(informer->query);
+    free(informer);
+}
+
+int k8s_informer_new(struct k8s_client *client, const struct k8s_informer_options *options,
+                     const struct k8s_informer_handler *handler, void *context,
+                     struct k8s_informer **ret_informer, struct error *error)
+{
+    int result = k8s_url_check_path(options->path, error);
+    if (result == 0 && options->query != NULL)
+        result = k8s_url_check_query(options->query, error);
+    if (result != 0)
+        return result;
+    struct k8s_informer *informer = calloc(1, sizeof(*informer));
+    if (informer == NULL)
+        return error_no_memory(error);
+    json_view_init(&informer->view);
+    buffer_init(&informer->scratch, K8S_LIST_MAXIMUM);
+    k8s_watch_init(&informer->watch, 0);
+    informer->start.run = run_start;
+    informer->client = client;
+    informer->handler = handler;
+    informer->context = context;
+    informer->page_size = options->page_size > 0 ? options->page_size : PAGE_SIZE;
+    informer->silence = options->silence > 0 ? options->silence : SILENCE;
+    informer->watch_timeout = options->watch_timeout > 0 ? options->watch_timeout : WATCH_TIMEOUT;
+    informer->path = strdup(options->path);
+    informer->query = options->query != NULL ? strdup(options->query) : NULL;
+    if (informer->path == NULL || (options->query != NULL && informer->query == NULL)) {
+        free_informer(informer);
+        return error_no_memory(error);
+    }
+    *ret_informer = informer;
+    k8s_client_post(client, &informer->start);
+    return 0;
+}
+
+void k8s_informer_free(struct k8s_informer *informer)
+{
+    if (informer == NULL)
+        return;
+    k8s_client_run(informer->client, stop, informer);
+    free_informer(informer);
+}
+
+bool k8s_informer_synced(const struct k8s_informer *informer)
+{
+    return atomic_load_explicit(&informer->synced, memory_order_acquire);
+}
+
+int64_t k8s_informer_last_heard(const struct k8s_informer *informer)
+{
+    return atomic_load_explicit(&informer->heard, memory_order_relaxed);
+}
