@@ -292,6 +292,8 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
         return request->refusal != REFUSE_NOT ? refuse(request) : run(request);
     case ANSWERED: /* resumed */
         return queue_answer(request);
+    case QUEUED: /* a daemon that is being stopped drops the answer and calls once more */
+        return MHD_YES;
     default:
         assert(!"a step of a request that waits for its answer");
         return MHD_NO;
@@ -361,9 +363,12 @@ int64_t http_request_received(const struct http_request *request)
 
 void http_request_add_header(struct http_request *request, const char *name, const char *value)
 {
-    assert(request->header_count < HEADERS_MOST && strlen(value) < HEADER_SIZE);
+    size_t length = strlen(value);
+    assert(request->header_count < HEADERS_MOST && length < HEADER_SIZE);
+    if (request->header_count >= HEADERS_MOST || length >= HEADER_SIZE)
+        return;
     request->headers[request->header_count].name = name;
-    memcpy(request->headers[request->header_count].value, value, strlen(value) + 1);
+    memcpy(request->headers[request->header_count].value, value, length + 1);
     request->header_count++;
 }
 
