@@ -70,7 +70,7 @@ def wait_until(predicate, describe, seconds=None):
 
 
 def parallel(workers, function, items):
-    """function(item) for all items by that many threads: the results in order, or the first error."""
+    """function(item) for all items by that many threads: results in order, or the first error."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
 

@@ -1,0 +1,116 @@
+"""Certificates are renewed while Services are being created, and none of these notices."""
+
+import json
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+import harness
+import objects
+from harness import NAMESPACE, Load, wait_until
+from replicas import BINARY
+from webhook import Webhook
+
+
+def certs(lab, *arguments, check=True):
+    """Runs `ipwarden certs` as a user of the cluster would."""
+    done = subprocess.run(
+        [BINARY, "certs", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "KUBECONFIG": str(lab.cluster.kubeconfig),
+            "HOME": "/nowhere",
+        },
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def options(lab):
+    return (f"--kubeconfig={lab.cluster.kubeconfig}", f"--namespace={NAMESPACE}")
+
+
+def served(webhook):
+    """The certificate that one connection is shown, DER; checked against the bundle."""
+    with socket.create_connection((webhook.host, webhook.port)) as raw:
+        with webhook.context.wrap_socket(raw, server_hostname=webhook.host) as connection:
+            return connection.getpeercert(binary_form=True)
+
+
+def test_the_webhook_is_trusted_by_the_bundle_and_by_nothing_else(lab):
+    webhook = Webhook(lab.cluster)
+    assert served(webhook)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        with socket.create_connection((webhook.host, webhook.port)) as raw:
+            context = ssl.create_default_context(cafile=lab.cluster.ca_file)
+            context.wrap_socket(raw, server_hostname=webhook.host)
+
+
+def test_certificates_rotate_under_a_load_of_creates_that_all_succeed(lab_of_two):
+    lab = lab_of_two
+    lab.pool(size=2000)
+    before = Webhook(lab.cluster)
+    old = served(before)
+    expiry = [r.count("ipwarden_certificate_expiry_seconds") for r in lab.fleet.replicas]
+    answers = []
+
+    def create(index):
+        answers.append(lab.try_create(lab.service(f"svc-{index}", auto=True), server=index % 2))
+
+    with Load(4, create):
+        wait_until(lambda: len(answers) > 20, "creates to begin")
+        for _ in range(2):
+            certs(lab, "rotate", "--wait", *options(lab))
+        count = len(answers)
+        wait_until(lambda: len(answers) > count + 20, "creates to go on")
+    refused = [str(answer) for answer in answers if not answer.ok]
+    assert not refused, refused[:3]
+    print(f"{len(answers)} creates during two rotations")
+    after = Webhook(lab.cluster)
+    assert after.bundle != before.bundle
+    # Each connection may reach the other replica.
+    shown = {served(after) for _ in range(20)}
+    assert old not in shown
+    assert [r.count("ipwarden_certificate_expiry_seconds") for r in lab.fleet.replicas] >= expiry
+    lab.check_at_rest(seconds=120)
+
+
+def test_certificates_are_shown(lab):
+    text = certs(lab, "show", *options(lab)).stdout
+    assert text.strip()
+    parsed = json.loads(certs(lab, "show", "-o", "json", *options(lab)).stdout)
+    assert parsed
+
+
+def test_a_secret_that_was_deleted_is_made_again(lab):
+    lab.pool(size=4)
+    path = f"/api/v1/namespaces/{NAMESPACE}/secrets/ipwarden-certificates"
+    old = lab.request("GET", path).body
+    assert lab.request("DELETE", path).ok
+    new = wait_until(lambda: (a := lab.request("GET", path)).ok and a.body, "a new Secret")
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    wait_until(lambda: lab.try_create(lab.service(auto=True)).ok, "creates to work")
+
+
+def test_webhook_configurations_that_were_applied_anew_are_completed(lab):
+    lab.pool(size=8)
+    for kind in ("mutating", "validating"):
+        path = "/apis/admissionregistration.k8s.io/v1/"
+        path += f"{kind}webhookconfigurations/ipwarden"
+        configuration = lab.request("GET", path).body
+        assert configuration["webhooks"]
+        lab.cluster.kubectl("delete", f"{kind}webhookconfiguration", "ipwarden")
+    harness.install(lab.cluster)
+
+    def works():
+        answer = lab.try_create(lab.service(auto=True))
+        return answer.ok and objects.external(answer.body)
+
+    wait_until(works, "the webhooks to be called again")
+    lab.check_at_rest()

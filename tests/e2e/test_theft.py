@@ -1,0 +1,134 @@
+"""Nobody takes an address by hand, neither another's nor one that was never given."""
+
+import json
+
+import pytest
+
+import objects
+
+
+@pytest.fixture
+def victim(lab):
+    lab.pool(size=8)
+    created = lab.create(lab.service("victim", auto=True))
+    lab.confirmed(objects.external(created)[0], created)
+    return created
+
+
+def status_with(*addresses):
+    return {"status": {"loadBalancer": {"ingress": [{"ip": text} for text in addresses]}}}
+
+
+def in_kubectl(lab, editor, service, *arguments):
+    return lab.cluster.kubectl(
+        "patch",
+        "service",
+        service["metadata"]["name"],
+        "--namespace",
+        service["metadata"]["namespace"],
+        *arguments,
+        kubeconfig=lab.cluster.user_kubeconfig(editor),
+        check=False,
+    )
+
+
+def test_a_user_who_may_edit_services_gets_addresses_like_anyone(lab, editor, victim):
+    created = lab.create(lab.service(auto=True), user=editor)
+    assert objects.external(created) != objects.external(victim)
+    balancer = lab.create(lab.load_balancer(), user=editor)
+    lab.with_ingress(balancer)
+    lab.check_at_rest()
+
+
+def test_spec_external_ips_of_another_namespace_are_refused(lab, editor, victim):
+    other = lab.add_namespace(lab.unique(lab.name))
+    (address,) = objects.external(victim)
+    thief = lab.service("thief", namespace=other, ports=(443,))
+    answer = lab.try_create(
+        {**thief, "spec": {**thief["spec"], "externalIPs": [address]}}, user=editor
+    )
+    assert answer.status == 403, answer
+    assert address in answer.message and "victim" in answer.message
+    lab.create(thief, user=editor)
+    patch = json.dumps({"spec": {"externalIPs": [address]}})
+    done = in_kubectl(lab, editor, thief, "--patch", patch)
+    assert done.returncode == 1
+    assert 'admission webhook "services.ipwarden.ipcontroller.ext" denied' in done.stderr
+    assert address in done.stderr
+    assert not objects.external(lab.get(thief))
+    lab.check_at_rest()
+
+
+def test_spec_external_ips_of_a_neighbour_on_the_same_port_are_refused(lab, editor, victim):
+    answer = lab.try_create(lab.service(externalIPs=objects.external(victim)), user=editor)
+    assert answer.status == 403 and "victim" in answer.message
+    lab.check_at_rest()
+
+
+@pytest.mark.parametrize("what", ["another's", "a free one", "an excluded one", "a foreign one"])
+def test_status_is_refused_for_what_the_service_does_not_hold(lab, editor, victim, what):
+    other = lab.add_namespace(lab.unique(lab.name))
+    pool = lab.pool(size=4, autoAssign=False)
+    free = pool["spec"]["ranges"][0].split("-")[0]
+    if what == "an excluded one":
+        lab.patch(pool, {"spec": {"exclude": [free]}})
+    address = {"another's": objects.external(victim)[0], "a foreign one": "192.0.2.1"}.get(
+        what, free
+    )
+    balancer = lab.create(
+        lab.load_balancer(namespace=other, loadBalancerClass="example.com/other"), user=editor
+    )
+    patch = json.dumps(status_with(address))
+    done = in_kubectl(lab, editor, balancer, "--subresource=status", "--patch", patch)
+    assert done.returncode == 1, done.stdout
+    assert 'admission webhook "status.ipwarden.ipcontroller.ext" denied' in done.stderr
+    assert address in done.stderr
+    assert not objects.ingress(lab.get(balancer))
+    lab.check_at_rest()
+
+
+def test_status_with_its_own_address_may_be_written(lab, editor, victim):
+    balancer = lab.create(lab.load_balancer())
+    own = objects.ingress(lab.with_ingress(balancer))
+    assert lab.try_patch(balancer, status_with(*own), subresource="status", user=editor).ok
+    answer = lab.try_patch(
+        balancer, status_with(*own, *objects.external(victim)), subresource="status", user=editor
+    )
+    assert answer.status == 403, answer
+    lab.check_at_rest()
+
+
+def test_a_status_that_was_emptied_by_hand_is_filled_again(lab, editor):
+    lab.pool(size=1)
+    balancer = lab.create(lab.load_balancer())
+    own = objects.ingress(lab.with_ingress(balancer))
+    assert lab.try_patch(balancer, status_with(), subresource="status", user=editor).ok
+    assert objects.ingress(lab.with_ingress(balancer)) == own
+    lab.check_at_rest()
+
+
+@pytest.mark.parametrize("make", ["service", "load_balancer"])
+def test_the_annotation_of_another_services_address_gives_nothing(lab, editor, victim, make):
+    other = lab.add_namespace(lab.unique(lab.name))
+    (address,) = objects.external(victim)
+    forged = {objects.ADDRESS: address}
+    service = getattr(lab, make)(namespace=other, annotations=forged, ports=(443,))
+    if make == "service":
+        service["metadata"]["annotations"][objects.AUTO] = "auto"
+    created = lab.create(service, user=editor)
+    stored = lab.with_ingress(created) if make == "load_balancer" else created
+    assert address not in objects.external(stored) + objects.ingress(stored)
+    lab.confirmed(address, victim)
+    lab.check_at_rest()
+
+
+def test_a_name_that_was_taken_over_gives_no_address(lab, editor, victim):
+    (address,) = objects.external(victim)
+    lab.create(lab.service("thief"), user=editor)
+    patch = {
+        "metadata": {"annotations": {objects.ADDRESSES: address, objects.AUTO: "auto"}},
+        "spec": {"externalIPs": [address]},
+    }
+    answer = lab.try_patch(lab.service("thief"), patch, user=editor)
+    assert answer.status == 403, answer
+    lab.check_at_rest()
