@@ -58,3 +58,12 @@ bool mutex_is_held(const struct mutex *mutex)
     return atomic_load_explicit(&mutex->owner, memory_order_relaxed) ==
            (unsigned long)pthread_self();
 }
+
+void mutex_wait(struct mutex *mutex, pthread_cond_t *condition)
+{
+    if (!mutex_is_held(mutex))
+        misused(mutex, "waited on by a thread that doesn't hold it");
+    atomic_store_explicit(&mutex->owner, 0, memory_order_relaxed);
+    check(mutex, pthread_cond_wait(condition, &mutex->lock));
+    atomic_store_explicit(&mutex->owner, (unsigned long)pthread_self(), memory_order_relaxed);
+}

@@ -24,6 +24,12 @@ void claim_services_free(struct claim_service *services, size_t count)
     free(services);
 }
 
+void claim_services_remove(struct claim_service *services, size_t *count, size_t index)
+{
+    claim_service_clear(&services[index]);
+    services[index] = services[--*count];
+}
+
 void claim_free(struct claim *claim)
 {
     if (claim == NULL)

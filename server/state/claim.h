@@ -77,6 +77,8 @@ must_check int claim_services_add(struct claim_service **services, size_t *count
                                   const struct service *service, const char *uid);
 must_check int claim_services_copy(const struct claim_service *services, size_t count,
                                    struct claim_service **ret_services);
+/* Takes one entry out of the list. */
+void claim_services_remove(struct claim_service *services, size_t *count, size_t index);
 void claim_services_free(struct claim_service *services, size_t count);
 
 /* Appends the JSON of a new claim for one Service. pool may be NULL. */

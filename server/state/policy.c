@@ -261,6 +261,21 @@ static int keep_owned(struct policy_decision *decision, const struct claim *clai
     return granted ? service_addresses_add(&plan->assigned, address) : 0;
 }
 
+/* A stored Service says it was given an address, but no claim of it is known: that claim may just not have been seen yet, or
+ * was deleted by somebody. It gets that address, if it may have it, before it gets another. */
+static int restore_assigned(struct policy_decision *decision, const struct address *address)
+{
+    struct policy_plan *plan = decision->plan;
+    bool granted;
+    if (!family_is_wanted(decision, address->family) || is_displaced(decision, address) ||
+        have_family(&plan->assigned, address->family) || !policy_may_have(decision, address))
+        return 0;
+    if (policy_grant(decision, address, "metadata.annotations[ipcontroller.ext/address]",
+                     &granted) < 0)
+        return -ENOMEM;
+    return granted ? service_addresses_add(&plan->assigned, address) : 0;
+}
+
 static int decide_owned(struct policy_decision *decision)
 {
     const struct policy_request *request = decision->request;
@@ -285,6 +300,9 @@ static int decide_owned(struct policy_decision *decision)
         struct claim *claim =
             state_claim_for(decision->state, &service->assigned.items[i], service, request->stored);
         if (claim != NULL && keep_owned(decision, claim) < 0)
+            return -ENOMEM;
+        if (claim == NULL && request->stored &&
+            restore_assigned(decision, &service->assigned.items[i]) < 0)
             return -ENOMEM;
     }
     return 0;
