@@ -129,6 +129,11 @@ static void fire_after(void *context)
 static void run_after(struct k8s_client *client, struct k8s_job *job, bool closing)
 {
     struct k8s_after *after = (struct k8s_after *)job;
+    if (!closing && after->due <= clock_monotonic(clock_system())) {
+        /* At once, and so before jobs that were posted later. */
+        after->callback(after->context);
+        closing = true;
+    }
     if (closing) {
         free(after);
         return;

@@ -59,7 +59,8 @@ struct k8s_client {
 
 /* client.c */
 
-/* Hands a job to the api thread; jobs posted one after the other run in that order. Any thread, can't fail. */
+/* Hands a job to the api thread; jobs posted one after the other run in that order, and so do calls of k8s_after without a
+ * delay among them. Any thread, can't fail. */
 void k8s_client_post(struct k8s_client *client, struct k8s_job *job);
 /* Runs function on the api thread and waits for its end. Not from the api thread. */
 void k8s_client_run(struct k8s_client *client, void (*function)(void *context), void *context);
