@@ -461,6 +461,7 @@ static void wait_until_empty(struct k8s_events *events)
     while (events->awake && result == 0)
         result =
             pthread_cond_clockwait(&events->emptied, &events->lock.lock, CLOCK_MONOTONIC, &until);
+    pthread_mutex_unlock(&events->lock.lock);
 }
 
 void k8s_events_free(struct k8s_events *events)
