@@ -216,7 +216,7 @@ void metrics_forget(struct metrics_family *family, const char *first_label)
     struct series **link = &family->first;
     while (*link != NULL) {
         struct series *series = *link;
-        if (strcmp(series->key, first_label) != 0) {
+        if (first_label != NULL && strcmp(series->key, first_label) != 0) {
             link = &series->next;
             continue;
         }

@@ -36,7 +36,7 @@ struct metrics_family *metrics_declare(struct metrics *metrics, enum metrics_typ
 void metrics_add(struct metrics_family *family, double amount, ...) __attribute__((sentinel));
 void metrics_set(struct metrics_family *family, double value, ...) __attribute__((sentinel));
 void metrics_observe(struct metrics_family *family, double seconds, ...) __attribute__((sentinel));
-/* Removes all series of a family whose first label has this value (a pool that is gone). */
+/* Removes all series of a family whose first label has this value, or all with NULL (a pool that is gone). */
 void metrics_forget(struct metrics_family *family, const char *first_label);
 
 /* Called before each rendering, one at a time, to set gauges that are derived. At most 8; before

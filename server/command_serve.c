@@ -1,0 +1,543 @@
+/* `ipwarden serve`: puts the parts together, runs the main loop, and takes them apart in the right order.
+ *
+ * DOC: Start: state is fed, certificates are made or read, and only then does the TLS listener open; readiness waits for
+ * the full lists. Stop: readiness goes first, the lease is given up, the listener goes on answering for the drain period while
+ * endpoints update, then what is under way is finished. */
+#include "server/command_serve.h"
+
+#include "k8s/client.h"
+#include "k8s/config.h"
+#include "k8s/events.h"
+#include "k8s/lease.h"
+#include "server/admission/review.h"
+#include "server/base/log.h"
+#include "server/certificates.h"
+#include "server/http/health.h"
+#include "server/http/listener.h"
+#include "server/http/router.h"
+#include "server/reconcile/reconciler.h"
+#include "server/serve_metrics.h"
+#include "server/serve_options.h"
+#include "server/state/feed.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define NAME_MOST 320
+
+struct serve {
+    struct serve_options options;
+    struct k8s_config *config;
+    struct k8s_client *client;
+    struct state *state;
+    struct serve_metrics metrics;
+    struct health *health;
+    struct http_router *router;
+    struct http_listener *metrics_listener;
+    struct http_listener *listener;
+    struct certificates *certificates;
+    struct feed *feed;
+    struct k8s_events *events;
+    struct reconciler *reconciler;
+    struct mutex
+        lease_mutex; /* guards the pointer: whoever asks keeps the lease from being freed */
+    struct k8s_lease *lease;
+    struct admission admission;
+    atomic_bool stopping; /* no new admission is begun */
+    int signals;          /* signalfd */
+    bool told_to_stop;
+    bool ready;
+    const char *namespace_name;
+    char identity[128];
+    char dns_names[3][NAME_MOST];
+    const char *dns_list[3];
+    size_t dns_count;
+    char url_host[NAME_MOST];
+    const char *ip_list[1];
+    size_t ip_count;
+};
+
+/* --- HTTP --- */
+
+/* The TLS listener: only what is below the secret segment exists. */
+static void handle_webhook(void *context, struct http_request *request)
+{
+    static const struct {
+        const char *path;
+        http_handler handle;
+    } routes[] = {{"/mutate", review_handle_mutate}, {"/validate", review_handle_validate}};
+    struct serve *serve = context;
+    const char *path = certificates_route(serve->certificates, http_request_path(request));
+    if (atomic_load_explicit(&serve->stopping, memory_order_relaxed)) {
+        http_request_answer_status(request, 503, "ServiceUnavailable",
+                                   "ipwarden is stopping: another replica answers");
+        return;
+    }
+    for (size_t i = 0; path != NULL && i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (strcmp(path, routes[i].path) != 0)
+            continue;
+        if (strcmp(http_request_method(request), "POST") == 0)
+            routes[i].handle(&serve->admission, request);
+        else
+            http_request_answer_status(request, 405, "MethodNotAllowed",
+                                       "send an AdmissionReview with POST");
+        return;
+    }
+    http_request_answer_status(request, 404, "NotFound", "there is nothing here");
+}
+
+static void handle_metrics(void *context, struct http_request *request)
+{
+    struct serve *serve = context;
+    struct buffer body;
+    size_t length;
+    buffer_init(&body, 64U * 1024 * 1024);
+    metrics_render(serve->metrics.metrics, &body);
+    char *text = buffer_steal(&body, &length);
+    if (text == NULL)
+        http_request_answer_text(request, 500, "out of memory\n");
+    else
+        http_request_answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", text, length);
+}
+
+/* --- callbacks --- */
+
+static void watch_health(void *context, const char *kind, bool healthy, const char *reason)
+{
+    struct serve *serve = context;
+    metrics_set(serve->metrics.watch_healthy, healthy, kind, NULL);
+    if (healthy)
+        log_info("the watch works", "resource", kind);
+    else
+        log_warning("the watch has a problem", "resource", kind, "reason", reason);
+}
+
+static bool may_act(void *context)
+{
+    struct serve *serve = context;
+    mutex_guard(&serve->lease_mutex);
+    if (serve->lease != NULL)
+        return k8s_lease_is_held(serve->lease);
+    return !serve->options.leader_elect && !atomic_load(&serve->stopping);
+}
+
+static void release_lease(struct serve *serve)
+{
+    mutex_lock(&serve->lease_mutex);
+    struct k8s_lease *lease = serve->lease;
+    serve->lease = NULL;
+    mutex_unlock(&serve->lease_mutex);
+    k8s_lease_free(lease);
+}
+
+static void leadership_changed(void *context, bool leader, long long transitions)
+{
+    struct serve *serve = context;
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", transitions);
+    log_info(leader ? "this replica leads now" : "this replica leads no more", "identity",
+             serve->identity, "transitions", text);
+    reconciler_lead(serve->reconciler, leader);
+}
+
+static void observe_reconcile(void *context, const char *kind, const char *result)
+{
+    struct serve *serve = context;
+    metrics_add(serve->metrics.reconcile_total, 1, kind, result, NULL);
+}
+
+static bool events_may_write(void *context)
+{
+    struct serve *serve = context;
+    return reconciler_is_quiet(serve->state, clock_system());
+}
+
+static int certificate_changed(void *context, const char *chain_pem, const char *key_pem)
+{
+    struct serve *serve = context;
+    struct http_certificate certificate = {.chain_pem = chain_pem, .key_pem = key_pem};
+    struct error error;
+    int result = http_listener_set_certificate(serve->listener, &certificate, &error);
+    if (result < 0)
+        log_error("the new certificate can't be served", "error", error.text);
+    else
+        log_info("serving a new certificate");
+    return result;
+}
+
+/* SIGTERM and SIGINT, without waiting. */
+static bool stop_was_asked(void *context)
+{
+    struct serve *serve = context;
+    struct signalfd_siginfo info;
+    if (!serve->told_to_stop && read(serve->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        serve->told_to_stop = true;
+    return serve->told_to_stop;
+}
+
+/* --- starting --- */
+
+/* The names by which API servers call us: they stand in the certificate. */
+static void collect_names(struct serve *serve)
+{
+    static const char *const suffixes[] = {"", ".cluster.local"};
+    const char *url = serve->options.webhook_url;
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(serve->dns_names[i], NAME_MOST, "%s.%s.svc%s", serve->options.service,
+                 serve->namespace_name, suffixes[i]);
+        serve->dns_list[serve->dns_count++] = serve->dns_names[i];
+    }
+    if (url == NULL)
+        return;
+    const char *host = strstr(url, "://");
+    host = host != NULL ? host + 3 : url;
+    bool bracket = *host == '[';
+    size_t length = bracket ? strcspn(++host, "]") : strcspn(host, ":/");
+    snprintf(serve->url_host, NAME_MOST, "%.*s", (int)length, host);
+    unsigned char binary[16];
+    if (inet_pton(AF_INET, serve->url_host, binary) == 1 ||
+        inet_pton(AF_INET6, serve->url_host, binary) == 1)
+        serve->ip_list[serve->ip_count++] = serve->url_host;
+    else
+        serve->dns_list[serve->dns_count++] = serve->url_host;
+}
+
+static void choose_identity(struct serve *serve)
+{
+    char host[64] = "ipwarden";
+    if (serve->options.identity != NULL) {
+        snprintf(serve->identity, sizeof(serve->identity), "%s", serve->options.identity);
+        return;
+    }
+    if (gethostname(host, sizeof(host) - 1) < 0)
+        snprintf(host, sizeof(host), "ipwarden");
+    for (char *at = host; *at != '\0'; at++)
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+        else if (*at == '_')
+            *at = '-';
+    snprintf(serve->identity, sizeof(serve->identity), "%s-%d", host, (int)getpid());
+}
+
+static int start_client(struct serve *serve, struct error *error)
+{
+    int result =
+        k8s_config_load(serve->options.kubeconfig, serve->options.context, &serve->config, error);
+    if (result < 0)
+        return result;
+    serve->namespace_name = serve->options.namespace_name != NULL ? serve->options.namespace_name
+                                                                  : serve->config->namespace_name;
+    struct k8s_client_options options = {.observer = serve_metrics_observe_api,
+                                         .observer_context = &serve->metrics};
+    return k8s_client_new(serve->config, &options, &serve->client, error);
+}
+
+static int start_metrics_listener(struct serve *serve, struct error *error)
+{
+    serve->health = health_new();
+    serve->router = http_router_new();
+    if (serve->health == NULL || serve->router == NULL ||
+        health_routes(serve->health, serve->router) < 0 ||
+        http_router_add(serve->router, "GET", "/metrics", false, handle_metrics, serve) < 0)
+        return error_no_memory(error);
+    health_set(serve->health, "certificates", false, "waiting for the serving certificate");
+    health_set(serve->health, "lists", false,
+               "waiting for the full lists of Services, claims and pools");
+    health_set(serve->health, "running", true, "");
+    struct http_listener_options options = {.address = serve->options.metrics_listen,
+                                            .threads = 1,
+                                            .handler = http_router_handle,
+                                            .context = serve->router};
+    int result = http_listener_start(&options, &serve->metrics_listener, error);
+    return result < 0 ? error_prefix(error, "--metrics-listen") : 0;
+}
+
+static int start_certificates(struct serve *serve, struct error *error)
+{
+    struct certificates_options options = {
+        .client = serve->client,
+        .namespace_name = serve->namespace_name,
+        .secret_name = serve->options.secret,
+        .identity = serve->identity,
+        .dns_names = serve->dns_list,
+        .dns_count = serve->dns_count,
+        .ip_addresses = serve->ip_list,
+        .ip_count = serve->ip_count,
+        .webhook_url = serve->options.webhook_url,
+        .tls_dir = serve->options.tls_dir,
+        .mutating_name = serve->options.webhooks,
+        .validating_name = serve->options.webhooks,
+        .on_change = certificate_changed,
+        .context = serve,
+        .stop = stop_was_asked,
+    };
+    return certificates_open(&options, &serve->certificates, error);
+}
+
+/* Reads a whole small file. NULL with the error set. */
+static char *read_file(const char *path, struct error *error)
+{
+    struct buffer buffer;
+    char block[4096];
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    buffer_init(&buffer, 1024U * 1024);
+    if (file < 0) {
+        error_set(error, -errno, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    for (ssize_t count; (count = read(file, block, sizeof(block))) > 0;)
+        buffer_append(&buffer, block, (size_t)count);
+    close(file);
+    char *text = buffer_steal(&buffer, NULL);
+    if (text == NULL)
+        error_no_memory(error);
+    return text;
+}
+
+static int start_listener(struct serve *serve, struct error *error)
+{
+    char *client_ca = NULL;
+    if (serve->options.client_ca != NULL &&
+        (client_ca = read_file(serve->options.client_ca, error)) == NULL)
+        return error_prefix(error, "--client-ca");
+    struct http_listener_options options = {
+        .address = serve->options.listen,
+        .tls = true,
+        .client_ca_pem = client_ca,
+        .threads = serve->options.threads,
+        .reuse_port = serve->options.reuse_port,
+        .handler = handle_webhook,
+        .context = serve,
+    };
+    serve->admission = (struct admission){.state = serve->state,
+                                          .client = serve->client,
+                                          .requests = serve->metrics.admission_requests,
+                                          .duration = serve->metrics.admission_duration};
+    certificates_current(serve->certificates, &options.certificate.chain_pem,
+                         &options.certificate.key_pem);
+    int result = http_listener_start(&options, &serve->listener, error);
+    free(client_ca);
+    return result < 0 ? error_prefix(error, "--listen") : 0;
+}
+
+static int start_reconciler(struct serve *serve, struct error *error)
+{
+    serve->events =
+        k8s_events_new(serve->client, "ipwarden", serve->identity, 10000, events_may_write, serve);
+    if (serve->events == NULL)
+        return error_no_memory(error);
+    struct reconciler_options options = {
+        .state = serve->state,
+        .client = serve->client,
+        .events = serve->events,
+        .grace = serve->options.grace,
+        .resync = serve->options.resync,
+        .may_act = may_act,
+        .observe = observe_reconcile,
+        .context = serve,
+    };
+    int result = reconciler_start(&options, &serve->reconciler, error);
+    if (result < 0)
+        return result;
+    atomic_store(&serve->metrics.reconciler, serve->reconciler);
+    if (!serve->options.leader_elect) {
+        reconciler_lead(serve->reconciler, true);
+        return 0;
+    }
+    struct k8s_lease_options lease_options = {
+        .namespace_name = serve->namespace_name,
+        .name = serve->options.lease,
+        .identity = serve->identity,
+        .duration = serve->options.lease_duration,
+        .renew_deadline = serve->options.lease_duration * 2 / 3,
+        .retry_period = serve->options.lease_duration * 2 / 15,
+        .changed = leadership_changed,
+        .context = serve,
+    };
+    struct k8s_lease *lease;
+    result = k8s_lease_new(serve->client, &lease_options, &lease, error);
+    if (result < 0)
+        return result;
+    mutex_guard(&serve->lease_mutex);
+    serve->lease = lease;
+    return 0;
+}
+
+static int write_ports_file(const struct serve *serve, struct error *error)
+{
+    char temporary[4096];
+    if (serve->options.ports_file == NULL)
+        return 0;
+    snprintf(temporary, sizeof(temporary), "%s.new", serve->options.ports_file);
+    FILE *file = fopen(temporary, "we");
+    if (file == NULL)
+        return error_set(error, -errno, "--ports-file: %s: %s", temporary, strerror(errno));
+    fprintf(file, "{\"listen\": %u, \"metrics\": %u}\n", http_listener_port(serve->listener),
+            http_listener_port(serve->metrics_listener));
+    if (fclose(file) != 0 || rename(temporary, serve->options.ports_file) != 0)
+        return error_set(error, -errno, "--ports-file: %s: %s", serve->options.ports_file,
+                         strerror(errno));
+    return 0;
+}
+
+static int serve_start(struct serve *serve, struct error *error)
+{
+    struct state_options options = {
+        .load_balancer = (enum state_load_balancer)serve->options.load_balancer,
+        .external_ips_for_load_balancer = serve->options.external_ips_for_load_balancer,
+        .foreign_addresses_allowed = serve->options.foreign_addresses == 1,
+    };
+    serve->state = state_new(&options);
+    if (serve->state == NULL || serve_metrics_init(&serve->metrics, serve->state) < 0)
+        return error_no_memory(error);
+    serve->metrics.leads = may_act;
+    serve->metrics.leads_context = serve;
+    choose_identity(serve);
+    int result = start_metrics_listener(serve, error);
+    if (result == 0)
+        result = start_client(serve, error);
+    if (result < 0)
+        return result;
+    collect_names(serve);
+    result = feed_start(serve->state, serve->client, watch_health, serve, &serve->feed, error);
+    if (result == 0)
+        result = start_certificates(serve, error);
+    if (result == 0)
+        result = start_listener(serve, error);
+    if (result == 0)
+        result = start_reconciler(serve, error);
+    if (result < 0)
+        return result;
+    atomic_store(&serve->metrics.certificates, serve->certificates);
+    health_set(serve->health, "certificates", true, "");
+    log_info("listening", "identity", serve->identity, "namespace", serve->namespace_name,
+             "address", serve->options.listen);
+    return write_ports_file(serve, error);
+}
+
+/* --- running --- */
+
+static void serve_loop(struct serve *serve)
+{
+    int64_t next_tick = 0;
+    while (!stop_was_asked(serve)) {
+        int64_t now = clock_monotonic(clock_system());
+        if (now >= next_tick)
+            next_tick = now + certificates_tick(serve->certificates);
+        if (!serve->ready && state_is_synced(serve->state)) {
+            serve->ready = true;
+            health_set(serve->health, "lists", true, "");
+            log_info("ready");
+        }
+        int64_t wait = (next_tick - clock_monotonic(clock_system())) / CLOCK_MILLISECOND + 1;
+        if (!serve->ready && wait > 20)
+            wait = 20;
+        struct pollfd descriptors[2] = {
+            {.fd = serve->signals, .events = POLLIN},
+            {.fd = certificates_fd(serve->certificates), .events = POLLIN},
+        };
+        poll(descriptors, 2, wait > 0 ? (int)wait : 0);
+        if ((descriptors[1].revents & POLLIN) != 0)
+            next_tick = 0;
+    }
+}
+
+/* Waits on the main thread until condition or deadline; a further signal cuts it short. */
+static void wait_for_quiet(struct serve *serve, int64_t duration, bool until_idle)
+{
+    int64_t deadline = clock_monotonic(clock_system()) + duration;
+    for (;;) {
+        int64_t left = (deadline - clock_monotonic(clock_system())) / CLOCK_MILLISECOND;
+        if (left <= 0 || (until_idle && http_listener_active(serve->listener) == 0))
+            return;
+        struct pollfd descriptor = {.fd = serve->signals, .events = POLLIN};
+        int slice = until_idle && left > 10 ? 10 : (int)left;
+        if (poll(&descriptor, 1, slice) > 0) {
+            struct signalfd_siginfo info;
+            ssize_t count = read(serve->signals, &info, sizeof(info));
+            (void)count;
+            if (!until_idle)
+                return;
+        }
+    }
+}
+
+static void serve_drain(struct serve *serve)
+{
+    log_info("stopping");
+    health_set(serve->health, "running", false, "stopping");
+    reconciler_lead(serve->reconciler, false);
+    release_lease(serve);
+    http_listener_drain(serve->listener);
+    wait_for_quiet(serve, serve->options.drain, false);
+    /* Every review has a deadline of its own, so this ends. */
+    atomic_store(&serve->stopping, true);
+    wait_for_quiet(serve, 30 * CLOCK_SECOND, true);
+}
+
+/* In the order in which nobody calls into what is gone. */
+static void serve_free(struct serve *serve)
+{
+    release_lease(serve);
+    http_listener_stop(serve->metrics_listener);
+    reconciler_stop(serve->reconciler);
+    k8s_events_free(serve->events);
+    feed_stop(serve->feed);
+    http_listener_stop(serve->listener);
+    certificates_close(serve->certificates);
+    k8s_client_free(serve->client);
+    http_router_free(serve->router);
+    health_free(serve->health);
+    metrics_free(serve->metrics.metrics);
+    state_free(serve->state);
+    k8s_config_free(serve->config);
+}
+
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -1;
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int command_serve(int argc, char **argv)
+{
+    static struct serve serve;
+    struct error error = {0};
+    mutex_init(&serve.lease_mutex);
+    int exit_code = serve_options_parse(argc, argv, &serve.options);
+    if (exit_code >= 0)
+        return exit_code;
+    log_configure((enum log_format)serve.options.log_format,
+                  (enum log_level)serve.options.log_level);
+    serve.signals = open_signals();
+    if (serve.signals < 0) {
+        log_error("could not set up signals", "error", strerror(errno));
+        return 1;
+    }
+    int result = serve_start(&serve, &error);
+    if (result == 0) {
+        serve_loop(&serve);
+        serve_drain(&serve);
+    } else if (result != -ECANCELED) {
+        log_error("could not start", "error", error.text);
+    }
+    serve_free(&serve);
+    close(serve.signals);
+    if (result == 0)
+        log_info("stopped");
+    return result == 0 || result == -ECANCELED ? 0 : 1;
+}

@@ -1,0 +1,94 @@
+/* Declaring and collecting metrics. */
+#include "server/serve_metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void serve_metrics_observe_api(void *context, const char *verb, const char *resource, int status,
+                               double seconds)
+{
+    struct serve_metrics *metrics = context;
+    char code[12];
+    (void)seconds;
+    snprintf(code, sizeof(code), "%d", status);
+    metrics_add(metrics->api_requests, 1, verb, resource, code, NULL);
+}
+
+static void collect_pool(struct serve_metrics *metrics, const struct pool *pool)
+{
+    struct blocks_counts counts;
+    const char *family = pool->family == ADDRESS_IPV6 ? "ipv6" : "ipv4";
+    if (pool->blocks == NULL)
+        return;
+    blocks_counts(pool->blocks, &counts);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.total), pool->name, family,
+                "total", NULL);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.used), pool->name, family,
+                "used", NULL);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.free), pool->name, family,
+                "free", NULL);
+}
+
+static void collect(void *context)
+{
+    struct serve_metrics *metrics = context;
+    struct state *state = metrics->state;
+    metrics_forget(metrics->pool_addresses, NULL);
+    mutex_lock(&state->mutex);
+    for (size_t i = 0; i < state->pool_count; i++)
+        collect_pool(metrics, state->pools[i]);
+    double confirmed = (double)state->confirmed;
+    double all = (double)map_count(state->claims);
+    mutex_unlock(&state->mutex);
+    metrics_set(metrics->claims, confirmed, "confirmed", NULL);
+    metrics_set(metrics->claims, all - confirmed, "reserved", NULL);
+    struct reconciler *reconciler = atomic_load(&metrics->reconciler);
+    struct certificates *certificates = atomic_load(&metrics->certificates);
+    bool leads = metrics->leads != NULL && metrics->leads(metrics->leads_context);
+    metrics_set(metrics->leader, leads, NULL);
+    if (reconciler != NULL)
+        metrics_set(metrics->reconcile_queue, (double)reconciler_queue_length(reconciler), NULL);
+    if (certificates != NULL)
+        metrics_set(metrics->certificate_expiry, (double)certificates_expiry(certificates), NULL);
+}
+
+int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
+{
+    struct metrics *all = metrics_new();
+    if (all == NULL)
+        return -ENOMEM;
+    *metrics = (struct serve_metrics){.metrics = all, .state = state};
+    metrics->admission_requests =
+        metrics_declare(all, METRICS_COUNTER, "ipwarden_admission_requests_total",
+                        "Admission reviews answered.", "kind", "operation", "result", NULL);
+    metrics->admission_duration =
+        metrics_declare(all, METRICS_HISTOGRAM, "ipwarden_admission_duration_seconds",
+                        "From the headers of an admission review to its answer.", "kind", NULL);
+    metrics->api_requests = metrics_declare(all, METRICS_COUNTER, "ipwarden_api_requests_total",
+                                            "Requests to the API server; code 0: no answer.",
+                                            "verb", "resource", "code", NULL);
+    metrics->reconcile_total =
+        metrics_declare(all, METRICS_COUNTER, "ipwarden_reconcile_total",
+                        "Looks of the reconciler at an object.", "kind", "result", NULL);
+    metrics->reconcile_queue =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_reconcile_queue_length",
+                        "Objects that wait for the reconciler.", NULL);
+    metrics->pool_addresses = metrics_declare(all, METRICS_GAUGE, "ipwarden_pool_addresses",
+                                              "Addresses of a pool; state is total, used or free.",
+                                              "pool", "family", "state", NULL);
+    metrics->claims = metrics_declare(all, METRICS_GAUGE, "ipwarden_claims",
+                                      "IpClaims; reserved until their Service was seen in storage.",
+                                      "state", NULL);
+    metrics->leader = metrics_declare(all, METRICS_GAUGE, "ipwarden_leader",
+                                      "1 while this replica reconciles.", NULL);
+    metrics->certificate_expiry =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_certificate_expiry_seconds",
+                        "When the serving certificate ends, in seconds since 1970.", NULL);
+    metrics->watch_healthy =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_watch_healthy",
+                        "1 while the watch of a resource works.", "resource", NULL);
+    metrics_on_collect(all, collect, metrics);
+    return metrics->watch_healthy != NULL ? 0 : -ENOMEM;
+}

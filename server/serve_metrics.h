@@ -1,0 +1,38 @@
+/* The metrics of `ipwarden serve`: what is counted where it happens, and what is read off when they are collected. */
+#ifndef IPWARDEN_SERVER_SERVE_METRICS_H
+#define IPWARDEN_SERVER_SERVE_METRICS_H
+
+#include "server/certificates.h"
+#include "server/http/metrics.h"
+#include "server/reconcile/reconciler.h"
+#include "server/state/state.h"
+
+#include <stdatomic.h>
+
+struct serve_metrics {
+    struct metrics *metrics;
+    struct metrics_family *admission_requests;
+    struct metrics_family *admission_duration;
+    struct metrics_family *api_requests;
+    struct metrics_family *reconcile_total;
+    struct metrics_family *reconcile_queue;
+    struct metrics_family *pool_addresses;
+    struct metrics_family *claims;
+    struct metrics_family *leader;
+    struct metrics_family *certificate_expiry;
+    struct metrics_family *watch_healthy;
+    /* What the collector reads; NULL while there is none. */
+    struct state *state;
+    _Atomic(struct reconciler *) reconciler;
+    _Atomic(struct certificates *) certificates;
+    bool (*leads)(void *context); /* whether this replica leads; any thread */
+    void *leads_context;
+};
+
+/* Declares everything. 0 or -ENOMEM. */
+must_check int serve_metrics_init(struct serve_metrics *metrics, struct state *state);
+/* A k8s_observer; context is the struct serve_metrics. */
+void serve_metrics_observe_api(void *context, const char *verb, const char *resource, int status,
+                               double seconds);
+
+#endif
