@@ -429,9 +429,31 @@ void ranges_span(const struct ranges *ranges, size_t index, struct address *ret_
     *ret_last = uint128_to_address(ranges->family, ranges->spans[index].last);
 }
 
-size_t ranges_find_span(const struct ranges *ranges, const struct address *address)
+uint64_t ranges_leaf_mask(const struct ranges *ranges, struct ranges_index leaf,
+                          struct ranges_index *ret_end)
 {
-    return ranges_seek(ranges, uint128_from_address(address));
+    uint128 index = uint128_make(leaf.high, leaf.low);
+    uint128 first = index << 6;
+    uint128 last = first | 63;
+    uint128 end = index + 1;
+    uint64_t mask = 0;
+    size_t i = ranges_seek(ranges, first);
+    if (i == ranges->count) {
+        end = (uint128)1 << 122;
+    } else if (ranges->spans[i].first > last) {
+        end = ranges->spans[i].first >> 6;
+    } else if (ranges->spans[i].first <= first && ranges->spans[i].last >= last) {
+        mask = UINT64_MAX;
+        end = (ranges->spans[i].last >> 6) + ((ranges->spans[i].last & 63) == 63 ? 1 : 0);
+    } else {
+        for (; i < ranges->count && ranges->spans[i].first <= last; i++) {
+            uint128 low = ranges->spans[i].first > first ? ranges->spans[i].first : first;
+            uint128 high = ranges->spans[i].last < last ? ranges->spans[i].last : last;
+            mask |= UINT64_MAX << (low & 63) & UINT64_MAX >> (63 - (high & 63));
+        }
+    }
+    *ret_end = (struct ranges_index){.high = uint128_high(end), .low = uint128_low(end)};
+    return mask;
 }
 
 bool ranges_next(const struct ranges *ranges, struct ranges_position *position,

@@ -65,9 +65,15 @@ bool ranges_overlap(const struct ranges *left, const struct ranges *right,
 size_t ranges_span_count(const struct ranges *ranges);
 void ranges_span(const struct ranges *ranges, size_t index, struct address *ret_first,
                  struct address *ret_last);
-/* The index of the first span that ends at or above the address, which is of the set's family; the number of spans when
- * there is none. */
-size_t ranges_find_span(const struct ranges *ranges, const struct address *address);
+/* An index that may need 128 bits. */
+struct ranges_index {
+    uint64_t high;
+    uint64_t low;
+};
+/* Which of the 64 addresses from 64 * leaf on are in the set, as bits; and how far that stays so: every leaf before
+ * *ret_end has the same bits, when they are all or none. */
+uint64_t ranges_leaf_mask(const struct ranges *ranges, struct ranges_index leaf,
+                          struct ranges_index *ret_end);
 
 /* The minimal sorted list of CIDRs, one a call:
  * `struct ranges_position at = {0}; struct cidr cidr; while (ranges_next(ranges, &at, &cidr)) ...`
@@ -79,11 +85,6 @@ struct ranges_position {
 bool ranges_next(const struct ranges *ranges, struct ranges_position *position,
                  struct cidr *ret_cidr);
 
-/* A block's index among those of its size; the fields of a 128-bit number. */
-struct ranges_index {
-    uint64_t high;
-    uint64_t low;
-};
 /* The nth aligned block of prefix_length, from 0, counted through the CIDRs in order; a CIDR smaller than such
  * a block holds none. false when there are not that many. */
 bool ranges_nth_block(const struct ranges *ranges, unsigned int prefix_length,
