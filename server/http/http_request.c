@@ -14,7 +14,7 @@
 #include "server/http/http_request.h"
 
 #include "server/base/clock.h"
-#include "server/base/log.h"
+#include "server/http/transport.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -61,6 +61,7 @@ struct http_request {
     struct buffer body;
     struct MHD_Response *response; /* set by the answering thread before ANSWERED */
     unsigned int status;
+    size_t answer_length; /* bytes of body */
     unsigned int header_count;
     struct {
         const char *name;
@@ -72,8 +73,8 @@ struct http_request {
 enum peer { PEER_UNKNOWN, PEER_TRUSTED, PEER_REFUSED };
 
 struct connection {
-    struct http_request request; /* one at a time: HTTP/1.1 answers in order */
-    struct tls_certificate *certificate;
+    struct http_request request; /* first; one at a time: HTTP/1.1 answers in order */
+    struct transport *transport; /* NULL without TLS */
     enum peer peer;
 };
 
@@ -99,21 +100,35 @@ static struct tls_certificate *current_certificate(struct http_listener *listene
 
 /* The certificate is chosen when the connection comes and kept until it goes: GnuTLS keeps pointers
  * into it for as long as the session lives. */
+static bool make_transport(struct connection *connection, gnutls_session_t session)
+{
+    struct http_listener *listener = connection->request.listener;
+    int64_t deadline = clock_monotonic(clock_system()) + listener->handshake_limit;
+    connection->transport =
+        transport_new(session, connection->request.connection, current_certificate(listener),
+                      listener->handshakes, deadline);
+    return connection->transport != NULL;
+}
+
+/* Without memory the context stays NULL: the handshake finds no certificate, a request no owner, and
+ * the connection is closed. */
 static void connection_open(struct http_listener *listener, struct MHD_Connection *handle,
                             void **ret_context)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     gnutls_session_t session = listener->tls ? session_of(handle) : NULL;
-    if (connection != NULL) {
-        connection->request.listener = listener;
-        connection->request.connection = handle;
-        buffer_init(&connection->request.body, listener->body_maximum);
-        if (listener->tls)
-            connection->certificate = current_certificate(listener);
-    }
+    *ret_context = NULL;
     if (session != NULL)
-        tls_session_use(session, connection != NULL ? connection->certificate : NULL);
-    *ret_context = connection;
+        gnutls_session_set_ptr(session, NULL);
+    if (connection == NULL)
+        return;
+    connection->request.listener = listener;
+    connection->request.connection = handle;
+    buffer_init(&connection->request.body, listener->body_maximum);
+    if (session != NULL && !make_transport(connection, session))
+        free(connection);
+    else
+        *ret_context = connection;
 }
 
 static void connection_close(struct connection *connection)
@@ -121,7 +136,7 @@ static void connection_close(struct connection *connection)
     if (connection == NULL)
         return;
     buffer_clear(&connection->request.body);
-    tls_certificate_unref(connection->certificate);
+    transport_free(connection->transport);
     free(connection);
 }
 
@@ -189,8 +204,18 @@ static void drop_response(const struct http_request *request, struct MHD_Respons
         MHD_destroy_response(response);
 }
 
+/* Whether libmicrohttpd will write a body after the headers. */
+static bool has_body(const struct http_request *request)
+{
+    return request->answer_length > 0 && strcmp(request->method, "HEAD") != 0 &&
+           request->status >= 200 && request->status != 204 && request->status != 304;
+}
+
 static enum MHD_Result queue_answer(struct http_request *request)
 {
+    const struct connection *connection = (const struct connection *)request;
+    if (connection->transport != NULL && has_body(request))
+        transport_hold(connection->transport);
     struct MHD_Response *response = request->response;
     request->response = NULL;
     atomic_store_explicit(&request->state, QUEUED, memory_order_relaxed);
@@ -403,9 +428,11 @@ void http_request_answer(struct http_request *request, unsigned int status,
     struct http_listener *listener = request->listener;
     struct MHD_Connection *connection = request->connection;
     request->status = status;
+    request->answer_length = body_take != NULL ? length : 0;
     request->response = make_response(request, content_type, body_take, length);
     if (request->response == NULL) {
         request->status = 500;
+        request->answer_length = 0;
         request->response = listener->no_memory;
     }
     int before = atomic_exchange(&request->state, ANSWERED);

@@ -4,6 +4,7 @@
 #define IPWARDEN_HTTP_HTTP_REQUEST_H
 
 #include "server/base/mutex.h"
+#include "server/http/handshake.h"
 #include "server/http/listener.h"
 #include "server/http/tls.h"
 
@@ -17,7 +18,9 @@ struct http_listener {
     size_t body_maximum;
     unsigned int port;
     bool tls;
-    bool client_certificates; /* required */
+    bool client_certificates;      /* required */
+    int64_t handshake_limit;       /* nanoseconds from the connection to the end of its handshake */
+    struct handshakes *handshakes; /* NULL without tls */
     atomic_bool draining;
     /* Handed to the handler and not completely sent. */
     atomic_uint open;

@@ -2,9 +2,11 @@
  * happens to a request is in http_request.c. */
 #include "server/http/listener.h"
 
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/http/http_address.h"
 #include "server/http/http_request.h"
+#include "server/http/transport.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +18,7 @@
 #define BODY_MAXIMUM ((size_t)7 * 1024 * 1024)
 #define CONNECTION_MOST 4096
 #define IDLE_SECONDS 120
+#define HANDSHAKE_SECONDS 10
 /* A connection's buffer for headers and pieces of the body: half of it is the piece. */
 #define CONNECTION_MEMORY ((size_t)16 * 1024)
 
@@ -81,10 +84,15 @@ static int make_listener(const struct http_listener_options *options,
     listener->body_maximum = options->body_maximum > 0 ? options->body_maximum : BODY_MAXIMUM;
     listener->tls = options->tls;
     listener->client_certificates = options->client_ca_pem != NULL;
+    listener->handshake_limit = HANDSHAKE_SECONDS * CLOCK_SECOND;
+    if (options->idle_seconds > 0 && options->idle_seconds < HANDSHAKE_SECONDS)
+        listener->handshake_limit = options->idle_seconds * CLOCK_SECOND;
     mutex_init(&listener->certificate_mutex);
     int result = make_no_memory(listener, error);
     if (result >= 0 && options->tls)
         result = tls_certificate_new(&options->certificate, &listener->certificate, error);
+    if (result >= 0 && options->tls)
+        result = handshakes_new(&listener->handshakes, error);
     return result;
 }
 
@@ -92,6 +100,7 @@ static void free_listener(struct http_listener *listener)
 {
     if (listener->no_memory != NULL)
         MHD_destroy_response(listener->no_memory);
+    handshakes_free(listener->handshakes);
     tls_certificate_unref(listener->certificate);
     mutex_destroy(&listener->certificate_mutex);
     free(listener);
@@ -114,7 +123,7 @@ static int start_daemon(const struct http_listener_options *options, struct http
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0,
                                                  (void *)(uintptr_t)tls_priorities};
         items[count++] =
-            (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, &tls_session_retrieve};
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, &transport_retrieve};
     }
     if (options->client_ca_pem != NULL)
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
@@ -203,6 +212,8 @@ void http_listener_stop(struct http_listener *listener)
     if (listener == NULL)
         return;
     assert(atomic_load(&listener->unanswered) == 0);
+    if (listener->handshakes != NULL)
+        handshakes_close(listener->handshakes);
     MHD_stop_daemon(listener->daemon);
     free_listener(listener);
 }

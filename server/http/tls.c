@@ -14,7 +14,8 @@
 
 const char tls_priorities[] =
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:"
-    "+CHACHA20-POLY1305:%SERVER_PRECEDENCE";
+    "+CHACHA20-POLY1305:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"
+    "+GROUP-SECP521R1:%SERVER_PRECEDENCE";
 
 struct tls_certificate {
     atomic_uint references;
@@ -135,27 +136,12 @@ void tls_certificate_unref(struct tls_certificate *certificate)
     free(certificate);
 }
 
-void tls_session_use(gnutls_session_t session, struct tls_certificate *certificate)
+void tls_certificate_give(struct tls_certificate *certificate, gnutls_pcert_st **ret_chain,
+                          unsigned int *ret_length, gnutls_privkey_t *ret_key)
 {
-    gnutls_session_set_ptr(session, certificate);
-}
-
-int tls_session_retrieve(gnutls_session_t session, const gnutls_datum_t *request,
-                         int request_length, const gnutls_pk_algorithm_t *algorithms,
-                         int algorithms_length, gnutls_pcert_st **ret_chain,
-                         unsigned int *ret_length, gnutls_privkey_t *ret_key)
-{
-    (void)request;
-    (void)request_length;
-    (void)algorithms;
-    (void)algorithms_length;
-    struct tls_certificate *certificate = gnutls_session_get_ptr(session);
-    if (certificate == NULL)
-        return -1;
     *ret_chain = certificate->chain;
     *ret_length = certificate->chain_length;
     *ret_key = certificate->key;
-    return 0;
 }
 
 int tls_authority_check(const char *pem, struct error *error)
