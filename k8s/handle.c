@@ -42,13 +42,16 @@ static int prepare_socket(void *context, curl_socket_t socket, curlsocktype purp
 
 static CURLcode set_transport(const struct k8s_client *client, CURL *easy)
 {
+    /* Requests wait for the first connection's handshake to tell whether they can share it. Without TLS there is none, and they
+     * would wait for the first answer instead, which may be long in coming. */
+    bool wait_for_handshake = strncmp(client->base_url, "https:", strlen("https:")) == 0;
     const struct {
         CURLoption option;
         long value;
     } numbers[] = {
         {CURLOPT_NOSIGNAL, 1},
         {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS},
-        {CURLOPT_PIPEWAIT, 1},
+        {CURLOPT_PIPEWAIT, wait_for_handshake},
         {CURLOPT_PATH_AS_IS, 1},
         {CURLOPT_FOLLOWLOCATION, 0},
         {CURLOPT_TCP_NODELAY, 1},
