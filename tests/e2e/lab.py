@@ -171,7 +171,7 @@ class Lab:
         return wait_until(look, lambda: f"event {reason}, among {self.events(item)}")
 
     def snapshot(self):
-        return invariants.take(self.cluster.request)
+        return invariants.take(lambda path: self.cluster.request("GET", path))
 
     def check(self, **options):
         """Fails on any violation now; for rules that hold at every moment."""
