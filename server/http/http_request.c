@@ -2,8 +2,8 @@
  * thread that owns the connection; http_request_answer() may come from any other thread at any
  * moment. The two meet in one atomic, `state`:
  *
- *   IDLE -> COLLECTING -> RUNNING -> ANSWERED -> QUEUED -> IDLE      answered before the handler returned
- *                            \-> SUSPENDED -/                        answered later
+ *   IDLE -> COLLECTING -> RUNNING -> ANSWERED -> QUEUED -> IDLE    answered before the return
+ *                               \-> SUSPENDED -/                     answered later
  *
  * The http thread suspends first and then tries RUNNING -> SUSPENDED. The answering thread exchanges
  * the state for ANSWERED: when it finds RUNNING, the http thread will see the answer by itself; when
@@ -22,10 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH_SIZE 256
-#define HEADERS_MOST 2
-#define HEADER_SIZE 128
-#define MESSAGE_SIZE 4096
 /* A body's memory stays with its connection up to this size: most reviews fit, large ones don't
  * make every idle connection large. */
 #define BODY_KEPT ((size_t)64 * 1024)
@@ -33,41 +29,16 @@
  * too large is read and thrown away before the 413, up to here. */
 #define DISCARD_MAXIMUM (UINT64_C(64) * 1024 * 1024)
 
-enum request_state { IDLE, COLLECTING, RUNNING, SUSPENDED, ANSWERED, QUEUED };
-
-/* Why a request never reaches the handler. */
-enum refusal { REFUSE_NOT, REFUSE_SIZE, REFUSE_MEMORY, REFUSE_CLIENT, REFUSE_PATH };
-
 static const struct {
     unsigned int status;
     const char *reason;
     const char *message;
 } refusals[] = {
-    [REFUSE_SIZE] = {413, "RequestEntityTooLarge", "the request's body is too large"},
-    [REFUSE_MEMORY] = {503, "ServiceUnavailable", "out of memory for the request's body"},
-    [REFUSE_CLIENT] = {403, "Forbidden",
-                       "a client certificate signed by the configured authority is required"},
-    [REFUSE_PATH] = {414, "RequestURITooLong", "the request's path is too long"},
-};
-
-struct http_request {
-    struct http_listener *listener;
-    struct MHD_Connection *connection;
-    atomic_int state; /* enum request_state */
-    enum refusal refusal;
-    const char *method;
-    int64_t received;
-    uint64_t discarded; /* bytes of a refused body */
-    struct buffer body;
-    struct MHD_Response *response; /* set by the answering thread before ANSWERED */
-    unsigned int status;
-    size_t answer_length; /* bytes of body */
-    unsigned int header_count;
-    struct {
-        const char *name;
-        char value[HEADER_SIZE];
-    } headers[HEADERS_MOST];
-    char path[PATH_SIZE];
+    [HTTP_REFUSE_SIZE] = {413, "RequestEntityTooLarge", "the request's body is too large"},
+    [HTTP_REFUSE_MEMORY] = {503, "ServiceUnavailable", "out of memory for the request's body"},
+    [HTTP_REFUSE_CLIENT] = {403, "Forbidden",
+                            "a client certificate signed by the configured authority is required"},
+    [HTTP_REFUSE_PATH] = {414, "RequestURITooLong", "the request's path is too long"},
 };
 
 enum peer { PEER_UNKNOWN, PEER_TRUSTED, PEER_REFUSED };
@@ -159,9 +130,9 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
         return NULL;
     struct http_request *request = &owner->request;
     size_t length = uri != NULL ? strcspn(uri, "?") : 0;
-    request->refusal = REFUSE_NOT;
+    request->refusal = HTTP_REFUSE_NOT;
     if (length >= sizeof(request->path)) {
-        request->refusal = REFUSE_PATH;
+        request->refusal = HTTP_REFUSE_PATH;
         length = 0;
     }
     if (length > 0)
@@ -170,7 +141,7 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
     request->received = clock_monotonic(clock_system());
     request->discarded = 0;
     request->header_count = 0;
-    atomic_store_explicit(&request->state, IDLE, memory_order_relaxed);
+    atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);
     return owner;
 }
 
@@ -218,7 +189,7 @@ static enum MHD_Result queue_answer(struct http_request *request)
         transport_hold(connection->transport);
     struct MHD_Response *response = request->response;
     request->response = NULL;
-    atomic_store_explicit(&request->state, QUEUED, memory_order_relaxed);
+    atomic_store_explicit(&request->state, HTTP_REQUEST_QUEUED, memory_order_relaxed);
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
     drop_response(request, response);
     return result;
@@ -229,13 +200,13 @@ static void count_in(struct http_request *request)
     struct http_listener *listener = request->listener;
     atomic_fetch_add(&listener->unanswered, 1);
     atomic_fetch_add(&listener->open, 1);
-    atomic_store(&request->state, RUNNING);
+    atomic_store(&request->state, HTTP_REQUEST_RUNNING);
 }
 
 static enum MHD_Result refuse(struct http_request *request)
 {
     char cap[48] = "";
-    if (request->refusal == REFUSE_SIZE)
+    if (request->refusal == HTTP_REFUSE_SIZE)
         snprintf(cap, sizeof(cap), ": more than %zu bytes", request->listener->body_maximum);
     count_in(request);
     http_request_answer_status(request, refusals[request->refusal].status,
@@ -249,13 +220,13 @@ static enum MHD_Result start(struct connection *connection, const char *method)
 {
     struct http_request *request = &connection->request;
     request->method = method;
-    atomic_store_explicit(&request->state, COLLECTING, memory_order_relaxed);
+    atomic_store_explicit(&request->state, HTTP_REQUEST_COLLECTING, memory_order_relaxed);
     uint64_t length = announced_length(request);
-    if (length > request->listener->body_maximum && request->refusal == REFUSE_NOT)
-        request->refusal = REFUSE_SIZE;
+    if (length > request->listener->body_maximum && request->refusal == HTTP_REFUSE_NOT)
+        request->refusal = HTTP_REFUSE_SIZE;
     if (peer_is_refused(connection))
-        request->refusal = REFUSE_CLIENT;
-    if (request->refusal == REFUSE_NOT)
+        request->refusal = HTTP_REFUSE_CLIENT;
+    if (request->refusal == HTTP_REFUSE_NOT)
         return MHD_YES;
     /* Whoever asks first (Expect: 100-continue) isn't sending yet and gets the answer at once, as
      * does a body that is too large even to be thrown away; libmicrohttpd closes after such an
@@ -266,12 +237,12 @@ static enum MHD_Result start(struct connection *connection, const char *method)
 
 static enum MHD_Result collect(struct http_request *request, const char *data, size_t length)
 {
-    if (request->refusal == REFUSE_NOT) {
+    if (request->refusal == HTTP_REFUSE_NOT) {
         buffer_append(&request->body, data, length);
         if (!buffer_failed(&request->body))
             return MHD_YES;
         bool large = length > request->body.maximum - request->body.length;
-        request->refusal = large ? REFUSE_SIZE : REFUSE_MEMORY;
+        request->refusal = large ? HTTP_REFUSE_SIZE : HTTP_REFUSE_MEMORY;
         buffer_clear(&request->body);
     }
     request->discarded += length;
@@ -284,11 +255,11 @@ static enum MHD_Result run(struct http_request *request)
     struct MHD_Connection *connection = request->connection;
     count_in(request);
     listener->handler(listener->context, request);
-    if (atomic_load(&request->state) == ANSWERED)
+    if (atomic_load(&request->state) == HTTP_REQUEST_ANSWERED)
         return queue_answer(request);
     MHD_suspend_connection(connection);
-    int expected = RUNNING;
-    if (!atomic_compare_exchange_strong(&request->state, &expected, SUSPENDED))
+    int expected = HTTP_REQUEST_RUNNING;
+    if (!atomic_compare_exchange_strong(&request->state, &expected, HTTP_REQUEST_SUSPENDED))
         MHD_resume_connection(connection); /* answered in between: nobody else will resume */
     return MHD_YES;
 }
@@ -306,18 +277,18 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
         return MHD_NO; /* out of memory when the connection came */
     struct http_request *request = &owner->request;
     switch (atomic_load(&request->state)) {
-    case IDLE:
+    case HTTP_REQUEST_IDLE:
         return start(owner, method);
-    case COLLECTING:
+    case HTTP_REQUEST_COLLECTING:
         if (*data_length > 0) {
             size_t length = *data_length;
             *data_length = 0;
             return collect(request, data, length);
         }
-        return request->refusal != REFUSE_NOT ? refuse(request) : run(request);
-    case ANSWERED: /* resumed */
+        return request->refusal != HTTP_REFUSE_NOT ? refuse(request) : run(request);
+    case HTTP_REQUEST_ANSWERED: /* resumed */
         return queue_answer(request);
-    case QUEUED: /* a daemon that is being stopped drops the answer and calls once more */
+    case HTTP_REQUEST_QUEUED: /* a daemon that is being stopped drops the answer and calls once more */
         return MHD_YES;
     default:
         assert(!"a step of a request that waits for its answer");
@@ -336,157 +307,15 @@ void http_request_end(void *context, struct MHD_Connection *connection, void **r
         return;
     struct http_request *request = &owner->request;
     int state = atomic_load(&request->state);
-    assert(state != RUNNING && state != SUSPENDED);
+    assert(state != HTTP_REQUEST_RUNNING && state != HTTP_REQUEST_SUSPENDED);
     drop_response(request, request->response); /* the client went before it could be queued */
     request->response = NULL;
-    if (state == ANSWERED || state == QUEUED)
+    if (state == HTTP_REQUEST_ANSWERED || state == HTTP_REQUEST_QUEUED)
         atomic_fetch_sub(&listener->open, 1);
     if (request->body.capacity > BODY_KEPT)
         buffer_clear(&request->body);
     else
         buffer_reset(&request->body);
-    atomic_store_explicit(&request->state, IDLE, memory_order_relaxed);
+    atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);
     *request_context = NULL;
-}
-
-const char *http_request_method(const struct http_request *request)
-{
-    return request->method;
-}
-
-const char *http_request_path(const struct http_request *request)
-{
-    return request->path;
-}
-
-const char *http_request_query(const struct http_request *request, const char *name)
-{
-    const char *value = NULL;
-    size_t length = 0;
-    if (MHD_lookup_connection_value_n(request->connection, MHD_GET_ARGUMENT_KIND, name,
-                                      strlen(name), &value, &length) != MHD_YES)
-        return NULL;
-    return value != NULL ? value : "";
-}
-
-const char *http_request_header(const struct http_request *request, const char *name)
-{
-    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
-}
-
-const char *http_request_body(const struct http_request *request, size_t *ret_length)
-{
-    if (ret_length != NULL)
-        *ret_length = request->body.length;
-    return request->body.data != NULL ? request->body.data : "";
-}
-
-int64_t http_request_received(const struct http_request *request)
-{
-    return request->received;
-}
-
-void http_request_add_header(struct http_request *request, const char *name, const char *value)
-{
-    size_t length = strlen(value);
-    assert(request->header_count < HEADERS_MOST && length < HEADER_SIZE);
-    if (request->header_count >= HEADERS_MOST || length >= HEADER_SIZE)
-        return;
-    request->headers[request->header_count].name = name;
-    memcpy(request->headers[request->header_count].value, value, length + 1);
-    request->header_count++;
-}
-
-/* NULL when out of memory; body is consumed. */
-static struct MHD_Response *make_response(struct http_request *request, const char *content_type,
-                                          char *body_take, size_t length)
-{
-    struct MHD_Response *response =
-        body_take != NULL
-            ? MHD_create_response_from_buffer_with_free_callback(length, body_take, free)
-            : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    if (response == NULL) {
-        free(body_take);
-        return NULL;
-    }
-    bool added = content_type == NULL ||
-                 MHD_add_response_header(response, "Content-Type", content_type) == MHD_YES;
-    for (unsigned int i = 0; i < request->header_count && added; i++)
-        added = MHD_add_response_header(response, request->headers[i].name,
-                                        request->headers[i].value) == MHD_YES;
-    if (added && atomic_load_explicit(&request->listener->draining, memory_order_relaxed))
-        added = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
-    if (added)
-        return response;
-    MHD_destroy_response(response);
-    return NULL;
-}
-
-void http_request_answer(struct http_request *request, unsigned int status,
-                         const char *content_type, char *body_take, size_t length)
-{
-    struct http_listener *listener = request->listener;
-    struct MHD_Connection *connection = request->connection;
-    request->status = status;
-    request->answer_length = body_take != NULL ? length : 0;
-    request->response = make_response(request, content_type, body_take, length);
-    if (request->response == NULL) {
-        request->status = 500;
-        request->answer_length = 0;
-        request->response = listener->no_memory;
-    }
-    int before = atomic_exchange(&request->state, ANSWERED);
-    assert(before == RUNNING || before == SUSPENDED);
-    if (before == SUSPENDED)
-        MHD_resume_connection(connection);
-    atomic_fetch_sub(&listener->unanswered, 1);
-}
-
-/* Answers with a text that may not have been made. */
-static void answer_made(struct http_request *request, unsigned int status, const char *content_type,
-                        char *text_take, size_t length)
-{
-    if (text_take == NULL)
-        http_request_answer(request, 500, NULL, NULL, 0);
-    else
-        http_request_answer(request, status, content_type, text_take, length);
-}
-
-void http_request_answer_text(struct http_request *request, unsigned int status, const char *format,
-                              ...)
-{
-    char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    answer_made(request, status, "text/plain; charset=utf-8", length < 0 ? NULL : text,
-                length < 0 ? 0 : (size_t)length);
-}
-
-char *http_request_status_text(unsigned int status, const char *reason, const char *message,
-                               size_t *ret_length)
-{
-    struct buffer text;
-    buffer_init(&text, (size_t)8 * MESSAGE_SIZE);
-    buffer_append_string(&text, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
-                                "\"status\":\"Failure\",\"message\":");
-    buffer_append_json_string(&text, message);
-    buffer_append_string(&text, ",\"reason\":");
-    buffer_append_json_string(&text, reason);
-    buffer_printf(&text, ",\"code\":%u}", status);
-    return buffer_steal(&text, ret_length);
-}
-
-void http_request_answer_status(struct http_request *request, unsigned int status,
-                                const char *reason, const char *format, ...)
-{
-    char message[MESSAGE_SIZE];
-    size_t length = 0;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof(message), format, arguments);
-    va_end(arguments);
-    char *text = http_request_status_text(status, reason, message, &length);
-    answer_made(request, status, "application/json", text, length);
 }

@@ -1,5 +1,5 @@
-/* The life of one connection and the requests on it: what listener.c registers with libmicrohttpd.
- * Only for server/http. */
+/* The inside of a listener and of a request, and what listener.c registers with libmicrohttpd. Only
+ * for server/http and its tests. */
 #ifndef IPWARDEN_HTTP_HTTP_REQUEST_H
 #define IPWARDEN_HTTP_HTTP_REQUEST_H
 
@@ -33,6 +33,48 @@ struct http_listener {
     pthread_t starter;                   /* the thread in http_listener_start */
     atomic_bool started;                 /* it is through */
     struct error start_error;            /* what libmicrohttpd said to it meanwhile */
+};
+
+#define HTTP_PATH_SIZE 256
+#define HTTP_HEADERS_MOST 2
+#define HTTP_HEADER_SIZE 128
+
+enum http_request_state {
+    HTTP_REQUEST_IDLE,
+    HTTP_REQUEST_COLLECTING,
+    HTTP_REQUEST_RUNNING,
+    HTTP_REQUEST_SUSPENDED,
+    HTTP_REQUEST_ANSWERED,
+    HTTP_REQUEST_QUEUED,
+};
+
+/* Why a request never reaches the handler. */
+enum http_refusal {
+    HTTP_REFUSE_NOT,
+    HTTP_REFUSE_SIZE,
+    HTTP_REFUSE_MEMORY,
+    HTTP_REFUSE_CLIENT,
+    HTTP_REFUSE_PATH,
+};
+
+struct http_request {
+    struct http_listener *listener;
+    struct MHD_Connection *connection;
+    atomic_int state; /* enum http_request_state */
+    enum http_refusal refusal;
+    const char *method;
+    int64_t received;
+    uint64_t discarded; /* bytes of a refused body */
+    struct buffer body;
+    struct MHD_Response *response; /* set by the answering thread before ANSWERED */
+    unsigned int status;
+    size_t answer_length; /* bytes of body */
+    unsigned int header_count;
+    struct {
+        const char *name;
+        char value[HTTP_HEADER_SIZE];
+    } headers[HTTP_HEADERS_MOST];
+    char path[HTTP_PATH_SIZE];
 };
 
 /* MHD_NotifyConnectionCallback: makes and frees what belongs to a connection. */

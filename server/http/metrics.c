@@ -1,69 +1,19 @@
 /* The registry of metrics. A family finds a series by its label values in a map under a read-write
  * lock; the numbers themselves are atomics, so that threads that update existing series never wait
  * for each other, only for the birth of a new series. Rendering takes the read lock. */
-#include "server/http/metrics.h"
-
-#include "server/base/map.h"
-#include "server/base/mutex.h"
-#include "server/http/process_metrics.h"
+#include "server/http/metrics_private.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <math.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LABELS_MOST 4
 #define VALUE_MOST 255
-#define COLLECTORS_MOST 8
-/* Label values one behind the other, each with its NUL. */
-#define KEY_SIZE (LABELS_MOST * (VALUE_MOST + 1))
+#define KEY_SIZE (METRICS_LABELS_MOST * (VALUE_MOST + 1))
 
-static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
-#define BOUNDS (sizeof(bounds) / sizeof(bounds[0]))
-
-static const char *const type_names[] = {
-    [METRICS_COUNTER] = "counter", [METRICS_GAUGE] = "gauge", [METRICS_HISTOGRAM] = "histogram"};
-
-struct series {
-    struct series *next;
-    _Atomic double value;   /* a histogram's sum */
-    atomic_ullong *buckets; /* BOUNDS + 1 counts, not cumulated; NULL but for histograms */
-    size_t key_length;
-    char key[];
-};
-
-struct metrics_family {
-    struct metrics_family *next;
-    enum metrics_type type;
-    const char *name;
-    const char *help;
-    size_t label_count;
-    const char *labels[LABELS_MOST];
-    pthread_rwlock_t lock;
-    struct map *map;      /* the fields from here on: under lock */
-    struct series *first; /* in order of birth */
-    struct series **end;
-    struct series *other; /* not in the map; shown once it was used */
-    atomic_bool other_used;
-};
-
-struct metrics {
-    pthread_rwlock_t lock; /* the list of families */
-    struct metrics_family *first;
-    struct metrics_family **end;
-    struct mutex collecting;
-    size_t collector_count;
-    struct {
-        void (*collect)(void *context);
-        void *context;
-    } collectors[COLLECTORS_MOST];
-};
+const double metrics_bounds[METRICS_BOUNDS] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                               0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                               1,      2.5,     5,      10};
 
 struct key {
     size_t length;
@@ -89,7 +39,7 @@ static void read_key(const struct metrics_family *family, va_list values, struct
     }
 }
 
-static void series_free(struct series *series)
+static void series_free(struct metrics_series *series)
 {
     if (series == NULL)
         return;
@@ -97,13 +47,13 @@ static void series_free(struct series *series)
     free(series);
 }
 
-static struct series *series_new(const struct metrics_family *family, const struct key *key)
+static struct metrics_series *series_new(const struct metrics_family *family, const struct key *key)
 {
-    struct series *series = calloc(1, sizeof(*series) + key->length);
+    struct metrics_series *series = calloc(1, sizeof(*series) + key->length);
     if (series == NULL)
         return NULL;
     if (family->type == METRICS_HISTOGRAM) {
-        series->buckets = calloc(BOUNDS + 1, sizeof(*series->buckets));
+        series->buckets = calloc(METRICS_BOUNDS + 1, sizeof(*series->buckets));
         if (series->buckets == NULL) {
             free(series);
             return NULL;
@@ -115,9 +65,9 @@ static struct series *series_new(const struct metrics_family *family, const stru
 }
 
 /* With the write lock held. */
-static struct series *add_series(struct metrics_family *family, const struct key *key)
+static struct metrics_series *add_series(struct metrics_family *family, const struct key *key)
 {
-    struct series *series = map_get(family->map, key->text, key->length);
+    struct metrics_series *series = map_get(family->map, key->text, key->length);
     if (series != NULL || map_count(family->map) >= METRICS_SERIES_MOST)
         return series;
     series = series_new(family, key);
@@ -140,7 +90,7 @@ static void add_to(_Atomic double *value, double amount)
     }
 }
 
-static void change_series(struct series *series, enum change change, double amount)
+static void change_series(struct metrics_series *series, enum change change, double amount)
 {
     if (change == CHANGE_SET) {
         atomic_store_explicit(&series->value, amount, memory_order_relaxed);
@@ -148,7 +98,7 @@ static void change_series(struct series *series, enum change change, double amou
     }
     if (change == CHANGE_OBSERVE) {
         size_t bucket = 0;
-        while (bucket < BOUNDS && !(amount <= bounds[bucket]))
+        while (bucket < METRICS_BOUNDS && !(amount <= metrics_bounds[bucket]))
             bucket++;
         atomic_fetch_add_explicit(&series->buckets[bucket], 1, memory_order_relaxed);
     }
@@ -161,7 +111,7 @@ static void update(struct metrics_family *family, enum change change, double amo
     struct key key;
     read_key(family, values, &key);
     pthread_rwlock_rdlock(&family->lock);
-    struct series *series = map_get(family->map, key.text, key.length);
+    struct metrics_series *series = map_get(family->map, key.text, key.length);
     if (series == NULL && map_count(family->map) < METRICS_SERIES_MOST) {
         pthread_rwlock_unlock(&family->lock);
         pthread_rwlock_wrlock(&family->lock);
@@ -213,9 +163,9 @@ void metrics_forget(struct metrics_family *family, const char *first_label)
     if (family == NULL || family->label_count == 0)
         return;
     pthread_rwlock_wrlock(&family->lock);
-    struct series **link = &family->first;
+    struct metrics_series **link = &family->first;
     while (*link != NULL) {
-        struct series *series = *link;
+        struct metrics_series *series = *link;
         if (first_label != NULL && strcmp(series->key, first_label) != 0) {
             link = &series->next;
             continue;
@@ -231,7 +181,7 @@ void metrics_forget(struct metrics_family *family, const char *first_label)
 static void family_free(struct metrics_family *family)
 {
     while (family->first != NULL) {
-        struct series *series = family->first;
+        struct metrics_series *series = family->first;
         family->first = series->next;
         series_free(series);
     }
@@ -265,7 +215,7 @@ static struct metrics_family *family_new(enum metrics_type type, const char *nam
     pthread_rwlock_init(&family->lock, NULL);
     const char *label;
     while ((label = va_arg(labels, const char *)) != NULL) {
-        assert(family->label_count < LABELS_MOST);
+        assert(family->label_count < METRICS_LABELS_MOST);
         family->labels[family->label_count++] = label;
     }
     family->map = map_new();
@@ -322,118 +272,8 @@ void metrics_free(struct metrics *metrics)
 
 void metrics_on_collect(struct metrics *metrics, void (*collect)(void *context), void *context)
 {
-    assert(metrics->collector_count < COLLECTORS_MOST);
+    assert(metrics->collector_count < METRICS_COLLECTORS_MOST);
     metrics->collectors[metrics->collector_count].collect = collect;
     metrics->collectors[metrics->collector_count].context = context;
     metrics->collector_count++;
-}
-
-/* Backslash and line end are escaped everywhere, quotes in label values only. */
-static void append_escaped(struct buffer *buffer, const char *text, bool quotes)
-{
-    for (const char *at = text; *at != '\0'; at++) {
-        if (*at == '\n')
-            buffer_append(buffer, "\\n", 2);
-        else if (*at == '\\' || (*at == '"' && quotes))
-            buffer_append(buffer, (const char[]){'\\', *at}, 2);
-        else
-            buffer_append_char(buffer, *at);
-    }
-}
-
-/* The shortest decimal that reads back as the same double. */
-static void append_number(struct buffer *buffer, double value)
-{
-    char text[32];
-    if (isnan(value) || isinf(value)) {
-        buffer_append_string(buffer, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
-        return;
-    }
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (digits == 17 || !(strtod(text, NULL) < value || strtod(text, NULL) > value))
-            break;
-    }
-    buffer_append_string(buffer, text);
-}
-
-/* The name and the labels of a sample; bound is the value of an additional label "le", or NULL. */
-static void append_sample(const struct metrics_family *family, const struct series *series,
-                          const char *suffix, const double *bound, struct buffer *buffer)
-{
-    const char *value = series->key;
-    buffer_append_string(buffer, family->name);
-    buffer_append_string(buffer, suffix);
-    for (size_t i = 0; i < family->label_count; i++) {
-        buffer_append_char(buffer, i == 0 ? '{' : ',');
-        buffer_append_string(buffer, family->labels[i]);
-        buffer_append_string(buffer, "=\"");
-        append_escaped(buffer, value, true);
-        buffer_append_char(buffer, '"');
-        value += strlen(value) + 1;
-    }
-    if (bound != NULL) {
-        buffer_append_string(buffer, family->label_count == 0 ? "{le=\"" : ",le=\"");
-        append_number(buffer, *bound);
-        buffer_append_char(buffer, '"');
-    }
-    if (bound != NULL || family->label_count > 0)
-        buffer_append_char(buffer, '}');
-    buffer_append_char(buffer, ' ');
-}
-
-/* _count is made from the same reading of the buckets as +Inf: the two can't differ. */
-static void append_histogram(const struct metrics_family *family, const struct series *series,
-                             struct buffer *buffer)
-{
-    const double infinity = INFINITY;
-    unsigned long long count = 0;
-    for (size_t i = 0; i <= BOUNDS; i++) {
-        count += atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
-        append_sample(family, series, "_bucket", i < BOUNDS ? &bounds[i] : &infinity, buffer);
-        buffer_printf(buffer, "%llu\n", count);
-    }
-    append_sample(family, series, "_sum", NULL, buffer);
-    append_number(buffer, atomic_load_explicit(&series->value, memory_order_relaxed));
-    buffer_append_char(buffer, '\n');
-    append_sample(family, series, "_count", NULL, buffer);
-    buffer_printf(buffer, "%llu\n", count);
-}
-
-static void append_series(const struct metrics_family *family, const struct series *series,
-                          struct buffer *buffer)
-{
-    if (family->type == METRICS_HISTOGRAM) {
-        append_histogram(family, series, buffer);
-        return;
-    }
-    append_sample(family, series, "", NULL, buffer);
-    append_number(buffer, atomic_load_explicit(&series->value, memory_order_relaxed));
-    buffer_append_char(buffer, '\n');
-}
-
-static void append_family(struct metrics_family *family, struct buffer *buffer)
-{
-    buffer_printf(buffer, "# HELP %s ", family->name);
-    append_escaped(buffer, family->help, false);
-    buffer_printf(buffer, "\n# TYPE %s %s\n", family->name, type_names[family->type]);
-    pthread_rwlock_rdlock(&family->lock);
-    for (const struct series *series = family->first; series != NULL; series = series->next)
-        append_series(family, series, buffer);
-    if (atomic_load_explicit(&family->other_used, memory_order_relaxed))
-        append_series(family, family->other, buffer);
-    pthread_rwlock_unlock(&family->lock);
-}
-
-void metrics_render(struct metrics *metrics, struct buffer *buffer)
-{
-    mutex_lock(&metrics->collecting);
-    for (size_t i = 0; i < metrics->collector_count; i++)
-        metrics->collectors[i].collect(metrics->collectors[i].context);
-    mutex_unlock(&metrics->collecting);
-    pthread_rwlock_rdlock(&metrics->lock);
-    for (struct metrics_family *family = metrics->first; family != NULL; family = family->next)
-        append_family(family, buffer);
-    pthread_rwlock_unlock(&metrics->lock);
-    process_metrics_append(buffer);
 }

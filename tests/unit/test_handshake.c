@@ -1,0 +1,222 @@
+/* Handshakes that stall, and the bytes below TLS. */
+#include "server/http/handshake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+
+#include "server/http/http_request.h"
+#include "tests/unit/http_fixture.h"
+
+/* ---- handshakes ---- */
+
+static ssize_t pull_nothing(gnutls_transport_ptr_t pointer, void *data, size_t size)
+{
+    (void)pointer;
+    (void)data;
+    (void)size;
+    errno = EAGAIN;
+    return -1;
+}
+
+/* Opens a connection that says hello and then nothing. */
+static void open_stalled(struct client *client, unsigned int port)
+{
+    client_open(client, port, NULL);
+    client->tls = true;
+    client_tls(client, &trusting);
+    gnutls_transport_set_pull_function(client->session, pull_nothing);
+    client_check(gnutls_handshake(client->session) == GNUTLS_E_AGAIN);
+}
+
+static bool is_closed_within(const struct client *client, int milliseconds)
+{
+    struct pollfd poll_for = {.fd = client->socket, .events = POLLRDHUP};
+    return poll(&poll_for, 1, milliseconds) == 1;
+}
+
+static int64_t processor_time(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return used.tv_sec * CLOCK_SECOND + used.tv_nsec;
+}
+
+/* Peers that stop in the middle of a handshake cost no processor, don't disturb others, and go. */
+static void test_stalled_handshake(void **state)
+{
+    struct http_listener_options options = tls_options();
+    struct http_listener *listener = start(&options);
+    struct client stalled[3];
+    struct client client;
+    struct answer answer;
+    (void)state;
+    listener->handshake_limit = 700 * CLOCK_MILLISECOND;
+    for (size_t i = 0; i < 3; i++)
+        open_stalled(&stalled[i], http_listener_port(listener));
+    int64_t before = processor_time();
+    assert_false(is_closed_within(&stalled[0], 300));
+    assert_true(processor_time() - before < 100 * CLOCK_MILLISECOND);
+    client_open(&client, http_listener_port(listener), &trusting);
+    client_ask(&client, "GET", "/a", NULL, NULL, 0, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(is_closed_within(&stalled[i], CLIENT_DEADLINE_SECONDS * 1000));
+        client_close(&stalled[i]);
+    }
+    client_close(&client);
+    stop_when_quiet(listener);
+}
+
+/* The handshake's deadline is over for who is through, with both versions. */
+static void test_established_connection_may_wait(void **state)
+{
+    static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.2",
+                                           "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
+    struct http_listener_options options = tls_options();
+    struct http_listener *listener = start(&options);
+    (void)state;
+    listener->handshake_limit = 100 * CLOCK_MILLISECOND;
+    for (size_t i = 0; i < 2; i++) {
+        struct client client;
+        struct answer answer;
+        client_open(&client, http_listener_port(listener), NULL);
+        client.tls = true;
+        client_tls(&client, &trusting);
+        client_check(gnutls_priority_set_direct(client.session, versions[i], NULL) == 0);
+        client_check(gnutls_handshake(client.session) == 0);
+        assert_false(is_closed_within(&client, 250));
+        client_ask(&client, "GET", "/a", NULL, NULL, 0, &answer);
+        assert_int_equal(answer.status, 200);
+        answer_free(&answer);
+        assert_false(is_closed_within(&client, 250));
+        client_ask(&client, "GET", "/a", NULL, NULL, 0, &answer);
+        assert_int_equal(answer.status, 200);
+        answer_free(&answer);
+        client_close(&client);
+    }
+    stop_when_quiet(listener);
+}
+
+/* A handshake whose bytes come one at a time gets through, within its deadline. */
+static ssize_t push_one(gnutls_transport_ptr_t pointer, const void *data, size_t size)
+{
+    client_check(size > 0);
+    return send((int)(intptr_t)pointer, data, 1, MSG_NOSIGNAL);
+}
+
+static void test_slow_handshake(void **state)
+{
+    struct http_listener_options options = tls_options();
+    struct http_listener *listener = start(&options);
+    struct client client;
+    struct answer answer;
+    (void)state;
+    client_open(&client, http_listener_port(listener), NULL);
+    client.tls = true;
+    client_tls(&client, &trusting);
+    gnutls_transport_set_push_function(client.session, push_one);
+    client_check(gnutls_handshake(client.session) == 0);
+    client_ask(&client, "POST", "/echo", NULL, "body", 4, &answer);
+    assert_string_equal(answer.body, "body");
+    answer_free(&answer);
+    client_close(&client);
+    stop_when_quiet(listener);
+}
+
+static void test_stop_with_stalled_handshakes(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        struct http_listener_options options = tls_options();
+        struct http_listener *listener = start(&options);
+        struct client stalled[3];
+        for (size_t i = 0; i < 3; i++)
+            open_stalled(&stalled[i], http_listener_port(listener));
+        http_listener_stop(listener);
+        for (size_t i = 0; i < 3; i++)
+            client_close(&stalled[i]);
+    }
+}
+
+static void test_nonsense_instead_of_hello(void **state)
+{
+    struct http_listener_options options = tls_options();
+    struct http_listener *listener = start(&options);
+    struct client client;
+    (void)state;
+    client_open(&client, http_listener_port(listener), NULL);
+    client_send_text(&client, "GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    while (client_receive(&client, client.buffer, sizeof(client.buffer)) > 0) {
+    } /* an alert, perhaps, and the end */
+    client_close(&client);
+    stop_when_quiet(listener);
+}
+
+/* ---- large answers ---- */
+
+/* A client that reads late and slowly: the socket takes the answer in pieces. */
+static void check_large_answer(const struct http_listener_options *options,
+                               const struct client_options *client_options)
+{
+    const size_t length = (size_t)6 << 20;
+    struct http_listener *listener = start(options);
+    struct client clients[2];
+    char *body = make_body(length);
+    char head[128];
+    int size = snprintf(head, sizeof(head),
+                        "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n\r\n", length);
+    for (size_t i = 0; i < 2; i++) {
+        client_open(&clients[i], http_listener_port(listener), client_options);
+        client_send(&clients[i], head, (size_t)size);
+        client_send(&clients[i], body, length);
+    }
+    wait_until(http_listener_active(listener) == 2);
+    for (size_t i = 0; i < 2; i++) {
+        struct answer answer;
+        client_check(client_read(&clients[i], &answer, true));
+        assert_int_equal(answer.length, length);
+        assert_memory_equal(answer.body, body, length);
+        answer_free(&answer);
+        client_ask(&clients[i], "GET", "/a", NULL, NULL, 0, &answer);
+        assert_int_equal(answer.status, 200);
+        answer_free(&answer);
+        client_close(&clients[i]);
+    }
+    free(body);
+    stop_when_quiet(listener);
+}
+
+static void test_large_answers(void **state)
+{
+    struct http_listener_options options = plain_options();
+    (void)state;
+    check_large_answer(&options, NULL);
+}
+
+static void test_large_answers_tls(void **state)
+{
+    struct http_listener_options options = tls_options();
+    (void)state;
+    check_large_answer(&options, &trusting);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stalled_handshake),
+        cmocka_unit_test(test_established_connection_may_wait),
+        cmocka_unit_test(test_slow_handshake),
+        cmocka_unit_test(test_stop_with_stalled_handshakes),
+        cmocka_unit_test(test_nonsense_instead_of_hello),
+        cmocka_unit_test(test_large_answers),
+        cmocka_unit_test(test_large_answers_tls),
+    };
+    return cmocka_run_group_tests(tests, make_pairs, free_pairs);
+}
