@@ -344,6 +344,8 @@ static void test_navigation(void **state)
     assert_true(json_view_is_null(json_view_member(view, request, "oldObject")));
 
     const struct json_node *ports = json_view_path(view, request, "object", "spec", "ports", NULL);
+    assert_null(json_view_copy_name(view, root));
+    assert_null(json_view_copy_name(view, json_view_first(view, ports)));
     static const int64_t expected[] = {80, 443};
     size_t count = 0;
     for (const struct json_node *port = json_view_first(view, ports); port != NULL;

@@ -121,32 +121,57 @@ static void test_delays(void **state)
     queue_free(queue);
 }
 
-/* Many keys with shuffled delays come out in the order of their due times. */
+/* Many keys with shuffled delays, a third of them added twice, come out exactly when they are due. */
 static void test_heap_order(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
     unsigned int random = 7;
     char key[16];
+    int due[1000];
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(queue_add_after(queue, key, (1000 + rand_r(&random) % 1000) * MS), 0);
+        due[i] = 1000 + rand_r(&random) % 1000;
+        assert_int_equal(queue_add_after(queue, key, due[i] * MS), 0);
     }
     for (int i = 0; i < 1000; i += 3) {
+        int again = rand_r(&random) % 1500;
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(queue_add_after(queue, key, rand_r(&random) % 1500 * MS), 0);
+        assert_int_equal(queue_add_after(queue, key, again * MS), 0);
+        due[i] = again < due[i] ? again : due[i];
     }
-    int met = 0;
     for (int now = 0; now <= 2000; now++, clock_fake_advance(&fake, MS)) {
-        char *got;
-        while (queue_get(queue, 0, &got) == 0) {
-            met++;
+        for (char *got; queue_get(queue, 0, &got) == 0; free(got)) {
+            assert_int_equal(due[strtol(got, NULL, 10)], now);
             queue_done(queue, got);
-            free(got);
         }
-        assert_int_equal(queue_length(queue), 1000 - met);
     }
-    assert_int_equal(met, 1000);
+    assert_int_equal(queue_length(queue), 0);
+    queue_free(queue);
+}
+
+/* All keys are worked at once and wanted again meanwhile: none waits until all return together. */
+static void test_all_return(void **state)
+{
+    (void)state;
+    struct queue *queue = new_queue();
+    char key[16];
+    for (int i = 0; i < 500; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        assert_int_equal(queue_add(queue, key), 0);
+        expect_get(queue, key);
+        assert_int_equal(queue_add(queue, key), 0);
+        assert_int_equal(queue_length(queue), 0);
+    }
+    for (int i = 499; i >= 0; i--) {
+        snprintf(key, sizeof(key), "%d", i);
+        queue_done(queue, key);
+    }
+    for (int i = 0; i < 500; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        expect_work(queue, key);
+    }
+    expect_get(queue, NULL);
     queue_free(queue);
 }
 
@@ -396,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_add_while_worked),
         cmocka_unit_test(test_delays),
         cmocka_unit_test(test_heap_order),
+        cmocka_unit_test(test_all_return),
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_jitter_spreads),
         cmocka_unit_test(test_drain),
