@@ -88,6 +88,8 @@ def _run(fleet):
 
 def _lend(fleet, replicas):
     """A running fleet for one test, which then is as it was."""
+    if any(replica.process and not replica.running() for replica in fleet.replicas):
+        fleet.kill()  # what ended it has failed the test before
     fleet.ensure()
     borrowed = list(fleet.replicas)
     try:

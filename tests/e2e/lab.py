@@ -194,7 +194,7 @@ class Lab:
 
     def close(self):
         """Deletes what the test made, and sees that all addresses come back by themselves."""
-        self.fleet.ensure()
+        broken = self._mend()
         for namespace in self.namespaces:
             self.delete_services(namespace)
         late = self._left_over(PATIENCE)
@@ -204,6 +204,20 @@ class Lab:
         if not self.leaves_reservations or any(map(_is_confirmed, late)):
             names = [(c["metadata"]["name"], c["spec"].get("services")) for c in late]
             assert not late, f"claims outlive their Services: {names}"
+        if broken:
+            raise broken
+
+    def _mend(self):
+        """Has all replicas run, to clean up; returns what was wrong with them."""
+        try:
+            self.fleet.check()
+            self.fleet.ensure()
+            return None
+        except AssertionError as error:
+            self.fleet.kill()
+            self.fleet.resize(len(self.fleet.replicas))
+            self.fleet.start()
+            return error
 
     def delete_services(self, namespace=None):
         path = f"/api/v1/namespaces/{namespace or self.namespace}/services"

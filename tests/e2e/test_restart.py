@@ -13,10 +13,10 @@ LOST = (OSError, http.client.HTTPException)
 def populated(lab, count=20):
     """Makes Services of both kinds and returns what is stored about them, at rest."""
     lab.pool(size=2 * count)
-    parallel(8, lambda n: lab.create(lab.service(f"svc-{n}", auto=True)), range(count))
-    parallel(8, lambda n: lab.create(lab.load_balancer(f"lb-{n}")), range(count // 2))
+    parallel(8, lambda n: lab.create(lab.service(f"kept-{n}", auto=True)), range(count))
+    parallel(8, lambda n: lab.create(lab.load_balancer(f"kept-lb-{n}")), range(count // 2))
     for index in range(count // 2):
-        lab.with_ingress(lab.load_balancer(f"lb-{index}"))
+        lab.with_ingress(lab.load_balancer(f"kept-lb-{index}"))
     lab.check_at_rest()
     return lab.snapshot()
 
