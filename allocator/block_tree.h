@@ -1,17 +1,18 @@
 /* The tree below blocks: what is at each leaf of a whole address family.
  *
- * DOC: Leaves are numbered by address / 64. The tree is a B+tree of items sorted by leaf index. A run item says
- * what all leaves are from its index to the next item: free, busy or outside the space. A leaf item is one
- * leaf with bitmaps, and what follows it up to the next item is free. So free space behind a leaf is never
- * stored, busy space is stored by its borders, and both are always as long as they can be: two items that
- * could be one are one. That makes the list of blocks which the allocation rules speak of (see blocks.h) a
- * function of the items: the aligned blocks of each free stretch (gap.h), and the leaves.
+ * DOC: Leaves are numbered by address / 64. The tree is a B+tree of items sorted by leaf index. A leaf item is one
+ * leaf with bitmaps; a busy item is a stretch of leaves that are wholly taken, with its length; what follows
+ * either up to the next item is free. Where that isn't so, a run item says what all leaves from its index to the next
+ * item are: free (behind outside) or outside the space. So free space is hardly ever stored, it is what lies between
+ * the items. Stretches are always as long as they can be: two items that could be one are one. That makes the
+ * list of blocks which the allocation rules speak of (see blocks_choose.c) a function of the items: the aligned
+ * blocks of each free stretch (gap.h), and the leaves.
  *
  * Each branch keeps, for each child, a summary of everything below: which sizes of free blocks there are, which
  * runs its leaves have, how many addresses are free. The lowest block of a kind is found by one descent.
  *
- * Memory: 24 bytes an item, pages from 40 % to full, so about 40 bytes a partly used leaf, nothing for the rest.
- * Private to this folder. One thread. */
+ * Memory: 24 bytes an item in pages from 40 % to full, so about 40 bytes for a partly used leaf or a busy
+ * stretch, and nothing for the rest. Private to this folder. One thread. */
 #ifndef IPWARDEN_ALLOCATOR_BLOCK_TREE_H
 #define IPWARDEN_ALLOCATOR_BLOCK_TREE_H
 
@@ -28,11 +29,11 @@ struct block_page;
 struct block_branch;
 
 enum block_kind {
-    BLOCK_FREE,    /* run */
-    BLOCK_BUSY,    /* run: wholly taken, pending deletion or not */
-    BLOCK_OUTSIDE, /* run: not in the space */
+    BLOCK_FREE,    /* a stretch */
+    BLOCK_BUSY,    /* a stretch: wholly taken, pending deletion or not */
+    BLOCK_OUTSIDE, /* a stretch: not in the space */
     BLOCK_LEAF,    /* one leaf, wholly in the space, partly taken */
-    BLOCK_MIXED,   /* one leaf, partly outside the space */
+    BLOCK_MIXED,   /* one leaf, partly outside the space, or partly pending */
 };
 
 /* The state of one leaf. outside is a subset of taken and disjoint from active; what is neither is taken
@@ -43,8 +44,8 @@ struct block_bits {
     uint64_t active;  /* in the space and not pending deletion */
 };
 
-/* What is at [first, end), leaf indexes: a run, or one leaf with its bits. bits is set for every kind, as
- * it is for each leaf of a run (for BUSY with all of it active). */
+/* What is at [first, end), leaf indexes: a stretch, or one leaf with its bits. bits is set for every kind, as
+ * it is for each leaf of a stretch (for BUSY with all of it active). */
 struct block_tile {
     uint128 first;
     uint128 end;
@@ -75,37 +76,35 @@ void block_tree_free(struct block_tree *tree);
 /* The number of leaves: the end of the last tile. */
 uint128 block_tree_end(const struct block_tree *tree);
 
-/* Places the cursor at the item of leaf, and says what is there: a run as far as it goes both ways, the
- * free stretch behind a leaf item likewise. */
+/* Places the cursor at the item of leaf, and says what is there: a stretch as far as it goes both ways. */
 void block_tree_seek(const struct block_tree *tree, uint128 leaf, struct block_cursor *ret_cursor);
 struct block_tile block_tree_tile(const struct block_cursor *cursor, uint128 leaf);
 
-/* The kind and the bits of a leaf as they are stored: a leaf that is all free, busy or outside is a run. */
+/* How a leaf with such bits is stored: one that is all free, busy or outside is part of a stretch. */
 enum block_kind block_bits_kind(const struct block_bits *bits);
 
-/* One element of a replacement: a run of kind from first up to the next element, or one leaf. */
+/* One element of a replacement: a stretch of kind from first up to the next element, or one leaf. */
 struct block_item {
     uint128 first;
     enum block_kind kind;
     struct block_bits bits; /* LEAF and MIXED only */
 };
 
-/* Makes sure that replacements with so many items in all, at so many places, can't run out of memory. */
-must_check int block_tree_reserve(struct block_tree *tree, size_t places, size_t items,
+/* Makes sure that replacements with so many elements in all, at so many places, can't run out of memory. */
+must_check int block_tree_reserve(struct block_tree *tree, size_t places, size_t elements,
                                   size_t mixed, struct error *error);
 /* Gives back what is left of the reserve. */
 void block_tree_unreserve(struct block_tree *tree);
 
-/* Replaces everything in [first, end) by the items, which start at first and cover it without a hole.
- * The array is scratch and has room for one more. The cursor is at first; it is invalid afterwards. Needs a
- * reserve for items and one more. */
+/* Replaces everything in [first, end) by the elements, which start at first and cover it without a hole.
+ * The cursor is at first; it is invalid afterwards. Needs a reserve. */
 void block_tree_replace(struct block_tree *tree, struct block_cursor *cursor, uint128 first,
-                        uint128 end, struct block_item *items, size_t count);
-/* Replaces the bits of one leaf, making and ending its item as needed. Returns 0 or -ENOMEM. */
+                        uint128 end, const struct block_item *elements, size_t count);
+/* Replaces the bits of one leaf. Needs no reserve. Returns 0 or -ENOMEM. */
 must_check int block_tree_set_leaf(struct block_tree *tree, struct block_cursor *cursor,
                                    uint128 leaf, const struct block_bits *bits,
                                    struct error *error);
-/* Replaces [first, end) by one run of kind. Returns 0 or -ENOMEM. */
+/* Replaces [first, end) by one stretch of kind. Needs no reserve. Returns 0 or -ENOMEM. */
 must_check int block_tree_set_run(struct block_tree *tree, struct block_cursor *cursor,
                                   uint128 first, uint128 end, enum block_kind kind,
                                   struct error *error);

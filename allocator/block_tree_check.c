@@ -30,7 +30,15 @@ static const char *check_item(struct walk *walk, const struct block_page *page,
     if (key_index(key) >= walk->tree->end)
         return "an item behind the end";
     if (walk->any && !kind_is_leaf(kind) && kind == walk->behind)
-        return "two runs that should be one";
+        return "two stretches that should be one";
+    uint128 end = page_item_end(page, position);
+    uint128 gap = page_item_gap(page, position, end);
+    if (kind == BLOCK_BUSY && page->payload[position].length != 0 &&
+        (gap >= end || length_encode(gap - key_index(key)) != page->payload[position].length))
+        return "a busy item's length is wrong";
+    if (kind == BLOCK_FREE && walk->any && walk->behind == BLOCK_BUSY &&
+        length_encode(key_index(key) - walk->last) != 0)
+        return "a free item that a busy item's length should say";
     if (kind == BLOCK_LEAF) {
         uint64_t taken = page->payload[position].taken;
         if (taken == 0 || taken == LEAF_FULL)
@@ -48,7 +56,7 @@ static const char *check_item(struct walk *walk, const struct block_page *page,
     }
     walk->any = true;
     walk->last = key_index(key);
-    walk->behind = kind_behind(kind);
+    walk->behind = gap < end ? BLOCK_FREE : kind;
     return NULL;
 }
 

@@ -128,9 +128,10 @@ static size_t smaller(size_t left, size_t right)
 
 /* A node splits when it is full; the halves then take at least INSERT_AT_ONCE more each. So at most every
  * node that is there splits once for each place, and once more for every INSERT_AT_ONCE insertions. */
-int block_tree_reserve(struct block_tree *tree, size_t places, size_t items, size_t mixed,
+int block_tree_reserve(struct block_tree *tree, size_t places, size_t elements, size_t mixed,
                        struct error *error)
 {
+    size_t items = elements + places * SPLICE_GROWTH;
     size_t pages = smaller(places, tree->page_count) + items / INSERT_AT_ONCE + 1;
     size_t branches = 2; /* a root that splits, and the new root */
     size_t splits = pages;
@@ -191,10 +192,11 @@ static struct block_branch *take_branch(struct block_tree *tree)
 
 /* ---- summaries ---- */
 
-struct block_summary block_page_summary(const struct block_page *page)
+struct block_summary block_page_summary_of(const struct block_page *page, unsigned int first,
+                                           unsigned int last)
 {
     struct block_summary summary = {0};
-    for (unsigned int i = 0; i < page->count; i++) {
+    for (unsigned int i = first; i < last; i++) {
         uint128 end = page_item_end(page, i);
         uint128 gap = page_item_gap(page, i, end);
         if (gap < end) {
@@ -207,6 +209,11 @@ struct block_summary block_page_summary(const struct block_page *page)
         }
     }
     return summary;
+}
+
+struct block_summary block_page_summary(const struct block_page *page)
+{
+    return block_page_summary_of(page, 0, page->count);
 }
 
 struct block_summary block_branch_summary(const struct block_branch *branch)
@@ -239,8 +246,8 @@ static void branch_note(struct block_branch *branch, unsigned int index, bool ch
 }
 
 /* Adds to the free counts of everything above the cursor's place, from level down to the root. */
-void block_tree_add_free(struct block_tree *tree, const struct block_cursor *cursor,
-                         unsigned int level, uint128 change)
+static void add_free(struct block_tree *tree, const struct block_cursor *cursor, unsigned int level,
+                     uint128 change)
 {
     while (level-- > 0)
         cursor->branch[level]->free[cursor->index[level]] += change;
@@ -263,12 +270,90 @@ void block_tree_refresh(struct block_tree *tree, const struct block_cursor *curs
         level--;
         if (first == branch->first[index] && sizes == branch->sizes[index] &&
             runs == branch->runs[index]) {
-            block_tree_add_free(tree, cursor, level, branch->free[index] - free_count);
+            add_free(tree, cursor, level, branch->free[index] - free_count);
             return;
         }
     }
     tree->total = tree->height == 0 ? block_page_summary(tree->root.page)
                                     : block_branch_summary(tree->root.branch);
+}
+
+/* What may have gone from a summary, and what has come. */
+struct change {
+    uint128 sizes_gone;
+    uint128 sizes_come;
+    uint64_t runs_gone;
+    uint64_t runs_come;
+};
+
+static bool change_is_none(const struct change *change)
+{
+    return (change->sizes_gone | change->sizes_come) == 0 &&
+           (change->runs_gone | change->runs_come) == 0;
+}
+
+/* Takes from what has gone the bits that some item of the page still has. */
+static void change_keep_in_page(struct change *change, const struct block_page *page)
+{
+    for (unsigned int i = 0; i < page->count && (change->sizes_gone != 0 || change->runs_gone != 0);
+         i++) {
+        uint128 end = page_item_end(page, i);
+        uint128 gap = page_item_gap(page, i, end);
+        if (gap < end)
+            change->sizes_gone &= ~gap_sizes(gap, end);
+        if (kind_is_leaf(key_kind(page->key[i])))
+            change->runs_gone &= ~page_item_runs(page, i);
+    }
+}
+
+static void change_keep_in_branch(struct change *change, const struct block_branch *branch)
+{
+    for (unsigned int i = 0;
+         i < branch->count && (change->sizes_gone != 0 || change->runs_gone != 0); i++) {
+        change->sizes_gone &= ~branch->sizes[i];
+        change->runs_gone &= ~branch->runs[i];
+    }
+}
+
+/* Applies a change to a summary, and leaves in it what really is another. */
+static void change_apply(struct change *change, uint128 *sizes, uint64_t *runs)
+{
+    uint128 old_sizes = *sizes;
+    uint64_t old_runs = *runs;
+    *sizes = (old_sizes & ~change->sizes_gone) | change->sizes_come;
+    *runs = (old_runs & ~change->runs_gone) | change->runs_come;
+    *change = (struct change){.sizes_gone = old_sizes & ~*sizes,
+                              .sizes_come = *sizes & ~old_sizes,
+                              .runs_gone = old_runs & ~*runs,
+                              .runs_come = *runs & ~old_runs};
+}
+
+void block_tree_adjust(struct block_tree *tree, const struct block_cursor *cursor,
+                       const struct block_summary *before, const struct block_summary *after)
+{
+    struct change change = {.sizes_gone = before->sizes & ~after->sizes,
+                            .sizes_come = after->sizes,
+                            .runs_gone = before->runs & ~after->runs,
+                            .runs_come = after->runs};
+    uint128 free_change = after->free - before->free;
+    uint128 first = key_index(cursor->page->key[0]);
+    change_keep_in_page(&change, cursor->page);
+    for (unsigned int level = tree->height; level > 0; level--) {
+        struct block_branch *branch = cursor->branch[level - 1];
+        unsigned int index = cursor->index[level - 1];
+        bool same_first = branch->first[index] == first;
+        branch->free[index] += free_change;
+        branch->first[index] = first;
+        change_apply(&change, &branch->sizes[index], &branch->runs[index]);
+        if (same_first && change_is_none(&change)) {
+            add_free(tree, cursor, level - 1, free_change);
+            return;
+        }
+        change_keep_in_branch(&change, branch);
+        first = branch->first[0];
+    }
+    tree->total.free += free_change;
+    change_apply(&change, &tree->total.sizes, &tree->total.runs);
 }
 
 /* The page of the cursor has another first item: the page before it ends there now. */
@@ -285,15 +370,30 @@ void block_tree_refresh_previous(struct block_tree *tree, const struct block_pag
 
 /* ---- seeking ---- */
 
+/* A node is seldom in the cache, and a binary search touches a line after the other: asks for those
+ * with the keys all at once. */
+static void prefetch_keys(const void *node, size_t keys)
+{
+    const char *line = node;
+    for (size_t i = 0; i <= keys; i += 64)
+        __builtin_prefetch(line + i);
+}
+
 void block_tree_seek(const struct block_tree *tree, uint128 leaf, struct block_cursor *ret_cursor)
 {
     union block_child node = tree->root;
     for (unsigned int level = 0; level < tree->height; level++) {
-        unsigned int index = sorted_seek(node.branch->first, node.branch->count, leaf);
-        ret_cursor->branch[level] = node.branch;
+        struct block_branch *branch = node.branch;
+        prefetch_keys(branch, sizeof(branch->first));
+        unsigned int index = sorted_seek(branch->first, branch->count, leaf);
+        ret_cursor->branch[level] = branch;
         ret_cursor->index[level] = (uint8_t)index;
-        node = node.branch->child[index];
+        node = branch->child[index];
+        __builtin_prefetch(&branch->sizes[index], 1);
+        __builtin_prefetch(&branch->free[index], 1);
+        __builtin_prefetch(&branch->runs[index], 1);
     }
+    prefetch_keys(node.page, sizeof(node.page->key));
     ret_cursor->page = node.page;
     ret_cursor->position = sorted_seek(node.page->key, node.page->count, leaf << 6 | 63);
 }

@@ -11,6 +11,7 @@
  * from full that the items of one small replacement still fit without a split. */
 #define NODE_LOW 12
 #define NODE_MERGED 28
+#define SPLICE_GROWTH 4  /* items that a replacement by one element may add, with one to spare */
 #define INSERT_AT_ONCE 8 /* a page that was just split has room for that many */
 
 /* The bits of a MIXED leaf, and its runs. */
@@ -23,6 +24,10 @@ struct block_mixed {
 union block_payload {
     uint64_t taken; /* LEAF */
     struct block_mixed *mixed;
+    /* BUSY: the number of leaves, as a multiple (57 bits) of a power of two (7 bits), with what follows up to the
+     * next item free. 0: all up to the next item are busy, since nothing free follows, or since the number
+     * can't be written so; then an item says that what follows is free. */
+    uint64_t length;
 };
 
 /* Items, sorted. A key is the leaf index, the kind (3 bits) and, for LEAF, the biggest run (3 bits). */
@@ -88,10 +93,22 @@ static inline bool kind_is_leaf(enum block_kind kind)
     return kind >= BLOCK_LEAF;
 }
 
-/* What the leaves behind an item's first are, up to the next item. */
-static inline enum block_kind kind_behind(enum block_kind kind)
+#define LENGTH_EXPONENT_BITS 7
+
+/* 0 when the length can't be written in 64 bits. */
+static inline uint64_t length_encode(uint128 length)
 {
-    return kind_is_leaf(kind) ? BLOCK_FREE : kind;
+    unsigned int exponent = uint128_lowest(length);
+    uint128 multiple = length >> exponent;
+    if (multiple >> (64 - LENGTH_EXPONENT_BITS) != 0)
+        return 0;
+    return (uint64_t)multiple << LENGTH_EXPONENT_BITS | exponent;
+}
+
+static inline uint128 length_decode(uint64_t length)
+{
+    return (uint128)(length >> LENGTH_EXPONENT_BITS)
+           << (length & ((1U << LENGTH_EXPONENT_BITS) - 1));
 }
 
 /* Where the item ends: the index of the next one. */
@@ -115,15 +132,23 @@ static inline uint64_t page_item_taken(const struct block_page *page, unsigned i
                                                         : page->payload[position].taken;
 }
 
-/* The free stretch of an item, without its leaf: empty when first equals end. */
+/* Where the free stretch of an item begins; end, which is where the item ends, when it has none. */
 static inline uint128 page_item_gap(const struct block_page *page, unsigned int position,
                                     uint128 end)
 {
-    uint128 key = page->key[position];
-    enum block_kind kind = key_kind(key);
-    if (kind == BLOCK_FREE)
-        return key_index(key);
-    return kind_is_leaf(kind) ? key_index(key) + 1 : end;
+    uint128 index = key_index(page->key[position]);
+    switch (key_kind(page->key[position])) {
+    case BLOCK_FREE:
+        return index;
+    case BLOCK_BUSY:
+        return page->payload[position].length != 0
+                   ? index + length_decode(page->payload[position].length)
+                   : end;
+    case BLOCK_OUTSIDE:
+        return end;
+    default:
+        return index + 1;
+    }
 }
 
 /* The place of the greatest key that is not above wanted; the first key isn't. */
@@ -140,10 +165,13 @@ static inline unsigned int sorted_seek(const uint128 *keys, unsigned int count, 
 
 /* ---- block_tree_nodes.c ---- */
 
+/* Of the items from first to before last. */
+struct block_summary block_page_summary_of(const struct block_page *page, unsigned int first,
+                                           unsigned int last);
 struct block_summary block_page_summary(const struct block_page *page);
 struct block_summary block_branch_summary(const struct block_branch *branch);
 
-/* The exact reserve for one small replacement (at most PAGE_ITEMS - NODE_MERGED items) at the cursor. */
+/* The exact reserve for a replacement at the cursor that adds so many items, at most PAGE_ITEMS - NODE_MERGED. */
 must_check int block_tree_reserve_at(struct block_tree *tree, const struct block_cursor *cursor,
                                      unsigned int items, size_t mixed, struct error *error);
 
@@ -151,9 +179,10 @@ must_check int block_tree_reserve_at(struct block_tree *tree, const struct block
  * from it above; stops early where nothing but the count changes. level is the tree's height for a page. */
 void block_tree_refresh(struct block_tree *tree, const struct block_cursor *cursor,
                         unsigned int level);
-/* Adds change to the free counts of branch[level - 1] and everything above. */
-void block_tree_add_free(struct block_tree *tree, const struct block_cursor *cursor,
-                         unsigned int level, uint128 change);
+/* Some items of the cursor's page, whose summary was before, have become such as have after: brings everything above
+ * up to date. Cheaper than a refresh: it looks at other items only where a bit may have gone. */
+void block_tree_adjust(struct block_tree *tree, const struct block_cursor *cursor,
+                       const struct block_summary *before, const struct block_summary *after);
 /* The page has another first item, and is refreshed: the page before it ends there now. */
 void block_tree_refresh_previous(struct block_tree *tree, const struct block_page *page);
 

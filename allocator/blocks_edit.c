@@ -63,17 +63,6 @@ static int edit_push_item(struct edit *edit, const struct block_item *item, stru
     return 0;
 }
 
-/* Closes the stretch that is being written, with the spare item that a replacement needs. */
-static int edit_close(struct edit *edit, struct error *error)
-{
-    if (edit->stretch_count == 0)
-        return 0;
-    struct stretch *last = &edit->stretches[edit->stretch_count - 1];
-    if (last->from + last->count < edit->item_count)
-        return 0;
-    return edit_push_item(edit, &(struct block_item){.first = last->end}, error);
-}
-
 /* Notes that [first, end) becomes bits. */
 static int edit_push(struct edit *edit, uint128 first, uint128 end, const struct block_bits *bits,
                      struct error *error)
@@ -81,8 +70,6 @@ static int edit_push(struct edit *edit, uint128 first, uint128 end, const struct
     struct stretch *last =
         edit->stretch_count > 0 ? &edit->stretches[edit->stretch_count - 1] : NULL;
     if (last == NULL || last->end != first) {
-        if (edit_close(edit, error) != 0)
-            return -ENOMEM;
         void *stretches = grow(edit->stretches, edit->stretch_count, &edit->stretch_capacity,
                                sizeof(*edit->stretches));
         if (stretches == NULL)
@@ -185,7 +172,7 @@ static int edit_build(struct edit *edit, const struct blocks *blocks, const stru
             return -ENOMEM;
         leaf = end;
     }
-    return edit_close(edit, error);
+    return 0;
 }
 
 static void edit_apply(struct edit *edit, struct blocks *blocks)
