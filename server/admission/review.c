@@ -176,7 +176,7 @@ static void review_reject(struct review *review, unsigned int code, const char *
                                code == 415   ? "UnsupportedMediaType"
                                : code == 503 ? "ServiceUnavailable"
                                              : "BadRequest",
-                               text);
+                               "%s", text);
     review_free(review);
 }
 

@@ -105,6 +105,8 @@ static int collect_unknown(struct validation *validation, const struct service_a
         const struct address *address = &now->items[i];
         if ((before != NULL && service_addresses_have(before, address)) ||
             policy_is_claimed_for(state, address, validation->service) ||
+            (validation->review->dry_run &&
+             policy_could_claim(state, address, validation->service)) ||
             (validation->foreign_is_fine && is_foreign(state, address)))
             continue;
         if (service_addresses_add(&validation->unknown, address) < 0)

@@ -149,10 +149,7 @@ static void service_write(struct pass *pass, const struct policy_plan *plan,
     if (!object)
         tell_outcome(reconciler, plan, service);
     if (!object && !status) {
-        if (plan->conflict)
-            pass_later(pass, 30 * CLOCK_SECOND);
-        else
-            pass_end(pass, PASS_OK);
+        pass_end(pass, plan->conflict ? PASS_RETRY : PASS_OK);
         return;
     }
     snprintf(path, sizeof(path), "/api/v1/namespaces/%s/services/%s%s", service->namespace_name,

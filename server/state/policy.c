@@ -268,7 +268,8 @@ static int restore_assigned(struct policy_decision *decision, const struct addre
     struct policy_plan *plan = decision->plan;
     bool granted;
     if (!family_is_wanted(decision, address->family) || is_displaced(decision, address) ||
-        have_family(&plan->assigned, address->family) || !policy_may_have(decision, address))
+        have_family(&plan->assigned, address->family) ||
+        !policy_could_claim(decision->state, address, decision->request->service))
         return 0;
     if (policy_grant(decision, address, "metadata.annotations[ipcontroller.ext/address]",
                      &granted) < 0)

@@ -77,6 +77,11 @@ bool policy_wants(const struct state *state, const struct service *service);
 bool policy_is_claimed_for(const struct state *state, const struct address *address,
                            const struct service *service);
 
+/* Whether a request of the Service would be granted the address, as far as memory goes: what a dry run can say. With
+ * the lock held. */
+bool policy_could_claim(const struct state *state, const struct address *address,
+                        const struct service *service);
+
 /* Says why service can't have the address: "203.0.113.7 belongs to Service default/web (claim 203-0-113-7-32); …". */
 void policy_explain(const struct state *state, const struct address *address,
                     const struct service *service, char *ret_text, size_t size);

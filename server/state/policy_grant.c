@@ -187,13 +187,13 @@ void policy_explain(const struct state *state, const struct address *address,
              name, service->key);
 }
 
-bool policy_may_have(const struct policy_decision *decision, const struct address *address)
+bool policy_could_claim(const struct state *state, const struct address *address,
+                        const struct service *service)
 {
     struct claim *claim;
     const struct pool *pool;
     char text[400];
-    return !address_refused(decision->state, address, decision->request->service, false, &claim,
-                            &pool, text, sizeof(text));
+    return !address_refused(state, address, service, false, &claim, &pool, text, sizeof(text));
 }
 
 /* Whether an UPDATE changes the ports of a Service, so that a claim has to note them. */

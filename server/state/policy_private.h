@@ -34,8 +34,6 @@ must_check int policy_step_update(struct policy_decision *decision, const struct
  * it only asks for it, waits. 0 or -ENOMEM. */
 must_check int policy_grant(struct policy_decision *decision, const struct address *address,
                             const char *field, bool *ret_granted);
-/* Whether policy_grant would grant an address that the Service doesn't list. */
-bool policy_may_have(const struct policy_decision *decision, const struct address *address);
 /* Picks a free address of the family. */
 bool policy_pick(const struct policy_decision *decision, uint8_t family,
                  struct policy_pick *ret_pick, struct policy_shortage *ret_shortage);
