@@ -63,6 +63,14 @@ int certs_bundle_copy(const struct certs_bundle *bundle, struct certs_bundle *re
     return 0;
 }
 
+bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_bundle *other)
+{
+    bool equal = strcmp(bundle->path, other->path) == 0;
+    for (size_t i = 0; i < TEXTS; i++)
+        equal = equal && strcmp(const_text_of(bundle, i), const_text_of(other, i)) == 0;
+    return equal;
+}
+
 /* The value of a base64 digit, or -1. */
 static int digit(char c)
 {

@@ -27,6 +27,7 @@ struct certs_bundle {
 void certs_bundle_clear(struct certs_bundle *bundle);
 must_check int certs_bundle_copy(const struct certs_bundle *bundle, struct certs_bundle *ret_copy,
                                  struct error *error);
+bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_bundle *other);
 
 /* Reads a whole Secret (core/v1, JSON). Values that are no strings, no base64, contain a NUL or
  * are a path of another form count as absent. *ret_version is metadata.resourceVersion, to

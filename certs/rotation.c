@@ -289,7 +289,9 @@ int certs_rotation_join(const char *first, const char *second, char **ret_joined
     char **list = NULL;
     size_t count = 0;
     size_t added = 0;
-    int code = certs_list_salvage(second, &list, &count, error);
+    /* The usual case, for which nothing need be parsed: the same text. */
+    bool contained = strstr(first, second) != NULL;
+    int code = contained ? 0 : certs_list_salvage(second, &list, &count, error);
     if (code != 0)
         return code;
     struct buffer buffer;
@@ -431,6 +433,17 @@ static int repair_path(struct certs_bundle *bundle, const struct certs_remains *
     return certs_path_create(bundle->path, error);
 }
 
+/* Rewrites a list with only what is readable: a block without an end would swallow what is
+ * appended to it. */
+static int tidy(char **ca_pem, struct error *error)
+{
+    char *readable = NULL;
+    int code = certs_rotation_join("", *ca_pem, &readable, NULL, error);
+    if (code == 0)
+        replace(ca_pem, &readable);
+    return code;
+}
+
 /* Collects authorities and a signer from wherever they are left; makes a new one when there is
  * no other way. */
 static int repair_authorities(struct certs_bundle *bundle, const struct certs_remains *remains,
@@ -440,7 +453,9 @@ static int repair_authorities(struct certs_bundle *bundle, const struct certs_re
     struct certs_condition condition;
     int code = certs_rotation_examine(bundle, NULL, &condition, error);
     bool lost = code == 0 && (!condition.authorities_good || !condition.signer_good);
-    if (lost && remains->remembered != NULL)
+    if (lost)
+        code = tidy(&bundle->ca_pem, error);
+    if (lost && code == 0 && remains->remembered != NULL)
         code = adopt_remembered(bundle, remains->remembered, error);
     if (lost && code == 0 && remains->published_ca != NULL)
         code = adopt_published(bundle, remains->published_ca, error);

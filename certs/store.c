@@ -128,6 +128,18 @@ static int inspect(struct certs_store *store, struct certs_look *look, struct er
     return code == -EACCES ? 0 : code;
 }
 
+static int remember(struct certs_store *store, const struct certs_look *look, struct error *error)
+{
+    struct certs_bundle copy;
+    int code = certs_bundle_copy(&look->bundle, &copy, error);
+    if (code != 0)
+        return code;
+    certs_bundle_clear(&store->remembered);
+    store->remembered = copy;
+    store->remembering = look->condition;
+    return 0;
+}
+
 static int load(struct certs_store *store, struct certs_look *look, struct error *error)
 {
     static char nothing[] = "";
@@ -137,17 +149,17 @@ static int load(struct certs_store *store, struct certs_look *look, struct error
     int code = options->operations->load(options->context, &look->bundle, &look->version, error);
     if (code == -ENOENT)
         code = certs_bundle_copy(&empty, &look->bundle, error);
-    if (code == 0)
-        code = certs_rotation_examine(&look->bundle, &options->names, &look->condition, error);
-    if (code != 0 || !certs_rotation_is_whole(&look->condition))
-        return code;
-    struct certs_bundle copy;
-    code = certs_bundle_copy(&look->bundle, &copy, error);
     if (code != 0)
         return code;
-    certs_bundle_clear(&store->remembered);
-    store->remembered = copy;
-    return 0;
+    /* The usual case: nothing has changed. Examining takes some milliseconds of arithmetic. */
+    if (store->remembered.chain_pem != NULL &&
+        certs_bundle_equals(&look->bundle, &store->remembered)) {
+        look->condition = store->remembering;
+        return 0;
+    }
+    code = certs_rotation_examine(&look->bundle, &options->names, &look->condition, error);
+    return code == 0 && certs_rotation_is_whole(&look->condition) ? remember(store, look, error)
+                                                                  : code;
 }
 
 /* Joins what all entries trust, and restarts the settling time when any of it has changed. */

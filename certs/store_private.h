@@ -12,6 +12,7 @@ struct certs_store {
     struct certs_bundle served;         /* what this process serves; empty before the first */
     struct certs_condition serving;     /* of served, as it was then */
     struct certs_bundle remembered;     /* the last whole bundle loaded; empty before */
+    struct certs_condition remembering; /* of remembered */
     char announced[65];                 /* the fingerprint acknowledged last, or "" */
     int64_t announced_at;               /* monotonic, or CERTS_NEVER */
     char *published_seen;               /* what was trusted at the last look; NULL before */
