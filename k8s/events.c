@@ -277,6 +277,13 @@ static int64_t take_token(struct k8s_events *events)
     return 0;
 }
 
+/* How long until the next write may be made; 0: now, and it is counted. */
+static int64_t must_wait(struct k8s_events *events)
+{
+    bool may_write = events->may_write == NULL || events->may_write(events->context);
+    return may_write ? take_token(events) : POSTPONE;
+}
+
 static void on_written(void *context, const struct k8s_response *response);
 
 static int send_entry(struct k8s_events *events, const struct event_document *document,
@@ -358,11 +365,7 @@ static void pump(void *context)
     struct event_document document;
     if (events->writing != NULL || !stay_awake(events))
         return;
-    if (events->may_write != NULL && !is_stopping(events) && !events->may_write(events->context)) {
-        pump_later(events, POSTPONE);
-        return;
-    }
-    int64_t wait = take_token(events);
+    int64_t wait = is_stopping(events) ? 0 : must_wait(events);
     if (wait > 0) {
         pump_later(events, wait);
         return;
@@ -441,11 +444,10 @@ static void stop(void *context)
     k8s_timers_cancel(&events->client->timers, &events->timer);
 }
 
-/* For a short while rate and may_write don't count: it is the last chance. */
+/* Once it is stopping, rate and may_write don't count: it is the last chance. */
 static void hurry(void *context)
 {
     struct k8s_events *events = context;
-    events->tokens = BURST;
     if (events->timer.armed)
         pump_later(events, 0);
 }

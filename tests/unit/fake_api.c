@@ -48,6 +48,8 @@ struct fake_api {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stopping;
+    fake_handler handler;
+    void *handler_context;
     struct fake_answer answers[ANSWERS_MOST];
     unsigned int answer_count;
     struct fake_request *requests[REQUESTS_MOST];
@@ -133,8 +135,10 @@ static struct fake_request *read_request(struct connection *connection)
     return request;
 }
 
-static bool find_answer(struct fake_api *api, const char *line, struct fake_answer *ret_answer)
+static bool find_answer(struct fake_api *api, const struct fake_request *request,
+                        struct fake_answer *ret_answer)
 {
+    const char *line = request->line;
     for (unsigned int i = 0; i < api->answer_count; i++) {
         struct fake_answer *answer = &api->answers[i];
         if (answer->request != NULL && strncmp(line, answer->request, strlen(answer->request)) != 0)
@@ -148,7 +152,7 @@ static bool find_answer(struct fake_api *api, const char *line, struct fake_answ
         memmove(answer, answer + 1, (api->answer_count - i) * sizeof(*answer));
         return true;
     }
-    return false;
+    return api->handler != NULL && api->handler(api->handler_context, request, ret_answer);
 }
 
 static bool is_gone(struct connection *connection)
@@ -178,7 +182,7 @@ static bool await_answer(struct connection *connection, struct fake_request *req
     api->requests[api->request_count++] = request;
     pthread_cond_broadcast(&api->changed);
     bool found;
-    while (!(found = find_answer(api, request->line, ret_answer)) && !api->stopping &&
+    while (!(found = find_answer(api, request, ret_answer)) && !api->stopping &&
            !is_gone(connection))
         wait_a_moment(api);
     pthread_mutex_unlock(&api->lock);
@@ -247,14 +251,24 @@ static bool shake_hands(struct connection *connection)
     return SSL_accept(connection->ssl) == 1;
 }
 
+/* Whether there may be another request. */
+static bool serve_one(struct connection *connection)
+{
+    struct fake_answer answer = {0};
+    struct fake_request *request = read_request(connection);
+    if (request == NULL || !await_answer(connection, request, &answer))
+        return false;
+    bool kept = play(connection, &answer);
+    if (answer.owned)
+        free((char *)answer.body);
+    return kept;
+}
+
 static void *serve(void *context)
 {
     struct connection *connection = context;
-    struct fake_request *request;
-    struct fake_answer answer;
     if (shake_hands(connection)) {
-        while ((request = read_request(connection)) != NULL &&
-               await_answer(connection, request, &answer) && play(connection, &answer))
+        while (serve_one(connection))
             ;
     }
     if (connection->ssl != NULL) {
@@ -358,6 +372,14 @@ void fake_api_free(struct fake_api *api)
 const char *fake_api_url(const struct fake_api *api)
 {
     return api->url;
+}
+
+void fake_api_handle(struct fake_api *api, fake_handler handler, void *context)
+{
+    pthread_mutex_lock(&api->lock);
+    api->handler = handler;
+    api->handler_context = context;
+    pthread_mutex_unlock(&api->lock);
 }
 
 void fake_api_answer(struct fake_api *api, const struct fake_answer *answer)

@@ -28,6 +28,7 @@ struct fake_answer {
     int delay;           /* milliseconds before the head */
     enum fake_ending ending;
     unsigned int times; /* how often; 0: once */
+    bool owned;         /* body is to be freed after use; only in what a handler gives */
 };
 
 struct fake_request {
@@ -55,6 +56,11 @@ const char *fake_api_url(const struct fake_api *api);
 
 /* Answers are taken in the order they were added; texts are borrowed, the struct is copied. */
 void fake_api_answer(struct fake_api *api, const struct fake_answer *answer);
+/* Asked, on the connection's thread, for an answer where none is prepared; false: there is none yet, ask again soon. */
+typedef bool (*fake_handler)(void *context, const struct fake_request *request,
+                             struct fake_answer *ret_answer);
+/* Before the first request. */
+void fake_api_handle(struct fake_api *api, fake_handler handler, void *context);
 /* Waits until count requests have come in all, for at most 10 s. */
 bool fake_api_wait(struct fake_api *api, unsigned int count);
 unsigned int fake_api_count(struct fake_api *api);

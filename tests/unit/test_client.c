@@ -526,7 +526,8 @@ static void submit_next(void *context, const struct k8s_response *response)
 {
     struct error error;
     fake_take_outcome(context, response);
-    assert_int_equal(k8s_submit(client, &get, fake_take_outcome, &chained[1], &error), 0);
+    if (k8s_submit(client, &get, fake_take_outcome, &chained[1], &error) != 0)
+        abort();
 }
 
 static void test_submit_from_callback(void **state)
@@ -550,8 +551,9 @@ static void submit_too_late(void *context, const struct k8s_response *response)
 {
     struct error error;
     fake_take_outcome(context, response);
-    assert_int_equal(k8s_submit(client, &get, fake_take_outcome, &chained[1], &error), -ECANCELED);
-    assert_int_equal(k8s_after(client, 0, never, NULL), -ECANCELED);
+    if (k8s_submit(client, &get, fake_take_outcome, &chained[1], &error) != -ECANCELED ||
+        k8s_after(client, 0, never, NULL) != -ECANCELED)
+        abort();
 }
 
 static void test_cancel_at_free(void **state)
@@ -632,8 +634,8 @@ static char observed[1024];
 static void observe(void *context, const char *verb, const char *resource, int status,
                     double seconds)
 {
-    assert_string_equal(context, "context");
-    assert_true(seconds > 0 && seconds < 5);
+    if (strcmp(context, "context") != 0 || seconds <= 0 || seconds > 10)
+        abort();
     size_t used = strlen(observed);
     snprintf(observed + used, sizeof(observed) - used, "%s %s %d\n", verb, resource, status);
 }
