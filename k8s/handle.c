@@ -62,6 +62,8 @@ static CURLcode set_transport(const struct k8s_client *client, CURL *easy)
         {CURLOPT_SSL_VERIFYPEER, client->config->insecure ? 0 : 1},
         {CURLOPT_SSL_VERIFYHOST, client->config->insecure ? 0 : 2},
         {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
+        /* Here and never again: libcurl refuses to change it on a handle that has been used. */
+        {CURLOPT_BUFFERSIZE, 32768},
     };
     CURLcode code = CURLE_OK;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && code == CURLE_OK; i++)

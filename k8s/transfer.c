@@ -13,8 +13,6 @@
 
 #define RETRY_FIRST (100 * CLOCK_MILLISECOND)
 #define RETRY_MOST (5 * CLOCK_SECOND)
-#define BUFFER_SIZE 16384L /* bytes read at a time */
-#define BUFFER_SIZE_LARGE 131072L
 
 enum state { QUEUED, RUNNING, WAITING };
 
@@ -381,7 +379,6 @@ static bool set_headers(struct k8s_transfer *transfer)
 static bool set_request(struct k8s_transfer *transfer, long timeout)
 {
     CURL *easy = transfer->handle->easy;
-    bool large = is_stream(transfer) || transfer->verb == K8S_LIST;
     bool ok = set_headers(transfer);
     ok = ok && curl_easy_setopt(easy, CURLOPT_URL, transfer->url) == CURLE_OK;
     if (transfer->body != NULL)
@@ -397,8 +394,6 @@ static bool set_request(struct k8s_transfer *transfer, long timeout)
                CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, large ? BUFFER_SIZE_LARGE : BUFFER_SIZE) ==
-               CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
