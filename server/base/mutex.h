@@ -21,7 +21,8 @@ void mutex_destroy(struct mutex *mutex);
 /* Aborts when the caller holds it already: a deadlock is our own mistake. */
 void mutex_lock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
-/* Waits for a condition (pthread_cond_wait) with the mutex held by the caller; held again on return. */
+/* Waits for a condition (pthread_cond_wait): the caller holds the mutex before and again after.
+ * Wakes without cause, too: look at what was waited for in a loop. */
 void mutex_wait(struct mutex *mutex, pthread_cond_t *condition);
 bool mutex_is_held(const struct mutex *mutex); /* by the calling thread */
 

@@ -89,6 +89,38 @@ static void test_guard(void **state)
     mutex_destroy(&mutex);
 }
 
+static struct mutex gate = MUTEX_INITIALIZER;
+static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
+static bool gate_open;
+
+static void *open_gate(void *unused)
+{
+    mutex_guard(&gate);
+    gate_open = true;
+    pthread_cond_signal(&gate_changed);
+    return unused;
+}
+
+/* The gate opens only if the wait lets go of the mutex, which the caller holds throughout
+ * otherwise. */
+static void test_wait(void **state)
+{
+    (void)state;
+    pthread_t opener;
+    mutex_lock(&gate);
+    assert_int_equal(pthread_create(&opener, NULL, open_gate, NULL), 0);
+    while (!gate_open)
+        mutex_wait(&gate, &gate_changed);
+    assert_true(mutex_is_held(&gate));
+    mutex_unlock(&gate);
+    assert_int_equal(pthread_join(opener, NULL), 0);
+}
+
+static void wait_without_holding(struct mutex *mutex)
+{
+    mutex_wait(mutex, &gate_changed);
+}
+
 static void lock_twice(struct mutex *mutex)
 {
     mutex_lock(mutex);
@@ -148,6 +180,7 @@ static void test_misuse_aborts(void **state)
         {lock_twice, "locked twice by the same thread"},
         {unlock_free, "unlocked by a thread that doesn't hold it"},
         {destroy_held, "destroyed while it is held"},
+        {wait_without_holding, "waited on by a thread that doesn't hold it"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char said[4096];
@@ -159,9 +192,8 @@ static void test_misuse_aborts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exclusion),
-        cmocka_unit_test(test_owner),
-        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_exclusion),     cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_guard),         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_misuse_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
