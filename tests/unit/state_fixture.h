@@ -1,0 +1,82 @@
+/* Makes states from JSON for the tests of state, policy and reconciliation. */
+#ifndef IPWARDEN_TESTS_STATE_FIXTURE_H
+#define IPWARDEN_TESTS_STATE_FIXTURE_H
+
+#include "server/state/policy.h"
+#include "server/state/state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static inline struct service *fixture_service(const char *json, bool strict)
+{
+    struct json_view view;
+    struct service *service = NULL;
+    struct error error = {0};
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
+    int result = service_decode(&view, json_view_root(&view), "default", strict, &service, &error);
+    if (result != 0)
+        print_error("%s\n", error.text);
+    assert_int_equal(result, 0);
+    json_view_clear(&view);
+    return service;
+}
+
+static inline void fixture_put_service(struct state *state, const char *json)
+{
+    assert_int_equal(state_put_service(state, fixture_service(json, false)), 0);
+}
+
+static inline struct claim *fixture_claim(const char *json)
+{
+    struct claim *claim = NULL;
+    struct error error = {0};
+    assert_int_equal(claim_decode_text(json, strlen(json), &claim, &error), 0);
+    return claim;
+}
+
+static inline void fixture_put_claim(struct state *state, const char *json)
+{
+    assert_int_equal(state_put_claim(state, fixture_claim(json)), 0);
+}
+
+static inline struct pool *fixture_pool(const char *json, struct field_errors *errors)
+{
+    struct json_view view;
+    struct pool *pool = NULL;
+    struct error error = {0};
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
+    assert_int_equal(pool_decode(&view, json_view_root(&view), errors, &pool, &error), 0);
+    json_view_clear(&view);
+    return pool;
+}
+
+static inline void fixture_put_pool(struct state *state, const char *json)
+{
+    assert_int_equal(state_put_pool(state, fixture_pool(json, NULL)), 0);
+}
+
+/* Marks all kinds as listed in full, without dropping what the test put in. */
+static inline void fixture_synced(struct state *state)
+{
+    mutex_guard(&state->mutex);
+    for (int i = 0; i < STATE_KINDS; i++)
+        state->synced[i] = true;
+}
+
+static inline struct address fixture_address(const char *text)
+{
+    struct address address;
+    assert_int_equal(address_parse(text, &address, NULL), 0);
+    return address;
+}
+
+#endif
