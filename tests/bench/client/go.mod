@@ -1,0 +1,3 @@
+module ipwarden/tests/bench/client
+
+go 1.26.0
