@@ -228,8 +228,8 @@ static int read_page(struct k8s_informer *informer, const struct k8s_response *r
 static void on_page(void *context, const struct k8s_response *response)
 {
     struct k8s_informer *informer = context;
-    const struct json_node *items;
-    char *token;
+    const struct json_node *items = NULL;
+    char *token = NULL;
     struct error error = response->error;
     informer->transfer = NULL;
     if (error.code != 0) {

@@ -29,7 +29,7 @@ static struct {
     pthread_mutex_t lock;
     json_t *lease; /* NULL: there is none */
     int version;
-    unsigned int writes;
+    _Atomic unsigned int writes;
 } store = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* One of two servers in front of it, each with the client and the candidate that use it. */
