@@ -52,9 +52,10 @@ def run(options, programs, report):
 def _compare(bench, options, report, clients):
     rounds = []
     for number in range(options.rounds):
+        turn = number % len(options.variants)
+        order = options.variants[turn:] + options.variants[:turn]
         measured = {
-            name: bench.create(name, clients=clients, count=options.count)
-            for name in options.variants
+            name: bench.create(name, clients=clients, count=options.count) for name in order
         }
         rounds.append(measured)
         report.round(clients=clients, **measured)
@@ -183,7 +184,8 @@ class _Bench:
         steps = [_post(path, service, self.tokens)]
         if variant == "floor":
             # Written as ipwarden, so that it costs no webhook call, and goes where ours goes.
-            steps.insert(0, _post(CLAIMS, claim(namespace, "web-@i@", ["TCP/80"]), [self.own_token]))
+            body = claim(namespace, "web-@i@", ["TCP/80"])
+            steps.insert(0, _post(CLAIMS, body, [self.own_token]))
         return steps
 
     def _settle(self, count):

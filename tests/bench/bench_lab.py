@@ -1,5 +1,5 @@
-"""A control plane with ipwarden's objects in it, and the means to measure on it: tokens, namespaces,
-the client that sends plans, the program itself, and who answers the webhooks at the moment."""
+"""A control plane with ipwarden's objects in it, and the means to measure on it: tokens,
+namespaces, the client that sends plans, the program, and who answers the webhooks at the moment."""
 
 import base64
 import contextlib
@@ -38,6 +38,8 @@ class Lab:
         self.cluster = cluster
         self.programs = programs
         self.replica = None
+        # In a cluster that was kept they may point to a program that has ended.
+        self.remove_webhooks()
         harness.install(cluster)
         self._webhooks = [self._read_webhooks(path) for path in WEBHOOKS]
 
@@ -91,10 +93,11 @@ class Lab:
         self.add_namespace(USERS)
         tokens = [self.token(USERS, f"user-{index}") for index in range(count)]
         rbac = "/apis/rbac.authorization.k8s.io/v1"
-        rules = [{"apiGroups": [""], "resources": ["services"], "verbs": ["*"]}]
-        self.request(
-            "POST", f"{rbac}/clusterroles", {"metadata": {"name": USERS}, "rules": rules}, (201, 409)
-        )
+        role = {
+            "metadata": {"name": USERS},
+            "rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["*"]}],
+        }
+        self.request("POST", f"{rbac}/clusterroles", role, (201, 409))
         self.request(
             "POST",
             f"{rbac}/clusterrolebindings",

@@ -71,7 +71,7 @@ class Programs:
 
 
 class Program:
-    """One running program, on one core if asked for. It ends with this interpreter at the latest."""
+    """One running program, on one core if asked for. It doesn't outlive this interpreter."""
 
     def __init__(self, command, log, core=None, environment=None):
         self.log = log

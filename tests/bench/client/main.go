@@ -1,8 +1,9 @@
-// The client of the benchmarks on a real API server: it carries out a plan, read as JSON from standard
-// input, and prints what it took as JSON. A plan is a list of requests that each of so many clients
-// sends one after the other for each item: the claim, then the Service, say. Bodies are templates
-// that are parsed once, and nothing of an answer is parsed but what is asked for, because client and
-// API server share the machine. HTTP/1.1 with a connection per client, as from as many programs.
+// The client of the benchmarks on a real API server: it carries out a plan, read as JSON from
+// standard input, and prints what it took as JSON. A plan is a list of requests that each of so many
+// clients sends one after the other for each item: the claim, then the Service, say. Bodies are
+// templates that are parsed once, and nothing of an answer is parsed but what is asked for, because
+// client and API server share the machine. HTTP/1.1 with a connection per client, as from as many
+// programs.
 package main
 
 import (
@@ -88,8 +89,8 @@ func run() (*Result, error) {
 		step.path, step.body = parseTemplate(step.Path), parseTemplate(step.Body)
 	}
 	first, err := netip.ParseAddr(plan.Address)
-	if err != nil {
-		return nil, fmt.Errorf("plan: %w", err)
+	if err != nil || !first.Is4() {
+		return nil, fmt.Errorf("plan: address %q: IPv4 is meant", plan.Address)
 	}
 	clients, err := newClients(plan)
 	if err != nil {

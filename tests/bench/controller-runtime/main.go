@@ -1,8 +1,8 @@
 // The peer of the benchmark `server`: a mutating webhook for Services as people write one with
-// controller-runtime. It decodes the object, sets spec.externalIPs and the annotation that names the
-// address, prints the object again and lets the library compute the patch. Its manager keeps a cache of
-// Services, as whoever gives out addresses has to know which ones are taken; the handler doesn't even
-// look there and always gives the same address, so it does less than an allocator.
+// controller-runtime. It decodes the object, sets spec.externalIPs and the annotation that names
+// the address, prints the object again and lets the library compute the patch. Its manager keeps a
+// cache of Services, as whoever gives out addresses has to know which are taken; the handler doesn't
+// even look there and always gives the same address, so it does less than an allocator.
 package main
 
 import (
