@@ -1,0 +1,226 @@
+/* IpClaimPools: which addresses one offers, every fault in one go, and the order of pools. */
+#include "tests/unit/single_quotes.h"
+#include "tests/unit/state_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static struct pool *make(const char *spec, struct field_errors *errors)
+{
+    char json[QUOTES_SIZE];
+    snprintf(json, sizeof(json), "{'metadata':{'name':'blue'},'spec':{%s}}", spec);
+    return fixture_pool(Q(json), errors);
+}
+
+static void reads_every_field(void **state)
+{
+    (void)state;
+    _cleanup_pool_ struct pool *pool = fixture_pool(
+        Q("{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','generation':4,"
+          "'creationTimestamp':'1970-01-01T00:00:10Z','deletionTimestamp':'1970-01-01T00:00:11Z',"
+          "'finalizers':['other','ipcontroller.ext/pool']},"
+          "'spec':{'cidr':'192.0.2.0/24','autoAssign':false,'priority':-3,"
+          "'namespaces':['a','b'],'sharing':'Any','onExhausted':'Pending'},"
+          "'status':{'ipv4':{'used':1}}}"),
+        NULL);
+    assert_string_equal(pool->name, "blue");
+    assert_string_equal(pool->uid, "p-1");
+    assert_string_equal(pool->resource_version, "3");
+    assert_int_equal(pool->generation, 4);
+    assert_int_equal(pool->created, 10 * CLOCK_SECOND);
+    assert_true(pool->deleting);
+    assert_true(pool->has_finalizer);
+    assert_false(pool_is_usable(pool));
+    assert_int_equal(pool->family, ADDRESS_IPV4);
+    assert_false(pool->auto_assign);
+    assert_int_equal(pool->priority, -3);
+    assert_int_equal(pool->sharing, POOL_SHARING_ANY);
+    assert_int_equal(pool->on_exhausted, POOL_EXHAUSTED_PENDING);
+    assert_string_equal(pool->status, Q("{'ipv4':{'used':1}}"));
+    assert_true(pool_serves_namespace(pool, "a"));
+    assert_true(pool_serves_namespace(pool, "b"));
+    assert_false(pool_serves_namespace(pool, "c"));
+}
+
+static void has_defaults(void **state)
+{
+    (void)state;
+    _cleanup_pool_ struct pool *pool = make("'cidr':'192.0.2.0/24'", NULL);
+    assert_true(pool->auto_assign);
+    assert_int_equal(pool->priority, 0);
+    assert_int_equal(pool->sharing, POOL_SHARING_SAME_NAMESPACE);
+    assert_int_equal(pool->on_exhausted, POOL_EXHAUSTED_BY_KIND);
+    assert_string_equal(pool->status, "");
+    assert_true(pool_serves_namespace(pool, "anything"));
+    assert_true(pool_is_usable(pool));
+    assert_null(pool->excluded);
+}
+
+struct offer {
+    const char *spec;
+    const char *total;
+    const char *inside[3];
+    const char *outside[4];
+};
+
+static const struct offer offers[] = {
+    {"'cidr':'192.0.2.0/24'",
+     "254",
+     {"192.0.2.1", "192.0.2.254"},
+     {"192.0.2.0", "192.0.2.255", "192.0.3.1", "2001:db8::1"}},
+    {"'cidr':'192.0.2.0/30'", "2", {"192.0.2.1", "192.0.2.2"}, {"192.0.2.0", "192.0.2.3"}},
+    {"'cidr':'192.0.2.0/31'", "2", {"192.0.2.0", "192.0.2.1"}, {"192.0.2.2"}},
+    {"'cidr':'192.0.2.7/32'", "1", {"192.0.2.7"}, {"192.0.2.6", "192.0.2.8"}},
+    {"'cidr':'2001:db8::/126'", "4", {"2001:db8::", "2001:db8::3"}, {"2001:db8::4", "0.0.0.1"}},
+    {"'cidr':'2001:db8::/64'", "18446744073709551616", {"2001:db8::ffff"}, {"2001:db8:0:1::"}},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.2.0','192.0.2.8/30','192.0.2.20-192.0.2.21']",
+     "7",
+     {"192.0.2.0", "192.0.2.11", "192.0.2.21"},
+     {"192.0.2.1", "192.0.2.12", "192.0.2.22"}},
+    {"'cidr':'192.0.2.0/24','exclude':['192.0.2.0/25','192.0.2.3']",
+     "127",
+     {"192.0.2.128"},
+     {"192.0.2.3", "192.0.2.127"}},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.2.1-192.0.2.4'],'exclude':['192.0.2.2-192.0.2.3',"
+     "'192.0.2.200']",
+     "2",
+     {"192.0.2.1", "192.0.2.4"},
+     {"192.0.2.2"}},
+    {"'cidr':'192.0.2.0/24','ranges':[],'exclude':null", "254", {"192.0.2.1"}, {"192.0.2.0"}},
+};
+
+static void offers_what_its_spec_says(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
+        const struct offer *offer = &offers[i];
+        _cleanup_pool_ struct pool *pool = make(offer->spec, NULL);
+        struct blocks_counts counts;
+        char total[ADDRESS_COUNT_TEXT_SIZE];
+        if (pool->invalid != NULL)
+            fail_msg("%s: %s", offer->spec, pool->invalid);
+        blocks_counts(pool->blocks, &counts);
+        address_count_format(counts.total, total);
+        assert_string_equal(total, offer->total);
+        for (size_t j = 0; j < 3 && offer->inside[j] != NULL; j++) {
+            struct address address = fixture_address(offer->inside[j]);
+            if (!pool_offers(pool, &address))
+                fail_msg("%s doesn't offer %s", offer->spec, offer->inside[j]);
+        }
+        for (size_t j = 0; j < 4 && offer->outside[j] != NULL; j++) {
+            struct address address = fixture_address(offer->outside[j]);
+            if (pool_offers(pool, &address))
+                fail_msg("%s offers %s", offer->spec, offer->outside[j]);
+        }
+    }
+}
+
+struct faulty {
+    const char *spec;
+    const char *fields; /* of all faults, in order, joined by a blank */
+};
+
+static const struct faulty faulties[] = {
+    {"'priority':1", "spec.cidr"},
+    {"'cidr':7", "spec.cidr"},
+    {"'cidr':'192.0.2.1/24'", "spec.cidr"},
+    {"'cidr':'192.0.2.0/33'", "spec.cidr"},
+    {"'cidr':'nonsense'", "spec.cidr"},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.3.0/30']", "spec.ranges"},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.2.9-192.0.2.1']", "spec.ranges[0]"},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.2.1','x',8,'192.0.2.1']",
+     "spec.ranges[1] spec.ranges[2] spec.ranges[3]"},
+    {"'cidr':'192.0.2.0/24','ranges':['2001:db8::1']", "spec.ranges"},
+    {"'cidr':'192.0.2.0/24','exclude':['192.0.2.0/24']", "spec.exclude"},
+    {"'cidr':'192.0.2.0/24','exclude':['10.0.0.1']", "spec.exclude"},
+    {"'cidr':'192.0.2.0/24','exclude':['x']", "spec.exclude[0]"},
+    {"'cidr':'x','ranges':['y'],'exclude':['z'],'sharing':'Sometimes','onExhausted':'Panic'",
+     "spec.cidr spec.ranges[0] spec.exclude[0] spec.sharing spec.onExhausted"},
+    {"'cidr':'192.0.2.0/24','sharing':'any'", "spec.sharing"},
+    {"'cidr':'192.0.2.0/24','onExhausted':''", "spec.onExhausted"},
+    {"'cidr':'192.0.2.0/24','onExhausted':7", "spec.onExhausted"},
+};
+
+static void says_every_fault_at_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(faulties) / sizeof(faulties[0]); i++) {
+        struct field_errors errors = {0};
+        _cleanup_pool_ struct pool *pool = make(faulties[i].spec, &errors);
+        char fields[512] = "";
+        for (size_t j = 0; j < errors.count; j++) {
+            size_t length = strlen(fields);
+            snprintf(fields + length, sizeof(fields) - length, "%s%s", j > 0 ? " " : "",
+                     errors.items[j].field);
+            assert_int_not_equal(errors.items[j].text[0], '\0');
+        }
+        if (strcmp(fields, faulties[i].fields) != 0)
+            fail_msg("%s: \"%s\", not \"%s\"", faulties[i].spec, fields, faulties[i].fields);
+        /* The watch gets the first of them, and a pool that gives nothing. */
+        assert_non_null(pool->invalid);
+        assert_memory_equal(pool->invalid, fields, strcspn(fields, " "));
+        assert_null(pool->blocks);
+        assert_false(pool_is_usable(pool));
+        struct address address = fixture_address("192.0.2.1");
+        assert_false(pool_offers(pool, &address));
+        field_errors_clear(&errors);
+    }
+}
+
+static void a_name_must_fit_a_label(void **state)
+{
+    (void)state;
+    char json[256];
+    for (int length = 63; length <= 64; length++) {
+        struct field_errors errors = {0};
+        snprintf(json, sizeof(json), "{'metadata':{'name':'%.*s'},'spec':{'cidr':'10.0.0.0/8'}}",
+                 length, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), &errors);
+        assert_int_equal(errors.count, length == 64);
+        field_errors_clear(&errors);
+    }
+}
+
+static void a_pool_without_a_name_is_none(void **state)
+{
+    (void)state;
+    struct json_view view;
+    struct pool *pool = NULL;
+    struct error error = {0};
+    const char *json = Q("{'spec':{'cidr':'10.0.0.0/8'}}");
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
+    assert_int_equal(pool_decode(&view, json_view_root(&view), NULL, &pool, &error), -EINVAL);
+    assert_null(pool);
+    json_view_clear(&view);
+}
+
+static void pools_have_an_order(void **state)
+{
+    (void)state;
+    struct pool a = {.name = (char[]){"a"}, .priority = 2, .created = 5};
+    struct pool b = {.name = (char[]){"b"}, .priority = 1, .created = 5};
+    struct pool c = {.name = (char[]){"c"}, .priority = 1, .created = 4};
+    assert_true(pool_compare(&b, &a) < 0 && pool_compare(&a, &b) > 0);
+    assert_true(pool_compare(&b, &c) < 0 && pool_compare(&c, &b) > 0);
+    assert_int_equal(pool_compare(&a, &a), 0);
+    assert_true(pool_is_older(&c, &a) && !pool_is_older(&a, &c));
+    assert_true(pool_is_older(&a, &b) && !pool_is_older(&b, &a));
+    assert_false(pool_is_older(&a, &a));
+    b.conflict = &a;
+    assert_false(pool_is_usable(&b));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_every_field),
+        cmocka_unit_test(has_defaults),
+        cmocka_unit_test(offers_what_its_spec_says),
+        cmocka_unit_test(says_every_fault_at_once),
+        cmocka_unit_test(a_name_must_fit_a_label),
+        cmocka_unit_test(a_pool_without_a_name_is_none),
+        cmocka_unit_test(pools_have_an_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
