@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -50,7 +49,7 @@ static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
     MHD_resume_connection(wait->connection);
 }
 
-/* Ends those whose time is over: they are resumed to find their socket shut. With the mutex held. */
+/* Wakes those whose time is over: they will not be let wait again. With the mutex held. */
 static void expire(struct handshakes *handshakes)
 {
     int64_t now = clock_monotonic(clock_system());
@@ -58,12 +57,10 @@ static void expire(struct handshakes *handshakes)
     struct handshake_wait *next;
     for (struct handshake_wait *wait = handshakes->first; wait != NULL; wait = next) {
         next = wait->next;
-        if (wait->deadline <= now) {
-            shutdown(wait->socket, SHUT_RDWR);
+        if (wait->deadline <= now)
             resume(handshakes, wait);
-        } else if (earliest == 0 || wait->deadline < earliest) {
+        else if (earliest == 0 || wait->deadline < earliest)
             earliest = wait->deadline;
-        }
     }
     arm(handshakes, earliest);
 }

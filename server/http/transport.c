@@ -61,32 +61,35 @@ static ssize_t pull(gnutls_transport_ptr_t pointer, void *data, size_t size)
     return (ssize_t)length;
 }
 
-/* Writes what is held back and data behind it. When the socket takes only a part of what is held,
- * data counts as not written at all: GnuTLS comes again with the same. */
+/* Writes what is held back and data behind it. While only a part of what is held was taken, data
+ * counts as not written at all: GnuTLS comes again with the same. */
 static ssize_t push_held(struct transport *transport, const void *data, size_t size)
 {
-    struct iovec parts[2] = {{.iov_base = transport->held_bytes, .iov_len = transport->held},
-                             {.iov_base = (void *)(uintptr_t)data, .iov_len = size}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t sent = sendmsg(transport->wait.socket, &message, MSG_NOSIGNAL);
-    if (sent < 0)
-        return fail(transport, true);
-    if ((size_t)sent > transport->held) {
-        size_t held = transport->held;
-        transport->held = 0;
-        return sent - (ssize_t)held;
+    size_t sent_of_data = 0;
+    while (transport->held > 0) {
+        struct iovec parts[2] = {{.iov_base = transport->held_bytes, .iov_len = transport->held},
+                                 {.iov_base = (void *)(uintptr_t)data, .iov_len = size}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        ssize_t result = sendmsg(transport->wait.socket, &message, MSG_NOSIGNAL);
+        if (result < 0)
+            return fail(transport, true);
+        size_t sent = (size_t)result;
+        size_t of_held = sent < transport->held ? sent : transport->held;
+        transport->held -= of_held;
+        memmove(transport->held_bytes, transport->held_bytes + of_held, transport->held);
+        sent_of_data = sent - of_held;
     }
-    transport->held -= (size_t)sent;
-    memmove(transport->held_bytes, transport->held_bytes + sent, transport->held);
-    errno = EAGAIN;
-    return fail(transport, true);
+    return (ssize_t)sent_of_data;
 }
 
 static ssize_t push(gnutls_transport_ptr_t pointer, const void *data, size_t size)
 {
     struct transport *transport = pointer;
-    if (transport->held > 0)
-        return push_held(transport, data, size);
+    if (transport->held > 0) {
+        ssize_t sent = push_held(transport, data, size);
+        if (sent != 0) /* 0: what was held just went, and nothing more */
+            return sent;
+    }
     if (transport->hold) {
         transport->hold = false;
         if (size <= HELD_SIZE) {
