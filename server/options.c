@@ -16,7 +16,8 @@ int options_duration(const char *text, long long *ret_nanoseconds)
         double nanoseconds;
     } units[] = {{"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
     char *end;
-    if (!isdigit((unsigned char)*text))
+    /* strtod would take hexadecimal digits and exponents, too. */
+    if (!isdigit((unsigned char)*text) || strpbrk(text, "xXeE") != NULL)
         return -EINVAL;
     double amount = strtod(text, &end);
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
@@ -60,6 +61,9 @@ static int set_number(const struct option_row *row, const char *value, struct er
     if (!isdigit((unsigned char)*value) || *end != '\0' || number > 1000000)
         return error_set(error, -EINVAL, "--%s: \"%s\" is no number from 0 to 1000000", row->name,
                          value);
+    if ((long long)number < row->least)
+        return error_set(error, -EINVAL, "--%s: %s is too few: at least %lld", row->name, value,
+                         row->least);
     *(unsigned int *)row->target = (unsigned int)number;
     return 0;
 }
