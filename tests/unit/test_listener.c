@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
+
 #include "tests/unit/http_fixture.h"
 
 /* ---- requests and answers ---- */
@@ -326,6 +328,34 @@ static void test_idle_connection_is_closed(void **state)
     http_listener_stop(listener);
 }
 
+/* One connection too many isn't refused: it waits until another goes. */
+static void test_connection_limit(void **state)
+{
+    struct http_listener_options options = plain_options();
+    options.threads = 1;
+    options.connection_most = 2;
+    struct http_listener *listener = start(&options);
+    struct client clients[3];
+    struct answer answer;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        client_open(&clients[i], http_listener_port(listener), NULL);
+        client_ask(&clients[i], "GET", "/a", NULL, NULL, 0, &answer);
+        answer_free(&answer);
+    }
+    client_open(&clients[2], http_listener_port(listener), NULL);
+    client_send_text(&clients[2], "GET /a HTTP/1.1\r\nHost: t\r\n\r\n");
+    struct pollfd waiting = {.fd = clients[2].socket, .events = POLLIN};
+    assert_int_equal(poll(&waiting, 1, 100), 0);
+    client_close(&clients[0]);
+    client_check(client_read(&clients[2], &answer, true));
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+    client_close(&clients[1]);
+    client_close(&clients[2]);
+    stop_when_quiet(listener);
+}
+
 /* ---- draining ---- */
 
 static void test_drain(void **state)
@@ -418,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_slow_bytes),
         cmocka_unit_test(test_idle_connection_is_closed),
+        cmocka_unit_test(test_connection_limit),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_start_failures),
         cmocka_unit_test(test_reuse_port),
