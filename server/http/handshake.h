@@ -1,7 +1,7 @@
 /* Connections whose TLS handshake waits for the peer. libmicrohttpd 0.9.75 asks GnuTLS again and
  * again, without pause, while a handshake is incomplete: one peer that says hello and then nothing
- * keeps an http thread busy until the idle limit. Here such connections are suspended and watched by
- * one thread, which wakes them when their socket is ready and ends them at a deadline. Only for
+ * keeps an http thread busy until the idle limit. Here such connections are suspended and watched
+ * by one thread, which wakes them when their socket is ready and ends them at a deadline. Only for
  * server/http. */
 #ifndef IPWARDEN_HTTP_HANDSHAKE_H
 #define IPWARDEN_HTTP_HANDSHAKE_H
@@ -31,8 +31,8 @@ void handshakes_close(struct handshakes *handshakes);
 void handshakes_free(struct handshakes *handshakes);
 
 /* Suspends the connection until its socket can be read (or written). Call on its http thread, then
- * go back to libmicrohttpd with EAGAIN. False when the deadline is over or all is being closed: then
- * nothing was done and the connection should fail. */
+ * go back to libmicrohttpd with EAGAIN. False when the deadline is over or all is being closed:
+ * then nothing was done and the connection should fail. */
 must_check bool handshakes_wait(struct handshakes *handshakes, struct handshake_wait *wait,
                                 bool writing);
 

@@ -1,6 +1,7 @@
-/* Listening addresses: parsing the option's text and opening the socket. The socket is made here and
- * not by libmicrohttpd because its failures are the ones a person has to understand ("Address
- * already in use"), and because one IPv6 socket for both families needs an option it would not set. */
+/* Listening addresses: parsing the option's text and opening the socket. The socket is made here
+ * and not by libmicrohttpd because its failures are the ones a person has to understand ("Address
+ * already in use"), and because one IPv6 socket for both families needs an option it would not
+ * set. */
 #include "server/http/http_address.h"
 
 #include <arpa/inet.h>

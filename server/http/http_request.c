@@ -5,12 +5,12 @@
  *   IDLE -> COLLECTING -> RUNNING -> ANSWERED -> QUEUED -> IDLE    answered before the return
  *                               \-> SUSPENDED -/                     answered later
  *
- * The http thread suspends first and then tries RUNNING -> SUSPENDED. The answering thread exchanges
- * the state for ANSWERED: when it finds RUNNING, the http thread will see the answer by itself; when
- * it finds SUSPENDED, it must resume. So a connection is resumed exactly once, and never before it
- * is suspended. After the exchange the request may be gone: the answering thread doesn't look at it
- * again. A suspended connection isn't read, so a client that goes away meanwhile is noticed only
- * after the answer, and nothing is freed under the handler's hands. */
+ * The http thread suspends first and then tries RUNNING -> SUSPENDED. The answering thread
+ * exchanges the state for ANSWERED: when it finds RUNNING, the http thread will see the answer by
+ * itself; when it finds SUSPENDED, it must resume. So a connection is resumed exactly once, and
+ * never before it is suspended. After the exchange the request may be gone: the answering thread
+ * doesn't look at it again. A suspended connection isn't read, so a client that goes away
+ * meanwhile is noticed only after the answer, and nothing is freed under the handler's hands. */
 #include "server/http/http_request.h"
 
 #include "server/base/clock.h"
@@ -81,8 +81,8 @@ static bool make_transport(struct connection *connection, gnutls_session_t sessi
     return connection->transport != NULL;
 }
 
-/* Without memory the context stays NULL: the handshake finds no certificate, a request no owner, and
- * the connection is closed. */
+/* Without memory the context stays NULL: the handshake finds no certificate, a request no owner,
+ * and the connection is closed. */
 static void connection_open(struct http_listener *listener, struct MHD_Connection *handle,
                             void **ret_context)
 {
@@ -288,7 +288,7 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
         return request->refusal != HTTP_REFUSE_NOT ? refuse(request) : run(request);
     case HTTP_REQUEST_ANSWERED: /* resumed */
         return queue_answer(request);
-    case HTTP_REQUEST_QUEUED: /* a daemon that is being stopped drops the answer and calls once more */
+    case HTTP_REQUEST_QUEUED: /* a daemon being stopped drops the answer and calls once more */
         return MHD_YES;
     default:
         assert(!"a step of a request that waits for its answer");

@@ -83,15 +83,16 @@ int64_t http_request_received(const struct http_request *request);
 void http_request_add_header(struct http_request *request, const char *name, const char *value);
 
 /* Answers. body (from malloc; may be NULL for none) is consumed, whatever happens; out of memory
- * the client gets a 500. content_type is a literal. Any thread; exactly once. The request is invalid
- * afterwards. */
+ * the client gets a 500. content_type is a literal. Any thread; exactly once. The request is
+ * invalid afterwards. */
 void http_request_answer(struct http_request *request, unsigned int status,
                          const char *content_type, char *body_take, size_t length);
 /* The same for a short literal or formatted text/plain body. */
 void http_request_answer_text(struct http_request *request, unsigned int status, const char *format,
                               ...) __attribute__((format(printf, 3, 4)));
-/* The same with a metav1.Status of failure as body, which API servers show to their users. reason is
- * a metav1.StatusReason ("NotFound", "RequestEntityTooLarge", ...); the message is cut at 4 KiB. */
+/* The same with a metav1.Status of failure as body, which API servers show to their users. reason
+ * is a metav1.StatusReason ("NotFound", "RequestEntityTooLarge", ...); the message is cut at 4
+ * KiB. */
 void http_request_answer_status(struct http_request *request, unsigned int status,
                                 const char *reason, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -1,6 +1,6 @@
-/* Counters, gauges and histograms in the Prometheus text format. Families are declared once; series
- * come into being at first use. Any thread; the update of an existing series takes a read lock and a
- * few atomic operations. */
+/* Counters, gauges and histograms in the Prometheus text format. Families are declared once;
+ * series come into being at first use. Any thread; the update of an existing series takes a read
+ * lock and a few atomic operations. */
 #ifndef IPWARDEN_HTTP_METRICS_H
 #define IPWARDEN_HTTP_METRICS_H
 
@@ -23,8 +23,8 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics *metrics);
 
 /* Declares a family with up to 4 label names ended by NULL. Names, help and labels are literals. A
- * family without labels has its one series, at 0, from the start. NULL when out of memory. Histogram
- * buckets are seconds from 0.1 ms to 10 s. */
+ * family without labels has its one series, at 0, from the start. NULL when out of memory.
+ * Histogram buckets are seconds from 0.1 ms to 10 s. */
 struct metrics_family *metrics_declare(struct metrics *metrics, enum metrics_type type,
                                        const char *name, const char *help, ...)
     __attribute__((sentinel));
@@ -36,7 +36,8 @@ struct metrics_family *metrics_declare(struct metrics *metrics, enum metrics_typ
 void metrics_add(struct metrics_family *family, double amount, ...) __attribute__((sentinel));
 void metrics_set(struct metrics_family *family, double value, ...) __attribute__((sentinel));
 void metrics_observe(struct metrics_family *family, double seconds, ...) __attribute__((sentinel));
-/* Removes all series of a family whose first label has this value, or all with NULL (a pool that is gone). */
+/* Removes all series of a family whose first label has this value, or all with NULL (a pool that
+ * is gone). */
 void metrics_forget(struct metrics_family *family, const char *first_label);
 
 /* Called before each rendering, one at a time, to set gauges that are derived. At most 8; before

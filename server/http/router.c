@@ -1,6 +1,6 @@
 /* The table of paths. It is built before the first request and read without a lock. Paths with a
- * secret in them are compared in constant time: how long a wrong guess takes tells nothing about how
- * much of it was right. */
+ * secret in them are compared in constant time: how long a wrong guess takes tells nothing about
+ * how much of it was right. */
 #include "server/http/router.h"
 
 #include <errno.h>

@@ -72,7 +72,8 @@ static int load_key(struct tls_certificate *certificate, const char *pem, struct
     return result < 0 ? tls_error(error, result, "private key") : 0;
 }
 
-/* A handshake with another certificate's key would fail at every client: compare the public halves. */
+/* A handshake with another certificate's key would fail at every client: compare the public
+ * halves. */
 static int check_pair(const struct tls_certificate *certificate, struct error *error)
 {
     unsigned char of_chain[KEY_ID_SIZE];

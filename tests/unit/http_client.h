@@ -46,7 +46,7 @@ static inline char *datum_text(gnutls_datum_t *datum)
     return text;
 }
 
-/* purpose: GNUTLS_KP_TLS_WWW_SERVER or _CLIENT; NULL makes an authority. issuer NULL: self-signed. */
+/* purpose: GNUTLS_KP_TLS_WWW_SERVER or _CLIENT; NULL: an authority. issuer NULL: self-signed. */
 static inline void pair_make(struct pair *ret_pair, const char *name, const char *purpose,
                              const struct pair *issuer)
 {
@@ -219,7 +219,7 @@ static inline size_t client_receive(struct client *client, void *data, size_t si
     return got > 0 ? (size_t)got : 0;
 }
 
-/* Reads until the text is in the buffer; returns a pointer behind it, or NULL at the stream's end. */
+/* Reads until the text is in the buffer; returns a pointer behind it, or NULL at the end. */
 static inline char *client_read_until(struct client *client, const char *text)
 {
     for (;;) {

@@ -166,8 +166,8 @@ static void test_nonsense_instead_of_hello(void **state)
 
 /* ---- answers in pieces ---- */
 
-/* Takes the place of the C library's: while it is set, a call with two parts, as the transport makes
- * them, sends at most so many bytes. */
+/* Takes the place of the C library's: while it is set, a call with two parts, as the transport
+ * makes them, sends at most so many bytes. */
 static _Atomic size_t most_at_once;
 
 ssize_t sendmsg(int socket_fd, const struct msghdr *message, int flags)

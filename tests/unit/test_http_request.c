@@ -10,7 +10,7 @@
 
 #include "tests/unit/http_fixture.h"
 
-/* Several requests in one piece, answered in order, also when the first waits for another thread. */
+/* Several requests in one piece, answered in order, even when the first waits for a thread. */
 static void test_pipelined(void **state)
 {
     static const char text[] = "POST /park HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\none"
@@ -115,7 +115,8 @@ static void test_answers_before_the_handler_returns(void **state)
     stop_when_quiet(listener);
 }
 
-/* Nobody is left to read the answer: nothing leaks, nothing is used after its end, the count falls. */
+/* Nobody is left to read the answer: nothing leaks, nothing is used after its end, the count
+ * falls. */
 static void check_vanishing(const struct http_listener_options *options,
                             const struct client_options *client_options)
 {

@@ -1,4 +1,5 @@
-/* The listener against a real client on loopback: requests, answers, bodies, starting and draining. */
+/* The listener against a real client on loopback: requests, answers, bodies, starting and
+ * draining. */
 #include "server/http/listener.h"
 
 #include <setjmp.h>

@@ -234,6 +234,11 @@ static void test_forget(void **state)
                     "pool{pool=\"b\",state=\"free\"} 1\n"
                     "pool{pool=\"ab\",state=\"free\"} 1\n"
                     "pool{pool=\"a\",state=\"free\"} 3\n");
+    metrics_forget(family, NULL);
+    expect(metrics, "# HELP pool Help.\n# TYPE pool gauge\n");
+    metrics_set(family, 4, "d", "free", NULL);
+    expect(metrics, "# HELP pool Help.\n# TYPE pool gauge\n"
+                    "pool{pool=\"d\",state=\"free\"} 4\n");
     metrics_free(metrics);
 }
 
