@@ -1,0 +1,477 @@
+/* Services, claims, pools and requests in flight come and go at random, lists break off and are made again; after each step
+ * state is compared with a model so simple that it can't be wrong: sets of 40 addresses as bits. Invariant I4 of the
+ * address books: total = used + free, and used is exactly what is busy.
+ *
+ * The seed is printed; IPWARDEN_TEST_SEED=<number> runs that one alone. */
+#include "tests/unit/single_quotes.h"
+#include "tests/unit/state_fixture.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define V4 32 /* 10.0.0.0 to 10.0.0.31 */
+#define V6 8  /* 2001:db8::0 to 2001:db8::7 */
+#define ADDRESSES (V4 + V6)
+#define SERVICES 8
+#define CLAIMS (2 * ADDRESSES) /* claim i is of address i % ADDRESSES */
+#define POOLS 5
+#define RUNS 12
+#define STEPS 400
+
+struct model_service {
+    bool there;
+    unsigned int uid;
+    uint64_t external;
+    uint64_t ingress;
+    uint64_t assigned;
+};
+
+struct model_claim {
+    bool there;
+    unsigned int uid;
+    size_t count;
+    struct {
+        unsigned int service;
+        unsigned int uid; /* 0: reserved */
+    } entries[2];
+};
+
+struct model_pool {
+    bool there;
+    unsigned int spec;
+    unsigned int created;
+    int priority;
+};
+
+static struct {
+    struct model_service services[SERVICES];
+    struct model_claim claims[CLAIMS];
+    struct model_pool pools[POOLS];
+    unsigned int in_flight[ADDRESSES];
+    unsigned int next_uid;
+} model;
+
+static struct state *world;
+static uint64_t random_state;
+
+static unsigned int any(unsigned int below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (unsigned int)((random_state >> 33) % below);
+}
+
+static struct address address_of(unsigned int index)
+{
+    struct address base = fixture_address(index < V4 ? "10.0.0.0" : "2001:db8::");
+    struct address address = base;
+    assert_true(address_add(&base, index < V4 ? index : index - V4, &address));
+    return address;
+}
+
+static const struct {
+    const char *text;
+    uint64_t offered; /* as bits; 0: invalid */
+} specs[] = {
+    {"'cidr':'10.0.0.0/28'", UINT64_C(0x7ffe)},
+    {"'cidr':'10.0.0.0/28','exclude':['10.0.0.4/30']", UINT64_C(0x7f0e)},
+    {"'cidr':'10.0.0.16/28'", UINT64_C(0x7ffe0000)},
+    {"'cidr':'10.0.0.0/27','ranges':['10.0.0.8-10.0.0.23']", UINT64_C(0x00ffff00)},
+    {"'cidr':'10.0.0.0/27','ranges':['10.0.0.0','10.0.0.31','10.0.0.12']", UINT64_C(0x80001001)},
+    {"'cidr':'2001:db8::/125'", UINT64_C(0xff) << V4},
+    {"'cidr':'2001:db8::/125','exclude':['2001:db8::2']", UINT64_C(0xfb) << V4},
+    {"'cidr':'10.0.0.0/28','ranges':['10.0.0.16']", 0},
+    {"'cidr':'bad'", 0},
+};
+#define SPECS (sizeof(specs) / sizeof(specs[0]))
+
+/* --- steps --- */
+
+/* The addresses of the set, each between before and after, joined by commas. */
+static void append_list(char *text, size_t size, const char *before, const char *after,
+                        uint64_t set)
+{
+    size_t length = strlen(text);
+    const char *separator = "";
+    for (unsigned int i = 0; i < ADDRESSES; i++) {
+        char one[ADDRESS_TEXT_SIZE];
+        struct address address = address_of(i);
+        if ((set >> i & 1) == 0)
+            continue;
+        address_format(&address, one);
+        length += (size_t)snprintf(text + length, size - length, "%s%s%s%s", separator, before, one,
+                                   after);
+        separator = ",";
+    }
+}
+
+static void append(char *text, size_t size, const char *more)
+{
+    size_t length = strlen(text);
+    snprintf(text + length, size - length, "%s", more);
+}
+
+static uint64_t few_addresses(void)
+{
+    uint64_t set = 0;
+    for (unsigned int count = any(4); count > 0; count--)
+        set |= UINT64_C(1) << any(ADDRESSES);
+    return set;
+}
+
+static void send_service(unsigned int i)
+{
+    const struct model_service *service = &model.services[i];
+    char json[QUOTES_SIZE];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'namespace':'a','name':'s%u','uid':'u%u','annotations':{"
+             "'ipcontroller.ext/address':'",
+             i, service->uid);
+    append_list(json, sizeof(json), "", "", service->assigned);
+    append(json, sizeof(json), "'}},'spec':{'externalIPs':[");
+    append_list(json, sizeof(json), "'", "'", service->external);
+    append(json, sizeof(json), "]},'status':{'loadBalancer':{'ingress':[");
+    append_list(json, sizeof(json), "{'ip':'", "'}", service->ingress);
+    append(json, sizeof(json), "]}}}");
+    fixture_put_service(world, Q(json));
+}
+
+static void send_claim(unsigned int i)
+{
+    const struct model_claim *claim = &model.claims[i];
+    char json[QUOTES_SIZE];
+    char text[ADDRESS_TEXT_SIZE];
+    struct address address = address_of(i % ADDRESSES);
+    address_format(&address, text);
+    snprintf(json, sizeof(json),
+             "{'metadata':{'name':'c%u','uid':'cu%u'},'spec':{'cidr':'%s','services':[", i,
+             claim->uid, text);
+    for (size_t j = 0; j < claim->count; j++) {
+        char entry[128];
+        char uid[32] = "";
+        if (claim->entries[j].uid != 0)
+            snprintf(uid, sizeof(uid), "u%u", claim->entries[j].uid);
+        snprintf(entry, sizeof(entry), "%s{'namespace':'a','name':'s%u','uid':'%s'}",
+                 j > 0 ? "," : "", claim->entries[j].service, uid);
+        append(json, sizeof(json), entry);
+    }
+    append(json, sizeof(json), "]}}");
+    fixture_put_claim(world, Q(json));
+}
+
+static void send_pool(unsigned int i)
+{
+    const struct model_pool *pool = &model.pools[i];
+    char json[1024];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'name':'p%u','uid':'pu%u','generation':%u,"
+             "'creationTimestamp':'1970-01-01T00:00:%02uZ'},'spec':{'priority':%d,%s}}",
+             i, i, any(3), pool->created, pool->priority, specs[pool->spec].text);
+    fixture_put_pool(world, Q(json));
+}
+
+static void change_service(void)
+{
+    unsigned int i = any(SERVICES);
+    struct model_service *service = &model.services[i];
+    if (!service->there || any(4) == 0)
+        service->uid = ++model.next_uid;
+    service->there = true;
+    service->external = few_addresses();
+    service->ingress = few_addresses();
+    service->assigned = few_addresses();
+    send_service(i);
+}
+
+static void remove_service(void)
+{
+    unsigned int i = any(SERVICES);
+    char key[32];
+    char uid[32];
+    bool right = any(3) > 0;
+    snprintf(key, sizeof(key), "a/s%u", i);
+    snprintf(uid, sizeof(uid), "u%u", right ? model.services[i].uid : 999999);
+    state_remove_service(world, key, uid);
+    if (right)
+        model.services[i].there = false;
+}
+
+static void change_claim(void)
+{
+    unsigned int i = any(CLAIMS);
+    struct model_claim *claim = &model.claims[i];
+    if (!claim->there)
+        claim->uid = ++model.next_uid;
+    claim->there = true;
+    claim->count = any(3);
+    for (size_t j = 0; j < claim->count; j++) {
+        unsigned int service = any(SERVICES);
+        claim->entries[j].service = service;
+        claim->entries[j].uid = any(2) == 0 ? 0 : any(3) == 0 ? 1 : model.services[service].uid;
+    }
+    send_claim(i);
+}
+
+static void remove_claim(void)
+{
+    unsigned int i = any(CLAIMS);
+    char name[32];
+    snprintf(name, sizeof(name), "c%u", i);
+    state_remove_claim(world, name, NULL);
+    model.claims[i].there = false;
+}
+
+static void change_pool(void)
+{
+    unsigned int i = any(POOLS);
+    struct model_pool *pool = &model.pools[i];
+    if (!pool->there)
+        pool->created = any(3);
+    pool->there = true;
+    pool->spec = any(SPECS);
+    pool->priority = (int)any(3);
+    send_pool(i);
+}
+
+static void remove_pool(void)
+{
+    unsigned int i = any(POOLS);
+    char name[32];
+    snprintf(name, sizeof(name), "p%u", i);
+    state_remove_pool(world, name, NULL);
+    model.pools[i].there = false;
+}
+
+static void mark_or_unmark(void)
+{
+    unsigned int i = any(ADDRESSES);
+    struct address address = address_of(i);
+    mutex_guard(&world->mutex);
+    if (model.in_flight[i] > 0 && any(3) > 0) {
+        state_unmark(world, &address);
+        model.in_flight[i]--;
+    } else {
+        assert_int_equal(state_mark(world, &address), 0);
+        model.in_flight[i]++;
+    }
+}
+
+/* A list, perhaps after one that broke off, in which some of what was there is missing. */
+static void list_again(void)
+{
+    enum state_kind kind = (enum state_kind)any(STATE_KINDS);
+    if (any(3) == 0) {
+        state_replace_begin(world, kind);
+        unsigned int i = any(SERVICES);
+        if (kind == STATE_SERVICES && model.services[i].there)
+            send_service(i);
+    }
+    state_replace_begin(world, kind);
+    for (unsigned int i = 0; kind == STATE_SERVICES && i < SERVICES; i++) {
+        model.services[i].there = model.services[i].there && any(4) > 0;
+        if (model.services[i].there)
+            send_service(i);
+    }
+    for (unsigned int i = 0; kind == STATE_CLAIMS && i < CLAIMS; i++) {
+        model.claims[i].there = model.claims[i].there && any(4) > 0;
+        if (model.claims[i].there)
+            send_claim(i);
+    }
+    for (unsigned int i = 0; kind == STATE_POOLS && i < POOLS; i++) {
+        model.pools[i].there = model.pools[i].there && any(4) > 0;
+        if (model.pools[i].there)
+            send_pool(i);
+    }
+    state_replace_end(world, kind);
+}
+
+/* --- what must hold --- */
+
+static uint64_t busy_addresses(void)
+{
+    uint64_t busy = 0;
+    for (unsigned int i = 0; i < SERVICES; i++)
+        if (model.services[i].there)
+            busy |= model.services[i].external | model.services[i].ingress;
+    for (unsigned int i = 0; i < CLAIMS; i++)
+        if (model.claims[i].there)
+            busy |= UINT64_C(1) << (i % ADDRESSES);
+    for (unsigned int i = 0; i < ADDRESSES; i++)
+        if (model.in_flight[i] > 0)
+            busy |= UINT64_C(1) << i;
+    return busy;
+}
+
+static unsigned int bits(uint64_t set)
+{
+    return (unsigned int)__builtin_popcountll(set);
+}
+
+static bool is_older(unsigned int i, unsigned int j)
+{
+    return model.pools[i].created != model.pools[j].created
+               ? model.pools[i].created < model.pools[j].created
+               : i < j;
+}
+
+static bool has_conflict(unsigned int i)
+{
+    for (unsigned int j = 0; j < POOLS; j++)
+        if (j != i && model.pools[j].there && is_older(j, i) &&
+            (specs[model.pools[i].spec].offered & specs[model.pools[j].spec].offered) != 0)
+            return true;
+    return false;
+}
+
+static void check_book(const struct pool *pool, uint64_t offered, uint64_t busy)
+{
+    struct blocks_counts counts;
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, bits(offered));
+    assert_int_equal(counts.used.low, bits(offered & busy));
+    assert_int_equal(counts.free.low, bits(offered & ~busy));
+    for (unsigned int i = 0; i < ADDRESSES; i++) {
+        struct address address = address_of(i);
+        struct cidr single = cidr_single(&address);
+        assert_int_equal(pool_offers(pool, &address), offered >> i & 1);
+        if ((offered >> i & 1) != 0)
+            assert_int_equal(blocks_is_busy(pool->blocks, &single), busy >> i & 1);
+    }
+}
+
+static void check_pools(uint64_t busy)
+{
+    size_t count = 0;
+    for (unsigned int i = 0; i < POOLS; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "p%u", i);
+        const struct pool *pool = state_pool(world, name);
+        assert_int_equal(pool != NULL, model.pools[i].there);
+        if (pool == NULL)
+            continue;
+        count++;
+        uint64_t offered = specs[model.pools[i].spec].offered;
+        assert_int_equal(pool->invalid == NULL, offered != 0);
+        assert_int_equal(pool->conflict != NULL, has_conflict(i));
+        if (offered != 0)
+            check_book(pool, offered, busy);
+    }
+    assert_int_equal(world->pool_count, count);
+    for (size_t i = 1; i < count; i++)
+        assert_true(pool_compare(world->pools[i - 1], world->pools[i]) < 0);
+}
+
+static void check_addresses(uint64_t busy)
+{
+    assert_int_equal(map_count(world->addresses), bits(busy));
+    for (unsigned int i = 0; i < ADDRESSES; i++) {
+        struct address address = address_of(i);
+        const struct state_address *entry = state_address(world, &address);
+        size_t claims = 0;
+        size_t services = 0;
+        assert_int_equal(entry != NULL, busy >> i & 1);
+        if (entry == NULL)
+            continue;
+        for (const struct claim *claim = entry->claims; claim != NULL; claim = claim->next)
+            claims++;
+        assert_int_equal(claims, model.claims[i].there + model.claims[i + ADDRESSES].there);
+        for (unsigned int j = 0; j < SERVICES; j++)
+            services += model.services[j].there &&
+                        ((model.services[j].external | model.services[j].ingress) >> i & 1) != 0;
+        assert_int_equal(entry->service_count, services);
+        assert_int_equal(entry->in_flight, model.in_flight[i]);
+        assert_true(entry->busy);
+    }
+}
+
+static bool owns(const struct model_claim *claim, size_t entry, unsigned int address)
+{
+    const struct model_service *service = &model.services[claim->entries[entry].service];
+    return service->there &&
+           (claim->entries[entry].uid == 0 || claim->entries[entry].uid == service->uid) &&
+           ((service->external | service->ingress | service->assigned) >> address & 1) != 0;
+}
+
+static void check_claims(void)
+{
+    size_t count = 0;
+    size_t confirmed = 0;
+    size_t named[SERVICES] = {0};
+    for (unsigned int i = 0; i < CLAIMS; i++) {
+        const struct model_claim *expected = &model.claims[i];
+        char name[32];
+        snprintf(name, sizeof(name), "c%u", i);
+        const struct claim *claim = state_claim(world, name);
+        assert_int_equal(claim != NULL, expected->there);
+        if (claim == NULL)
+            continue;
+        count++;
+        confirmed += expected->count > 0 && expected->entries[0].uid != 0;
+        for (size_t j = 0; j < expected->count; j++) {
+            bool owned = owns(expected, j, i % ADDRESSES);
+            assert_int_equal(state_claim_owner(world, claim, &claim->services[j]) != NULL, owned);
+            assert_int_equal(claim->services[j].absent_since == 0, owned);
+            if (j == 0 || expected->entries[0].service != expected->entries[1].service)
+                named[expected->entries[j].service]++;
+        }
+    }
+    assert_int_equal(map_count(world->claims), count);
+    assert_int_equal(world->confirmed, confirmed);
+    for (unsigned int i = 0; i < SERVICES; i++) {
+        char key[32];
+        size_t found;
+        snprintf(key, sizeof(key), "a/s%u", i);
+        state_claims_of(world, key, &found);
+        assert_int_equal(found, named[i]);
+    }
+}
+
+static void check_everything(void)
+{
+    mutex_guard(&world->mutex);
+    uint64_t busy = busy_addresses();
+    check_addresses(busy);
+    check_pools(busy);
+    check_claims();
+}
+
+/* --- runs --- */
+
+static void run(uint64_t seed)
+{
+    static void (*const steps[])(void) = {
+        change_service, change_service, change_service, remove_service, change_claim,
+        change_claim,   change_claim,   remove_claim,   change_pool,    remove_pool,
+        mark_or_unmark, mark_or_unmark, list_again,
+    };
+    memset(&model, 0, sizeof(model));
+    random_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    world = state_new(NULL);
+    assert_non_null(world);
+    fixture_synced(world);
+    for (int i = 0; i < STEPS; i++) {
+        steps[any(sizeof(steps) / sizeof(steps[0]))]();
+        check_everything();
+    }
+    state_free(world);
+}
+
+static void books_agree_with_what_is_busy(void **state)
+{
+    (void)state;
+    const char *fixed = getenv("IPWARDEN_TEST_SEED");
+    uint64_t first = fixed != NULL ? strtoull(fixed, NULL, 10) : (uint64_t)time(NULL) % 1000000;
+    for (uint64_t seed = first; seed < first + (fixed != NULL ? 1 : RUNS); seed++) {
+        print_message("IPWARDEN_TEST_SEED=%llu\n", (unsigned long long)seed);
+        run(seed);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(books_agree_with_what_is_busy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
