@@ -176,7 +176,7 @@ static const char *scan_unit(struct parser *parser, const char *at, unsigned int
 /* From the backslash of a \u escape to behind it, and behind its other half when it has one. */
 static const char *scan_unicode_escape(struct parser *parser, const char *at)
 {
-    unsigned int unit;
+    unsigned int unit = 0;
     const char *after = scan_unit(parser, at + 2, &unit);
     if (after == NULL)
         return NULL;
