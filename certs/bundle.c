@@ -85,9 +85,7 @@ static int digit(char c)
     return c == '/' ? 63 : -1;
 }
 
-/* Decodes standard padded base64 (RFC 4648 section 4) in place, with a NUL behind. False when it
- * is none, or contains a NUL: PEM has none. */
-static bool decode_base64(char *text)
+bool certs_base64_decode(char *text)
 {
     size_t length = strlen(text);
     size_t padding = 0;
@@ -129,7 +127,7 @@ static char *read_value(const struct json_view *view, const struct json_node *da
     if (text == NULL)
         return NULL;
     size_t length = strlen(text);
-    if (!decode_base64(text)) {
+    if (!certs_base64_decode(text)) {
         OPENSSL_cleanse(text, length);
         text[0] = '\0';
     }

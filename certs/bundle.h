@@ -43,6 +43,9 @@ void certs_bundle_append_secret(const struct certs_bundle *bundle, const char *n
  * resource version. */
 void certs_bundle_append_patch(const struct certs_bundle *bundle, const char *version,
                                struct buffer *buffer);
+/* Decodes standard padded base64 (RFC 4648 section 4) in place. False when it is none, or when
+ * the result contains a NUL; the text is undefined then. */
+bool certs_base64_decode(char *text);
 /* Like buffer_clear, after wiping. */
 void certs_buffer_wipe(struct buffer *buffer);
 

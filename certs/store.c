@@ -251,6 +251,19 @@ static void note_path(struct certs_store *store, const struct certs_look *look)
     store->path_since = look->monotonic;
 }
 
+/* Somebody trusts something, but not the bundle's leaf. */
+static bool is_contradicted(const struct certs_look *look)
+{
+    for (size_t i = 0; i < look->published.count; i++) {
+        const char *ca_pem = look->published.entries[i].ca_pem;
+        bool repeated = i > 0 && strcmp(ca_pem, look->published.entries[i - 1].ca_pem) == 0;
+        if (!repeated && ca_pem[0] != '\0' &&
+            certs_verify_timeless(look->bundle.chain_pem, ca_pem, NULL) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* The order of inspect and load is the first rule of store.h. */
 static int look_around(struct certs_store *store, struct certs_look *look, struct error *error)
 {
@@ -263,8 +276,11 @@ static int look_around(struct certs_store *store, struct certs_look *look, struc
         code = note_published(store, look, error);
     if (code == 0)
         code = compare(look, error);
-    if (code == 0)
+    if (code == 0) {
         note_path(store, look);
+        look->contradicted =
+            !store->serving.leaf_good && look->condition.leaf_good && is_contradicted(look);
+    }
     return code;
 }
 

@@ -36,11 +36,12 @@ struct certs_look {
     struct certs_bundle bundle; /* texts are "" when there is no Secret */
     char *version;              /* NULL when there is no Secret */
     struct certs_condition condition;
-    char *trusted; /* all published authorities, joined */
-    size_t beyond; /* published authorities that the bundle doesn't list */
-    bool covering; /* every entry trusts all authorities of the bundle */
-    bool everyone; /* all living replicas have served the bundle's leaf for the settling time */
-    int64_t wall;  /* when this was seen */
+    char *trusted;     /* all published authorities, joined */
+    size_t beyond;     /* published authorities that the bundle doesn't list */
+    bool contradicted; /* what is trusted excludes the leaf that this replica could start with */
+    bool covering;     /* every entry trusts all authorities of the bundle */
+    bool everyone;     /* all living replicas have served the bundle's leaf for the settling time */
+    int64_t wall;      /* when this was seen */
     int64_t monotonic;
 };
 

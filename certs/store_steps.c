@@ -3,8 +3,6 @@
  * checks add up to. */
 #include "certs/store_private.h"
 
-#include "certs/certificate.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,19 +33,6 @@ static bool is_settled(const struct certs_store *store, const struct certs_look 
     return look->covering && look->monotonic - store->published_since >= store->options.settle;
 }
 
-/* Somebody trusts something, but not the bundle's leaf. */
-static bool is_contradicted(const struct certs_look *look)
-{
-    for (size_t i = 0; i < look->published.count; i++) {
-        const char *ca_pem = look->published.entries[i].ca_pem;
-        bool repeated = i > 0 && strcmp(ca_pem, look->published.entries[i - 1].ca_pem) == 0;
-        if (!repeated && ca_pem[0] != '\0' &&
-            certs_verify_timeless(look->bundle.chain_pem, ca_pem, NULL) != 0)
-            return true;
-    }
-    return false;
-}
-
 /* Whether a replica that serves nothing may begin with the bundle's leaf. */
 static bool may_start(const struct certs_store *store, const struct certs_look *look)
 {
@@ -57,7 +42,11 @@ static bool may_start(const struct certs_store *store, const struct certs_look *
     if (!leaf_is_valid(&look->condition, look->wall) && signer_is_valid(look))
         return false;
     /* Where publishing isn't allowed somebody else does it, in their own time. */
-    return store->publish_refused || !is_contradicted(look);
+    if (store->publish_refused)
+        return true;
+    /* Authorities beyond ours say that others may serve something else: what we serve must have
+     * been trusted for long enough then, or the traffic is better left to them. */
+    return !look->contradicted && (look->beyond == 0 || is_settled(store, look));
 }
 
 /* Whether a replica may go over from what it serves to the bundle's leaf. */

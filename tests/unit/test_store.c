@@ -376,8 +376,10 @@ static void test_foreign_authority(void **state)
     world_set_entry(0, foreign.certificate_pem, "");
     world_start(one);
     world_run(8 * CLOCK_SECOND);
-    assert_true(certs_list_contains(world.entries[0].ca_pem, foreign.certificate_pem));
+    assert_null(one->serving_pem); /* not before all API servers know the new authority */
+    world_run(6 * CLOCK_SECOND);
     assert_non_null(one->serving_pem);
+    assert_true(certs_list_contains(world.entries[0].ca_pem, foreign.certificate_pem));
     world_run(30 * CLOCK_SECOND);
     assert_false(certs_list_contains(world.secret.ca_pem, foreign.certificate_pem));
     world_assert_settled();
