@@ -19,7 +19,7 @@ VARIANTS = ("none", "floor", "ours")
 USERS = 30
 CLEANERS = 8
 # Seconds in which all claims of a round have to be confirmed, or to be gone.
-PATIENCE = 120
+PATIENCE = 300
 
 
 def add_options(parser):
