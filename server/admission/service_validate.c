@@ -127,7 +127,10 @@ static void validate(struct review *review, bool status)
     }
     validation->review = review;
     validation->field = status ? "status.loadBalancer.ingress" : "spec.externalIPs";
-    int result = service_decode(&review->view, review->object, review->namespace_name, true,
+    /* On its way out it must get through, whatever it says. */
+    bool strict = json_view_is_null(
+        json_view_path(&review->view, review->object, "metadata", "deletionTimestamp", NULL));
+    int result = service_decode(&review->view, review->object, review->namespace_name, strict,
                                 &validation->service, &error);
     if (result == 0 && review->operation == REVIEW_UPDATE)
         result = service_decode(&review->view, review->old_object, review->namespace_name, false,
