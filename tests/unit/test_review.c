@@ -1,0 +1,215 @@
+/* The envelope: what can't be read, who judges what, and how answers look. */
+#include "tests/unit/admission_fixture.h"
+
+#define REVIEW(request)                                                                            \
+    "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{" request "}}"
+#define SERVICES "'resource':{'group':'','version':'v1','resource':'services'}"
+#define PLAIN "{'metadata':{'name':'web'}}"
+
+struct malformed {
+    const char *content_type;
+    const char *body;
+    unsigned int status;
+    const char *text;
+};
+
+static const struct malformed malformed[] = {
+    {NULL, "{}", 415, "application/json"},
+    {"text/plain", "{}", 415, "application/json"},
+    {"application/jsonp", "{}", 415, "application/json"},
+    {"application/json", "", 400, "at byte 0"},
+    {"application/json", "{'a':", 400, "not a JSON text"},
+    {"application/json", "[]", 400, "AdmissionReview"},
+    {"application/json", "{}", 400, "AdmissionReview"},
+    {"application/json; charset=utf-8", "{}", 400, "AdmissionReview"},
+    {"Application/JSON", "{}", 400, "AdmissionReview"},
+    {"application/json", "{'kind':'AdmissionReview','apiVersion':'admission.k8s.io/v1beta1'}", 400,
+     "admission.k8s.io/v1"},
+    {"application/json", "{'kind':'AdmissionReview','apiVersion':'admission.k8s.io/v1'}", 400,
+     "request.uid"},
+    {"application/json", REVIEW("'uid':''"), 400, "request.uid"},
+    {"application/json", REVIEW("'uid':7"), 400, "request.uid"},
+    {"application/json",
+     REVIEW("'uid':'0123456789012345678901234567890123456789012345678901234567890123'"), 400,
+     "request.uid"},
+};
+
+static void what_has_no_uid_is_answered_with_a_status(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
+        struct verdict verdict;
+        review_text(i % 2 == 0, malformed[i].content_type, NULL, Q(malformed[i].body), &verdict);
+        if (verdict.status != malformed[i].status ||
+            strstr(verdict.text, malformed[i].text) == NULL)
+            fail_msg("%s: %u %s", malformed[i].body, verdict.status, verdict.text);
+    }
+}
+
+struct refused {
+    const char *request;
+    const char *message;
+};
+
+static const struct refused refused[] = {
+    {"'uid':'the-uid'", "request.operation"},
+    {"'uid':'the-uid','operation':'PATCH'", "request.operation"},
+    {"'uid':'the-uid','operation':'CREATE'," SERVICES, "request.object: missing"},
+    {"'uid':'the-uid','operation':'CREATE','object':[]," SERVICES, "request.object: missing"},
+    {"'uid':'the-uid','operation':'UPDATE','object':" PLAIN "," SERVICES,
+     "request.oldObject: missing"},
+    {"'uid':'the-uid','operation':'CREATE','object':" PLAIN, "does not judge"},
+    {"'uid':'the-uid','operation':'CREATE','object':" PLAIN
+     ",'resource':{'group':'apps','resource':'services'}",
+     "does not judge"},
+    {"'uid':'the-uid','operation':'CREATE','object':" PLAIN
+     ",'resource':{'group':'','resource':'pods'}",
+     "does not judge"},
+    {"'uid':'the-uid','operation':'CREATE','subResource':'proxy','object':" PLAIN "," SERVICES,
+     "does not judge"},
+    {"'uid':'the-uid','operation':'CREATE','object':{'metadata':{}}," SERVICES, "metadata.name"},
+};
+
+static void what_has_a_uid_is_answered_with_a_review(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        for (int mutating = 0; mutating < 2; mutating++) {
+            char body[1024];
+            struct verdict verdict;
+            snprintf(body, sizeof(body), REVIEW("'namespace':'a',%s"), refused[i].request);
+            review_text(mutating, "application/json", "10s", Q(body), &verdict);
+            if (verdict.status != 200 || verdict.code != 422 ||
+                strstr(verdict.message, refused[i].message) == NULL)
+                fail_msg("%s: %u %lld %s", refused[i].request, verdict.status,
+                         (long long)verdict.code, verdict.message);
+            assert_string_equal(verdict.reason, "Invalid");
+        }
+}
+
+/* Each kind only on the path that its webhook configuration names. */
+static void each_kind_has_its_path(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *resource;
+        const char *object;
+        bool mutate;
+        bool validate;
+    } kinds[] = {
+        {"services", PLAIN, true, true},
+        {"services/status", PLAIN, false, true},
+        {"ipclaimpools", "{'metadata':{'name':'p'},'spec':{'cidr':'192.0.2.0/24'}}", false, true},
+        {"ipclaims", "{'metadata':{'name':'192-0-2-1-32'},'spec':{'cidr':'192.0.2.1/32'}}", false,
+         true},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        for (int mutating = 0; mutating < 2; mutating++) {
+            struct verdict verdict;
+            review(mutating, kinds[i].resource, "CREATE", kinds[i].object, NULL, "", &verdict);
+            if (verdict.allowed != (mutating ? kinds[i].mutate : kinds[i].validate))
+                fail_msg("%s, mutating %d: %s", kinds[i].resource, mutating, verdict.message);
+            if (!verdict.allowed)
+                assert_non_null(strstr(verdict.message, "does not judge"));
+        }
+}
+
+static void deleting_is_nobody_s_business_here(void **state)
+{
+    (void)state;
+    static const char *const operations[] = {"DELETE", "CONNECT"};
+    for (size_t i = 0; i < 2; i++) {
+        struct verdict verdict;
+        review(true, "services", operations[i], "null", PLAIN, "", &verdict);
+        assert_true(verdict.allowed);
+        review(false, "ipclaimpools", operations[i], "null", PLAIN, "", &verdict);
+        assert_true(verdict.allowed);
+    }
+}
+
+/* Nothing is given before everything is known (I9). An HTTP failure and no refusal: so the API server does what the
+ * webhook's failurePolicy says. */
+static void nothing_is_judged_before_everything_is_known(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < STATE_KINDS; kind++) {
+        struct verdict verdict;
+        world->synced[kind] = false;
+        review(true, "services", "CREATE",
+               "{'metadata':{'name':'web','annotations':{'external-ip':'auto'}}}", NULL, "",
+               &verdict);
+        assert_int_equal(verdict.status, 503);
+        assert_non_null(strstr(verdict.text, "ServiceUnavailable"));
+        world->synced[kind] = true;
+    }
+    assert_int_equal(fake_api_count(cluster->api), 0);
+}
+
+/* The deadline is that of the caller, less what the way back takes. */
+static void answers_within_the_caller_s_timeout(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *timeout;
+        int64_t least; /* milliseconds after which the answer comes */
+        int64_t most;
+    } cases[] = {{"1s", 700, 1000}, {"300ms", 100, 300}, {"0.5s", 250, 500}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct verdict verdict;
+        int64_t start = fake_now();
+        fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/24'}}"));
+        fake_api_answer(cluster->api,
+                        &(struct fake_answer){.request = "POST", .ending = FAKE_HOLD});
+        review_text(true, "application/json", cases[i].timeout,
+                    Q(REVIEW("'uid':'the-uid','operation':'CREATE'," SERVICES
+                             ",'object':{'metadata':{'namespace':'a','name':'web','annotations':{"
+                             "'external-ip':'auto'}}}")),
+                    &verdict);
+        int64_t taken = (fake_now() - start) / CLOCK_MILLISECOND;
+        assert_int_equal(verdict.code, 503);
+        assert_string_equal(verdict.reason, "ServiceUnavailable");
+        assert_true(taken >= cases[i].least);
+        /* Above the limit only as far as the machine is busy. */
+        assert_true(taken < cases[i].most + 3000);
+    }
+}
+
+static void answers_are_counted(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    struct buffer text;
+    review(true, "services", "CREATE", PLAIN, NULL, "", &verdict);
+    review(false, "ipclaims", "CREATE", "{'metadata':{'name':'x'},'spec':{'cidr':'x'}}", NULL, "",
+           &verdict);
+    review_text(false, "text/plain", NULL, "", &verdict);
+    buffer_init(&text, 1U << 20);
+    metrics_render(all_metrics, &text);
+    static const char *const lines[] = {
+        "requests{kind=\"services\",operation=\"CREATE\",result=\"allowed\"} 1",
+        "requests{kind=\"ipclaims\",operation=\"CREATE\",result=\"refused\"} 1",
+        "requests{kind=\"unknown\",operation=\"unknown\",result=\"malformed\"} 1",
+        "duration_count{kind=\"services\"} 1",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        if (strstr(text.data, lines[i]) == NULL)
+            fail_msg("no %s", lines[i]);
+    buffer_clear(&text);
+}
+
+#define TEST(function)                                                                             \
+    cmocka_unit_test_setup_teardown(function, admission_set_up, admission_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_has_no_uid_is_answered_with_a_status),
+        TEST(what_has_a_uid_is_answered_with_a_review),
+        TEST(each_kind_has_its_path),
+        TEST(deleting_is_nobody_s_business_here),
+        TEST(nothing_is_judged_before_everything_is_known),
+        TEST(answers_within_the_caller_s_timeout),
+        TEST(answers_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
