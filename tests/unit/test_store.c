@@ -578,6 +578,37 @@ static void test_late_publication(void **state)
     world_assert_settled();
 }
 
+/* A replica whose view of the Secret is old when it finds nothing published: the order of reading saves it. */
+static int go_stale(struct world_replica *replica, enum world_operation operation, bool after)
+{
+    if (replica != two || operation != LOAD || !after || slept)
+        return 0;
+    slept = true;
+    world.disturb = NULL;
+    assert_true(world_rotate());
+    for (int i = 0; i < 16; i++) {
+        two->alive = false;
+        world_run(CLOCK_SECOND);
+    }
+    two->alive = true;
+    two->announced_at = world.now;
+    assert_int_equal(world_condition().phase, CERTS_PHASE_SWITCHED);
+    world_set_entry(0, "", "");
+    return 0;
+}
+
+static void test_stale_secret(void **state)
+{
+    (void)state;
+    start_settled(2);
+    slept = false;
+    world.disturb = go_stale;
+    assert_int_equal(world_tick(two, NULL), 0);
+    assert_true(slept);
+    world_run(60 * CLOCK_SECOND);
+    world_assert_settled();
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -608,6 +639,7 @@ int main(void)
         CASE(test_bad_names),
         CASE(test_late_announcement),
         CASE(test_late_publication),
+        CASE(test_stale_secret),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
