@@ -141,7 +141,8 @@ static int run_show(struct certs_command *command, struct error *error)
 /* The leaf keeps the names it has: only the replicas know which they need. */
 static int change_issue(struct certs_bundle *bundle, struct error *error)
 {
-    return certs_rotation_extend(bundle, NULL, clock_system(), NULL, error);
+    const struct certs_lifetimes defaults = {0};
+    return certs_rotation_extend(bundle, NULL, clock_system(), &defaults, error);
 }
 
 static int change_rotate(struct certs_bundle *bundle, struct error *error)
@@ -152,7 +153,8 @@ static int change_rotate(struct certs_bundle *bundle, struct error *error)
         return error_set(error, -EBUSY,
                          "a rotation is under way already (%s): see ipwarden certs show",
                          certs_phase_name(condition.phase));
-    return result == 0 ? certs_rotation_begin(bundle, clock_system(), NULL, error) : result;
+    const struct certs_lifetimes defaults = {0};
+    return result == 0 ? certs_rotation_begin(bundle, clock_system(), &defaults, error) : result;
 }
 
 static int change(struct certs_command *command,
