@@ -361,11 +361,29 @@ static void check_done(void *context, const struct k8s_response *response)
     check_free(check);
 }
 
+static bool is_label(const char *text)
+{
+    return text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+}
+
+/* Whether there can be a Service as the entry names it. A request may come with any name and is claimed for before the
+ * API server looks at it; such a name would lead somewhere else in a path. */
+static bool could_exist(const struct claim_service *entry)
+{
+    return (entry->namespace_name == NULL || is_label(entry->namespace_name)) &&
+           (entry->name == NULL || is_label(entry->name));
+}
+
 /* Consumes the finding. */
 static void claim_check(struct pass *pass, struct finding *finding)
 {
     const struct claim_service *entry = &finding->services[finding->index];
     char path[700];
+    if (finding->action == CLAIM_CHECK_GONE && !could_exist(entry)) {
+        claim_drop_entry(pass, finding);
+        finding_clear(finding);
+        return;
+    }
     struct check *check = malloc(sizeof(*check));
     if (check == NULL) {
         finding_clear(finding);
