@@ -12,6 +12,7 @@ struct feed_source {
     enum state_kind kind;
     const char *name;
     struct k8s_informer *informer;
+    bool healthy; /* as the informer last said */
 };
 
 struct feed {
@@ -33,16 +34,32 @@ static void feed_end(void *context)
     state_replace_end(source->feed->state, source->kind);
 }
 
-static void feed_report(void *context, bool healthy, const char *reason)
+static void feed_tell(struct feed_source *source, bool healthy, const char *reason)
 {
-    struct feed_source *source = context;
     if (source->feed->health != NULL)
         source->feed->health(source->feed->context, source->name, healthy, reason);
 }
 
-static void feed_skipped(struct feed_source *source, const struct error *error)
+static void feed_report(void *context, bool healthy, const char *reason)
 {
-    feed_report(source, false, error->text);
+    struct feed_source *source = context;
+    source->healthy = healthy;
+    feed_tell(source, healthy, reason);
+}
+
+/* Says that an object is left out; the watch itself is as well as it was. */
+static void feed_skipped(struct feed_source *source, const struct json_view *view,
+                         const struct json_node *object, const struct error *error)
+{
+    char name[256];
+    char text[600];
+    if (json_view_text(view, json_view_path(view, object, "metadata", "name", NULL), name,
+                       sizeof(name)) < 0)
+        name[0] = '\0';
+    snprintf(text, sizeof(text), "%s is left out: %s", name, error->text);
+    feed_tell(source, false, text);
+    if (source->healthy)
+        feed_tell(source, true, "watching");
 }
 
 static void feed_put(void *context, const struct json_view *view, const struct json_node *object,
@@ -76,7 +93,7 @@ static void feed_put(void *context, const struct json_view *view, const struct j
         break;
     }
     if (result < 0)
-        feed_skipped(source, &error);
+        feed_skipped(source, view, object, &error);
 }
 
 static void feed_remove(void *context, const struct json_view *view, const struct json_node *object)

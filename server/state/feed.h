@@ -7,7 +7,8 @@
 
 struct feed;
 
-/* Told from the api thread whether the watch of a kind ("services", "ipclaims", "ipclaimpools") works. */
+/* Told from the api thread whether the watch of a kind ("services", "ipclaims", "ipclaimpools") works. An object that can't be
+ * decoded is told as a problem, too, followed by a word that the watch works, if it does. */
 typedef void (*feed_health)(void *context, const char *kind, bool healthy, const char *reason);
 
 /* Starts the informers. state and client are borrowed. health may be NULL. */
