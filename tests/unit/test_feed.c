@@ -1,0 +1,199 @@
+/* The informers' objects arrive in state: listed, changed, removed, gone between two lists; what can't be read is skipped
+ * and said, and keeps nothing else from being seen. */
+#include "server/state/feed.h"
+#include "tests/unit/fake_client.h"
+#include "tests/unit/single_quotes.h"
+#include "tests/unit/state_fixture.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#define SERVICES "GET /api/v1/services"
+#define CLAIMS "GET " CLAIM_PATH
+#define POOLS "GET " POOL_PATH
+#define LIST(version, items) "{'metadata':{'resourceVersion':'" version "'},'items':[" items "]}"
+#define EVENT(type, object) "{'type':'" type "','object':" object "}\n"
+#define WEB(uid, address)                                                                          \
+    "{'metadata':{'namespace':'a','name':'web','uid':'" uid "','resourceVersion':'2'},'spec':{"    \
+    "'externalIPs':['" address "']}}"
+#define CLAIM(name, cidr) "{'metadata':{'name':'" name "','uid':'c'},'spec':{'cidr':'" cidr "'}}"
+#define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'cidr':'" cidr "'}}"
+
+static struct fake_api *api;
+static struct k8s_config config;
+static struct k8s_client *client;
+static struct state *world;
+static struct feed *feed;
+
+static char *kept[64]; /* what the server has borrowed */
+static size_t kept_count;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char told[4096]; /* "+services " works, "-services(reason) " doesn't */
+
+static void health(void *context, const char *kind, bool healthy, const char *reason)
+{
+    (void)context;
+    pthread_mutex_lock(&lock);
+    size_t length = strlen(told);
+    snprintf(told + length, sizeof(told) - length, "%s%s%s%s%s ", healthy ? "+" : "-", kind,
+             healthy ? "" : "(", healthy ? "" : reason, healthy ? "" : ")");
+    pthread_mutex_unlock(&lock);
+}
+
+static bool was_told(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    bool found = strstr(told, text) != NULL;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    told[0] = '\0';
+    api = fake_api_new(NULL, false);
+    config = (struct k8s_config){.server = strdup(fake_api_url(api))};
+    assert_int_equal(k8s_client_new(&config, NULL, &client, NULL), 0);
+    world = state_new(NULL);
+    feed = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    feed_stop(feed);
+    k8s_client_free(client);
+    fake_api_free(api);
+    free(config.server);
+    state_free(world);
+    while (kept_count > 0)
+        free(kept[--kept_count]);
+    return 0;
+}
+
+static void answer(const char *request, const char *body, enum fake_ending ending)
+{
+    char *copy = strdup(Q(body));
+    assert_true(copy != NULL && kept_count < sizeof(kept) / sizeof(kept[0]));
+    kept[kept_count++] = copy;
+    fake_api_answer(api, &(struct fake_answer){.request = request, .body = copy, .ending = ending});
+}
+
+static void begin(void)
+{
+    assert_int_equal(feed_start(world, client, health, NULL, &feed, NULL), 0);
+}
+
+static bool is_busy(const char *text)
+{
+    struct address address = fixture_address(text);
+    mutex_guard(&world->mutex);
+    return state_address(world, &address) != NULL;
+}
+
+static bool has_pool(const char *name)
+{
+    mutex_guard(&world->mutex);
+    return state_pool(world, name) != NULL;
+}
+
+static void what_is_listed_is_known(void **state)
+{
+    (void)state;
+    answer(SERVICES, LIST("1", WEB("u-1", "192.0.2.1")), FAKE_END);
+    answer(CLAIMS, LIST("1", CLAIM("192-0-2-2-32", "192.0.2.2/32")), FAKE_END);
+    begin();
+    fake_until(is_busy("192.0.2.1") && is_busy("192.0.2.2"));
+    assert_false(state_is_synced(world)); /* not before all three */
+    answer(POOLS, LIST("1", POOL("blue", "192.0.2.0/24") "," POOL("bad", "x")), FAKE_END);
+    fake_until(state_is_synced(world));
+    assert_true(has_pool("blue"));
+    assert_true(has_pool("bad")); /* its conditions shall say why */
+    fake_until(was_told("+services") && was_told("+ipclaims") && was_told("+ipclaimpools"));
+}
+
+static void what_changes_is_seen(void **state)
+{
+    (void)state;
+    answer(SERVICES, LIST("1", WEB("u-1", "192.0.2.1")), FAKE_END);
+    answer(SERVICES, EVENT("MODIFIED", WEB("u-1", "192.0.2.7")), FAKE_HOLD);
+    answer(CLAIMS, LIST("1", ""), FAKE_END);
+    answer(CLAIMS,
+           EVENT("ADDED", CLAIM("192-0-2-2-32", "192.0.2.2/32"))
+               EVENT("ADDED", CLAIM("192-0-2-3-32", "192.0.2.3/32"))
+                   EVENT("DELETED", CLAIM("192-0-2-2-32", "192.0.2.2/32")),
+           FAKE_HOLD);
+    answer(POOLS, LIST("1", POOL("blue", "192.0.2.0/24")), FAKE_END);
+    answer(POOLS, EVENT("DELETED", POOL("blue", "192.0.2.0/24")), FAKE_HOLD);
+    begin();
+    fake_until(is_busy("192.0.2.7") && !is_busy("192.0.2.1"));
+    fake_until(is_busy("192.0.2.3") && !is_busy("192.0.2.2"));
+    fake_until(state_is_synced(world) && !has_pool("blue"));
+}
+
+static void a_removal_means_one_uid(void **state)
+{
+    (void)state;
+    answer(SERVICES, LIST("1", WEB("u-2", "192.0.2.1")), FAKE_END);
+    answer(SERVICES,
+           EVENT("DELETED", WEB("u-1", "192.0.2.1"))
+               EVENT("ADDED", "{'metadata':{'namespace':'a','name':'after','uid':'u-3',"
+                              "'resourceVersion':'3'},'spec':{'externalIPs':['192.0.2.9']}}"),
+           FAKE_HOLD);
+    begin();
+    fake_until(is_busy("192.0.2.9"));
+    assert_true(is_busy("192.0.2.1"));
+}
+
+static void what_went_unseen_is_gone_after_the_next_list(void **state)
+{
+    (void)state;
+    answer(CLAIMS,
+           LIST("1", CLAIM("192-0-2-1-32", "192.0.2.1/32") "," CLAIM("192-0-2-2-32", "192.0.2.2")),
+           FAKE_END);
+    answer(CLAIMS, EVENT("ERROR", "{'kind':'Status','code':410,'reason':'Expired'}"), FAKE_END);
+    answer(CLAIMS, LIST("9", CLAIM("192-0-2-2-32", "192.0.2.2/32")), FAKE_END);
+    begin();
+    fake_until(is_busy("192.0.2.2") && !is_busy("192.0.2.1"));
+}
+
+/* One bad object: said once, the others are seen, and the watch is not called broken for good. */
+static void what_can_not_be_read_is_skipped(void **state)
+{
+    (void)state;
+    answer(CLAIMS, LIST("1", CLAIM("a", "rubbish") "," CLAIM("192-0-2-2-32", "192.0.2.2/32")),
+           FAKE_END);
+    begin();
+    fake_until(is_busy("192.0.2.2"));
+    fake_until(was_told("rubbish"));
+    fake_until(was_told("+ipclaims"));
+    answer(CLAIMS,
+           EVENT("ADDED", CLAIM("b", "nonsense"))
+               EVENT("ADDED", CLAIM("192-0-2-3-32", "192.0.2.3")),
+           FAKE_HOLD);
+    fake_until(is_busy("192.0.2.3"));
+    fake_until(was_told("nonsense"));
+    pthread_mutex_lock(&lock);
+    const char *last = told;
+    for (const char *at = told; (at = strpbrk(at, "+-")) != NULL; at++)
+        if (strncmp(at + 1, "ipclaims", 8) == 0)
+            last = at;
+    char mark = *last;
+    pthread_mutex_unlock(&lock);
+    assert_int_equal(mark, '+');
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_listed_is_known),         TEST(what_changes_is_seen),
+        TEST(a_removal_means_one_uid),         TEST(what_went_unseen_is_gone_after_the_next_list),
+        TEST(what_can_not_be_read_is_skipped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
