@@ -220,9 +220,15 @@ static int copy_signer(const struct certs_bundle *bundle, char **ret_signer, str
     return code;
 }
 
-static int64_t or_default(int64_t chosen, int64_t otherwise)
+static int64_t leaf_lifetime(const struct certs_lifetimes *lifetimes)
 {
-    return chosen > 0 ? chosen : otherwise;
+    return lifetimes != NULL && lifetimes->leaf > 0 ? lifetimes->leaf : CERTS_LEAF_LIFETIME;
+}
+
+static int64_t authority_lifetime(const struct certs_lifetimes *lifetimes)
+{
+    return lifetimes != NULL && lifetimes->authority > 0 ? lifetimes->authority
+                                                         : CERTS_AUTHORITY_LIFETIME;
 }
 
 int certs_rotation_issue(struct certs_bundle *bundle, const struct certs_names *names,
@@ -234,8 +240,7 @@ int certs_rotation_issue(struct certs_bundle *bundle, const struct certs_names *
     int code = copy_signer(bundle, &authority.certificate_pem, error);
     if (code == 0)
         code =
-            certs_authority_issue(&authority, names, clock,
-                                  or_default(lifetimes->leaf, CERTS_LEAF_LIFETIME), &leaf, error);
+            certs_authority_issue(&authority, names, clock, leaf_lifetime(lifetimes), &leaf, error);
     free(authority.certificate_pem);
     if (code != 0)
         return code;
@@ -320,8 +325,7 @@ int certs_rotation_begin(struct certs_bundle *bundle, const struct clock *clock,
 {
     struct certs_pair authority = {0};
     char *joined = NULL;
-    int code = certs_authority_create(
-        clock, or_default(lifetimes->authority, CERTS_AUTHORITY_LIFETIME), &authority, error);
+    int code = certs_authority_create(clock, authority_lifetime(lifetimes), &authority, error);
     if (code == 0)
         code = certs_rotation_join(bundle->ca_pem, authority.certificate_pem, &joined, NULL, error);
     if (code == 0) {

@@ -27,8 +27,8 @@
 enum certs_phase { CERTS_PHASE_STABLE, CERTS_PHASE_DISTRIBUTING, CERTS_PHASE_SWITCHED };
 const char *certs_phase_name(enum certs_phase phase); /* "Stable", ... */
 
-/* Lifetimes in nanoseconds; 0: the defaults of authority.h. A third before the end, a successor
- * is made. */
+/* Lifetimes in nanoseconds; 0, or no struct at all: the defaults of authority.h. A third before
+ * the end, a successor is made. */
 struct certs_lifetimes {
     int64_t authority;
     int64_t leaf;

@@ -20,7 +20,8 @@ struct entry {
     char pointer[64];        /* JSON pointer of the clientConfig */
     char call[CALL_MAXIMUM]; /* its service's path or its url */
     bool is_url;
-    const char *action;               /* one of actions */
+    bool is_bare;                     /* a Service without a path */
+    const char *action;               /* what it is for: one of actions */
     char path[CERTS_PATH_LENGTH + 1]; /* the sane segment before the action, or "" */
     char *ca_pem;                     /* decoded; "" when absent */
 };
@@ -38,9 +39,11 @@ static const char *find_action(const char *call)
 
 static void find_path(struct entry *entry)
 {
-    size_t end = strlen(entry->call) - strlen(entry->action);
     char segment[CERTS_PATH_LENGTH + 1];
     entry->path[0] = '\0';
+    if (entry->is_bare)
+        return;
+    size_t end = strlen(entry->call) - strlen(entry->action);
     if (end <= CERTS_PATH_LENGTH || entry->call[end - CERTS_PATH_LENGTH - 1] != '/')
         return;
     memcpy(segment, entry->call + end - CERTS_PATH_LENGTH, CERTS_PATH_LENGTH);
@@ -49,18 +52,27 @@ static void find_path(struct entry *entry)
         memcpy(entry->path, segment, sizeof(entry->path));
 }
 
+/* The length of "https://host:port" of a URL: everything before the first slash of its path. */
+static size_t origin_length(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host != NULL ? host + 3 : url;
+    return (size_t)(host - url) + strcspn(host, "/");
+}
+
 /* Fills everything but the pointer. Returns 1 when the clientConfig is ours, 0 when not, or
  * -ENOMEM. */
 static int read_entry(const struct json_view *view, const struct json_node *config,
-                      struct entry *entry, struct error *error)
+                      const char *action, struct entry *entry, struct error *error)
 {
     const struct json_node *url = json_view_member(view, config, "url");
-    const struct json_node *call =
-        url != NULL ? url : json_view_path(view, config, "service", "path", NULL);
+    const struct json_node *service = json_view_member(view, config, "service");
+    const struct json_node *call = url != NULL ? url : json_view_member(view, service, "path");
     entry->is_url = url != NULL;
-    if (json_view_text(view, call, entry->call, sizeof(entry->call)) < 0)
+    entry->is_bare = json_view_is_object(service) && json_view_is_null(call);
+    if (json_view_text(view, call, entry->call, sizeof(entry->call)) < 0 && !entry->is_bare)
         return 0;
-    entry->action = find_action(entry->call);
+    entry->action = entry->is_bare ? action : find_action(entry->call);
     if (entry->action == NULL)
         return 0;
     find_path(entry);
@@ -73,122 +85,105 @@ static int read_entry(const struct json_view *view, const struct json_node *conf
     return 1;
 }
 
-/* What a visitor does with each entry that is ours. */
-typedef int (*visitor)(void *context, const struct entry *entry, struct error *error);
+/* The call that an entry should make: "<origin>/<path>/mutate". The origin is url in local mode,
+ * that of the entry's own URL, or nothing for a path. False when it is too long. */
+static bool compose_call(const struct entry *entry, const char *url, const char *path,
+                         char ret_call[CALL_MAXIMUM])
+{
+    const char *origin = url != NULL ? url : entry->is_url ? entry->call : "";
+    size_t length = url != NULL ? strlen(url) : entry->is_url ? origin_length(entry->call) : 0;
+    int written = length < CALL_MAXIMUM
+                      ? snprintf(ret_call, CALL_MAXIMUM, "%.*s%s%s%s", (int)length, origin,
+                                 path[0] != '\0' ? "/" : "", path, entry->action)
+                      : CALL_MAXIMUM;
+    return written >= 0 && written < CALL_MAXIMUM;
+}
 
-static int visit(const struct json_view *view, const struct json_node *config, const char *pointer,
-                 visitor visitor_function, void *context, struct error *error)
+/* Whether an entry makes exactly the call that it should with this path. */
+static bool calls(const struct entry *entry, const char *url, const char *path)
+{
+    char wanted[CALL_MAXIMUM];
+    return (url == NULL || entry->is_url) && !entry->is_bare &&
+           compose_call(entry, url, path, wanted) && strcmp(entry->call, wanted) == 0;
+}
+
+/* What is done with each entry that is ours. */
+struct visit {
+    const char *action; /* of entries without a path */
+    const char *url;
+    int (*entry)(struct visit *visit, const struct entry *entry, struct error *error);
+    struct certs_published *published;          /* for reading */
+    const struct certs_webhooks_target *target; /* for patching, as all below */
+    struct buffer operations;                   /* without the brackets */
+    char *version;
+};
+
+static int visit_entry(struct visit *visit, const struct json_view *view,
+                       const struct json_node *config, const char *pointer, struct error *error)
 {
     struct entry entry = {.ca_pem = NULL};
     snprintf(entry.pointer, sizeof(entry.pointer), "%s", pointer);
-    int code = read_entry(view, config, &entry, error);
+    int code = read_entry(view, config, visit->action, &entry, error);
     if (code == 1)
-        code = visitor_function(context, &entry, error);
+        code = visit->entry(visit, &entry, error);
     free(entry.ca_pem);
     return code;
 }
 
-static int visit_all(const struct json_view *view, visitor visitor_function, void *context,
-                     struct error *error)
+static int visit_all(struct visit *visit, const struct json_view *view, struct error *error)
 {
     const struct json_node *root = json_view_root(view);
     const struct json_node *webhooks = json_view_member(view, root, "webhooks");
     const struct json_node *conversion =
         json_view_path(view, root, "spec", "conversion", "webhook", "clientConfig", NULL);
+    const struct json_node *version =
+        json_view_path(view, root, "metadata", "resourceVersion", NULL);
     int code = 0;
+    size_t index = 0;
     if (!json_view_is_object(root))
         return error_set(error, -EINVAL, "a webhook configuration must be a JSON object");
+    visit->version = json_view_is_string(version) ? json_view_copy(view, version) : strdup("");
+    if (visit->version == NULL)
+        return error_no_memory(error);
     if (conversion != NULL)
-        code = visit(view, conversion, "/spec/conversion/webhook/clientConfig", visitor_function,
-                     context, error);
-    size_t index = 0;
+        code = visit_entry(visit, view, conversion, "/spec/conversion/webhook/clientConfig", error);
     for (const struct json_node *webhook = json_view_first(view, webhooks);
          code == 0 && json_view_is_array(webhooks) && webhook != NULL;
-         webhook = json_view_after(view, webhooks, webhook), index++) {
+         webhook = json_view_after(view, webhooks, webhook)) {
         char pointer[64];
-        snprintf(pointer, sizeof(pointer), "/webhooks/%zu/clientConfig", index);
-        code = visit(view, json_view_member(view, webhook, "clientConfig"), pointer,
-                     visitor_function, context, error);
+        snprintf(pointer, sizeof(pointer), "/webhooks/%zu/clientConfig", index++);
+        code = visit_entry(visit, view, json_view_member(view, webhook, "clientConfig"), pointer,
+                           error);
     }
     return code;
 }
 
-/* Parses a document and visits its entries; *ret_version (may be NULL) is the resource version,
- * to free(). */
-static int parse_and_visit(const char *json, size_t length, visitor visitor_function, void *context,
-                           char **ret_version, struct error *error)
+static int parse_and_visit(struct visit *visit, const char *json, size_t length,
+                           struct error *error)
 {
     struct json_view view;
     json_view_init(&view);
     int code = json_view_parse(&view, json, length, DOCUMENT_DEPTH, error);
     if (code == 0)
-        code = visit_all(&view, visitor_function, context, error);
-    if (code == 0 && ret_version != NULL) {
-        const struct json_node *version =
-            json_view_path(&view, json_view_root(&view), "metadata", "resourceVersion", NULL);
-        *ret_version = json_view_is_string(version) ? json_view_copy(&view, version) : strdup("");
-        if (*ret_version == NULL)
-            code = error_no_memory(error);
-    }
+        code = visit_all(visit, &view, error);
     json_view_clear(&view);
     return code;
 }
 
-struct reading {
-    struct certs_published *published;
-    const char *url;
-};
-
-/* Whether an entry goes to the wrong place altogether: in local mode anything but a URL below
- * ours. */
-static bool is_misdirected(const struct entry *entry, const char *url)
+static int add_published(struct visit *visit, const struct entry *entry, struct error *error)
 {
-    if (url == NULL)
-        return false;
-    size_t length = strlen(url);
-    return !entry->is_url || strncmp(entry->call, url, length) != 0 || entry->call[length] != '/';
+    return certs_published_add(visit->published, entry->ca_pem, entry->path,
+                               !calls(entry, visit->url, entry->path), error);
 }
 
-static int add_published(void *context, const struct entry *entry, struct error *error)
-{
-    struct reading *reading = context;
-    return certs_published_add(reading->published, entry->ca_pem, entry->path,
-                               is_misdirected(entry, reading->url), error);
-}
-
-int certs_webhooks_read(const char *json, size_t length, const char *url,
+int certs_webhooks_read(const char *json, size_t length, const char *action, const char *url,
                         struct certs_published *published, struct error *error)
 {
-    struct reading reading = {.published = published, .url = url};
-    return parse_and_visit(json, length, add_published, &reading, NULL, error);
-}
-
-/* The length of "https://host:port" of a URL; everything before the first slash of its path. */
-static size_t origin_length(const char *url)
-{
-    const char *host = strstr(url, "://");
-    host = host != NULL ? host + 3 : url;
-    return (size_t)(host - url) + strcspn(host, "/");
-}
-
-/* Appends "<origin>/<path>/mutate" as a JSON string; origin may be empty. */
-static void append_call(struct buffer *buffer, const char *origin, size_t origin_size,
-                        const char *path, const char *action)
-{
-    struct buffer call;
-    buffer_init(&call, (size_t)2 * CALL_MAXIMUM);
-    buffer_append(&call, origin, origin_size);
-    if (path[0] != '\0') {
-        buffer_append_char(&call, '/');
-        buffer_append_string(&call, path);
-    }
-    buffer_append_string(&call, action);
-    char *text = buffer_steal(&call, NULL);
-    if (text != NULL)
-        buffer_append_json_string(buffer, text);
-    else
-        buffer->failed = true;
-    free(text);
+    struct visit visit = {
+        .action = action, .url = url, .entry = add_published, .published = published};
+    int code = parse_and_visit(&visit, json, length, error);
+    free(visit.version);
+    return code;
 }
 
 static void append_operation(struct buffer *buffer, const char *operation, const char *pointer,
@@ -206,70 +201,65 @@ static void append_ca(struct buffer *buffer, const char *ca_pem)
     buffer_append_char(buffer, '"');
 }
 
-struct patching {
-    const struct certs_webhooks_target *target;
-    struct buffer operations; /* without the brackets */
-};
-
-static void replace_whole(struct patching *patching, const struct entry *entry)
+/* Local mode: a URL instead of whatever is there. */
+static void replace_whole(struct buffer *buffer, const struct entry *entry,
+                          const struct certs_webhooks_target *target, const char *call)
 {
-    const struct certs_webhooks_target *target = patching->target;
-    struct buffer *buffer = &patching->operations;
     append_operation(buffer, "replace", entry->pointer, "");
     buffer_append_string(buffer, "{\"url\":");
-    append_call(buffer, target->url, strlen(target->url), target->path, entry->action);
+    buffer_append_json_string(buffer, call);
     buffer_append_string(buffer, ",\"caBundle\":");
     append_ca(buffer, target->ca_pem);
     buffer_append_string(buffer, "}}");
 }
 
 /* "add" to an object's member also replaces it (RFC 6902 section 4.1). */
-static int patch_entry(void *context, const struct entry *entry, struct error *error)
+static int patch_entry(struct visit *visit, const struct entry *entry, struct error *error)
 {
-    struct patching *patching = context;
-    const struct certs_webhooks_target *target = patching->target;
-    struct buffer *buffer = &patching->operations;
+    const struct certs_webhooks_target *target = visit->target;
+    struct buffer *buffer = &visit->operations;
+    char call[CALL_MAXIMUM];
     bool same_ca = strcmp(entry->ca_pem, target->ca_pem) == 0;
-    bool same_path = strcmp(entry->path, target->path) == 0;
-    if (is_misdirected(entry, target->url) || (target->url != NULL && !(same_ca && same_path))) {
-        replace_whole(patching, entry);
-    } else {
-        if (!same_ca) {
-            append_operation(buffer, "add", entry->pointer, "/caBundle");
-            append_ca(buffer, target->ca_pem);
-            buffer_append_char(buffer, '}');
-        }
-        if (!same_path) {
-            append_operation(buffer, "add", entry->pointer,
-                             entry->is_url ? "/url" : "/service/path");
-            append_call(buffer, entry->call, entry->is_url ? origin_length(entry->call) : 0,
-                        target->path, entry->action);
-            buffer_append_char(buffer, '}');
-        }
+    bool same_call = calls(entry, target->url, target->path);
+    if (!compose_call(entry, target->url, target->path, call))
+        return error_set(error, -EINVAL, "the webhook's URL is too long");
+    if (target->url != NULL) {
+        if (!same_ca || !same_call)
+            replace_whole(buffer, entry, target, call);
+        return buffer_failed(buffer) ? error_no_memory(error) : 0;
+    }
+    if (!same_ca) {
+        append_operation(buffer, "add", entry->pointer, "/caBundle");
+        append_ca(buffer, target->ca_pem);
+        buffer_append_char(buffer, '}');
+    }
+    if (!same_call) {
+        append_operation(buffer, "add", entry->pointer, entry->is_url ? "/url" : "/service/path");
+        buffer_append_json_string(buffer, call);
+        buffer_append_char(buffer, '}');
     }
     return buffer_failed(buffer) ? error_no_memory(error) : 0;
 }
 
-int certs_webhooks_patch(const char *json, size_t length,
+int certs_webhooks_patch(const char *json, size_t length, const char *action,
                          const struct certs_webhooks_target *target, struct buffer *buffer,
                          struct error *error)
 {
-    struct patching patching = {.target = target};
-    char *version = NULL;
-    buffer_init(&patching.operations, CERTS_SECRET_MAXIMUM);
-    int code = parse_and_visit(json, length, patch_entry, &patching, &version, error);
-    if (code == 0 && patching.operations.length > 0) {
+    struct visit visit = {.action = action, .entry = patch_entry, .target = target};
+    buffer_init(&visit.operations, CERTS_SECRET_MAXIMUM);
+    int code = parse_and_visit(&visit, json, length, error);
+    if (code == 0 && visit.operations.length > 0) {
         /* Writing the version that was read makes the API server compare it. */
         buffer_append_string(buffer, "[{\"op\":\"replace\",\"path\":\"/metadata/resourceVersion\","
                                      "\"value\":");
-        buffer_append_json_string(buffer, version);
+        buffer_append_json_string(buffer, visit.version);
         buffer_append_string(buffer, "},");
-        buffer_append(buffer, patching.operations.data, patching.operations.length);
+        buffer_append(buffer, visit.operations.data, visit.operations.length);
         buffer_append_char(buffer, ']');
         if (buffer_failed(buffer))
             code = error_no_memory(error);
     }
-    free(version);
-    buffer_clear(&patching.operations);
+    free(visit.version);
+    buffer_clear(&visit.operations);
     return code;
 }

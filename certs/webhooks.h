@@ -3,8 +3,9 @@
  * webhooks of CustomResourceDefinitions (apiextensions.k8s.io/v1). Pure: reads a document,
  * writes a JSON patch (RFC 6902).
  *
- * An entry is ours if the path or URL it calls ends in /mutate, /validate or /convert, whatever
- * stands before; other entries are left alone. */
+ * An entry is ours if what it calls ends in /mutate, /validate or /convert, whatever stands
+ * before, or if it names a Service and no path: then the document's kind says what it is to
+ * call. Other entries are left alone. */
 #ifndef IPWARDEN_CERTS_WEBHOOKS_H
 #define IPWARDEN_CERTS_WEBHOOKS_H
 
@@ -23,15 +24,16 @@ struct certs_webhooks_target {
     const char *url;
 };
 
-/* Adds an entry to published for each that is ours. url as above. -EINVAL for what is no such
- * document, -ENOMEM. */
-must_check int certs_webhooks_read(const char *json, size_t length, const char *url,
-                                   struct certs_published *published, struct error *error);
+/* Adds an entry to published for each that is ours. action is what entries without a path are
+ * for ("/mutate"); url as above. -EINVAL for what is no such document, -ENOMEM. */
+must_check int certs_webhooks_read(const char *json, size_t length, const char *action,
+                                   const char *url, struct certs_published *published,
+                                   struct error *error);
 
 /* Appends the patch that makes all our entries say what they should, conditional on the
  * document's resource version (the API server answers 409 if it has changed). Appends nothing
  * when nothing differs. */
-must_check int certs_webhooks_patch(const char *json, size_t length,
+must_check int certs_webhooks_patch(const char *json, size_t length, const char *action,
                                     const struct certs_webhooks_target *target,
                                     struct buffer *buffer, struct error *error);
 

@@ -42,15 +42,27 @@ static const struct {
     {"all right", "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/" NEW "/mutate\"}}", NULL,
      true, NEW, "new", false, ""},
     {"another segment", "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/x/y/mutate\"}}", NULL,
-     true, "", "new", false,
+     true, "", "new", true,
      "{\"op\":\"add\",\"path\":\"" AT "/service/path\",\"value\":\"/" NEW "/mutate\"}"},
+    {"a segment too many",
+     "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/x/" NEW "/mutate\"}}", NULL, true, NEW,
+     "new", true,
+     "{\"op\":\"add\",\"path\":\"" AT "/service/path\",\"value\":\"/" NEW "/mutate\"}"},
+    {"as it is installed",
+     "{\"service\":{\"name\":\"ipwarden\",\"namespace\":\"ipwarden-system\"}}", NULL, true, "", "",
+     true,
+     "{\"op\":\"add\",\"path\":\"" AT "/caBundle\",\"value\":\"" NEW64 "\"},"
+     "{\"op\":\"add\",\"path\":\"" AT "/service/path\",\"value\":\"/" NEW "/validate\"}"},
+    {"local, as it is installed", "{\"service\":{\"name\":\"ipwarden\"}}", URL, true, "", "", true,
+     "{\"op\":\"replace\",\"path\":\"" AT "\",\"value\":{\"url\":\"" URL "/" NEW
+     "/validate\",\"caBundle\":\"" NEW64 "\"}}"},
     {"no base64", "{\"caBundle\":\"!\",\"service\":{\"path\":\"/" NEW "/mutate\"}}", NULL, true,
      NEW, "", false, "{\"op\":\"add\",\"path\":\"" AT "/caBundle\",\"value\":\"" NEW64 "\"}"},
     {"a URL of its own", "{\"caBundle\":\"" NEW64 "\",\"url\":\"https://h:1/x/mutate\"}", NULL,
-     true, "", "new", false,
+     true, "", "new", true,
      "{\"op\":\"add\",\"path\":\"" AT "/url\",\"value\":\"https://h:1/" NEW "/mutate\"}"},
     {"another action", "{\"service\":{\"path\":\"/admit\"}}", NULL, false, NULL, NULL, false, ""},
-    {"no path", "{\"service\":{\"name\":\"x\"}}", NULL, false, NULL, NULL, false, ""},
+    {"a path that is none", "{\"service\":{\"path\":7}}", NULL, false, NULL, NULL, false, ""},
     {"nothing", "{}", NULL, false, NULL, NULL, false, ""},
     {"not an object", "7", NULL, false, NULL, NULL, false, ""},
     {"local, from a service",
@@ -80,8 +92,9 @@ static void check_case(size_t index)
     snprintf(document, sizeof(document),
              "{\"metadata\":{\"resourceVersion\":\"7\"},\"webhooks\":[{\"clientConfig\":%s}]}",
              cases[index].config);
-    assert_int_equal(
-        certs_webhooks_read(document, strlen(document), cases[index].url, &published, NULL), 0);
+    assert_int_equal(certs_webhooks_read(document, strlen(document), "/validate", cases[index].url,
+                                         &published, NULL),
+                     0);
     if (published.count != (cases[index].ours ? 1 : 0))
         fail_msg("%s: %zu entries", cases[index].what, published.count);
     if (cases[index].ours) {
@@ -91,7 +104,8 @@ static void check_case(size_t index)
     }
     certs_published_clear(&published);
     buffer_init(&patch, 4096);
-    assert_int_equal(certs_webhooks_patch(document, strlen(document), &target, &patch, NULL), 0);
+    assert_int_equal(
+        certs_webhooks_patch(document, strlen(document), "/validate", &target, &patch, NULL), 0);
     if (cases[index].operations[0] == '\0')
         expected[0] = '\0';
     else
@@ -122,11 +136,13 @@ static void test_several_entries(void **state)
     struct certs_published published = {0};
     struct buffer patch;
     (void)state;
-    assert_int_equal(certs_webhooks_read(document, strlen(document), NULL, &published, NULL), 0);
+    assert_int_equal(
+        certs_webhooks_read(document, strlen(document), "/mutate", NULL, &published, NULL), 0);
     assert_int_equal(published.count, 2);
     certs_published_clear(&published);
     buffer_init(&patch, 4096);
-    assert_int_equal(certs_webhooks_patch(document, strlen(document), &target, &patch, NULL), 0);
+    assert_int_equal(
+        certs_webhooks_patch(document, strlen(document), "/validate", &target, &patch, NULL), 0);
     assert_string_equal(
         patch.data, "[" VERSION ",{\"op\":\"add\",\"path\":\"/webhooks/3/clientConfig/caBundle\","
                     "\"value\":\"" NEW64 "\"}]");
@@ -143,7 +159,8 @@ static void test_conversion(void **state)
     struct buffer patch;
     (void)state;
     buffer_init(&patch, 4096);
-    assert_int_equal(certs_webhooks_patch(document, strlen(document), &target, &patch, NULL), 0);
+    assert_int_equal(
+        certs_webhooks_patch(document, strlen(document), "/validate", &target, &patch, NULL), 0);
     /* Without a secret segment the path is right as it is. */
     assert_string_equal(
         patch.data, "[" VERSION ",{\"op\":\"add\",\"path\":\"/spec/conversion/webhook/clientConfig/"
@@ -159,12 +176,12 @@ static void test_no_documents(void **state)
     struct certs_published published = {0};
     (void)state;
     for (size_t i = 0; i < sizeof(documents) / sizeof(documents[0]); i++)
-        assert_int_equal(
-            certs_webhooks_read(documents[i], strlen(documents[i]), NULL, &published, NULL),
-            -EINVAL);
+        assert_int_equal(certs_webhooks_read(documents[i], strlen(documents[i]), "/mutate", NULL,
+                                             &published, NULL),
+                         -EINVAL);
     for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
-        assert_int_equal(certs_webhooks_read(empty[i], strlen(empty[i]), NULL, &published, NULL),
-                         0);
+        assert_int_equal(
+            certs_webhooks_read(empty[i], strlen(empty[i]), "/mutate", NULL, &published, NULL), 0);
     assert_int_equal(published.count, 0);
 }
 
