@@ -109,6 +109,9 @@ void k8s_answer_judge_failure(CURLcode failure, bool sent, const char *detail, s
     const char *text = detail[0] != '\0' ? detail : curl_easy_strerror(failure);
     if (failure == CURLE_OUT_OF_MEMORY)
         error_no_memory(error);
+    else if (!sent && failure == CURLE_OPERATION_TIMEDOUT)
+        /* curl's own text guesses at the name resolution, whatever it was waiting for. */
+        error_set(error, -ECONNREFUSED, "nothing was sent: no connection in time");
     else if (!sent)
         error_set(error, -ECONNREFUSED, "nothing was sent: %s", text);
     else if (failure == CURLE_OPERATION_TIMEDOUT)

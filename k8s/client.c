@@ -253,6 +253,7 @@ static void free_client(struct k8s_client *client)
 {
     if (client->multi != NULL)
         curl_multi_cleanup(client->multi);
+    k8s_sockets_clear(&client->sockets);
     curl_slist_free_all(client->connect_to);
     k8s_token_clear(&client->token);
     free(client->base_url);

@@ -7,6 +7,7 @@
 #define IPWARDEN_K8S_CLIENT_PRIVATE_H
 
 #include "k8s/client.h"
+#include "k8s/sockets.h"
 #include "k8s/timers.h"
 #include "k8s/token.h"
 #include "server/base/buffer.h"
@@ -51,6 +52,7 @@ struct k8s_client {
 
     /* Api thread only. */
     struct k8s_timers timers;
+    struct k8s_sockets sockets;
     struct k8s_transfer *live; /* RUNNING and WAITING */
     struct k8s_after *afters;  /* waiting k8s_after calls */
     struct k8s_handle *spare;
@@ -74,9 +76,6 @@ void k8s_handle_give(struct k8s_client *client, struct k8s_handle *handle);
 void k8s_handle_free_all(struct k8s_client *client);
 /* Where requests go: base_url and connect_to from the configuration. */
 must_check int k8s_handle_target(struct k8s_client *client, struct error *error);
-/* Called for a transfer of easy that timed out after waiting nanoseconds: closes its connection when nothing at all came over it
- * meanwhile, so that the next request doesn't queue behind a dead peer. Before easy leaves the multi handle. */
-void k8s_handle_distrust(CURL *easy, int64_t waited);
 
 /* transfer.c */
 

@@ -3,25 +3,15 @@
 #include "k8s/client_private.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-
-#include "server/base/clock.h"
 
 #define SPARE_MOST 128
 #define BODY_KEPT (256U * 1024) /* bytes of memory that a spare handle keeps */
 #define CONNECT_TIMEOUT_MS 5000L
-/* A peer that acknowledges nothing for this long is gone. Without it the kernel goes on for a quarter of an hour, and
- * with HTTP/2 all requests queue on that one connection. */
-#define USER_TIMEOUT_MS 15000
 #define KEEPALIVE_IDLE_SECONDS 15L
 #define KEEPALIVE_INTERVAL_SECONDS 5L
-#define DISTRUST_AFTER (3 * CLOCK_SECOND)
 
 /* For data that outlives the handle; curl reads it and doesn't copy. */
 static CURLcode set_blob(CURL *easy, CURLoption option, char *text)
@@ -30,17 +20,7 @@ static CURLcode set_blob(CURL *easy, CURLoption option, char *text)
     return curl_easy_setopt(easy, option, &blob);
 }
 
-static int prepare_socket(void *context, curl_socket_t socket, curlsocktype purpose)
-{
-    (void)context;
-    (void)purpose;
-    unsigned int timeout = USER_TIMEOUT_MS;
-    /* Best effort: without it a dead peer is noticed later. */
-    (void)setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
-    return CURL_SOCKOPT_OK;
-}
-
-static CURLcode set_transport(const struct k8s_client *client, CURL *easy)
+static CURLcode set_transport(struct k8s_client *client, CURL *easy)
 {
     /* Requests wait for the first connection's handshake to tell whether they can share it. Without TLS there is none, and they
      * would wait for the first answer instead, which may be long in coming. */
@@ -78,7 +58,7 @@ static CURLcode set_transport(const struct k8s_client *client, CURL *easy)
     if (code == CURLE_OK)
         code = curl_easy_setopt(easy, CURLOPT_CONNECT_TO, client->connect_to);
     if (code == CURLE_OK)
-        code = curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, prepare_socket);
+        code = k8s_sockets_watch(&client->sockets, easy);
     return code;
 }
 
@@ -202,18 +182,4 @@ int k8s_handle_target(struct k8s_client *client, struct error *error)
     client->base_url = strdup(text);
     curl_free(text);
     return client->base_url != NULL ? 0 : error_no_memory(error);
-}
-
-void k8s_handle_distrust(CURL *easy, int64_t waited)
-{
-    curl_socket_t socket = CURL_SOCKET_BAD;
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-    if (waited < DISTRUST_AFTER ||
-        curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
-        socket == CURL_SOCKET_BAD)
-        return;
-    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-        info.tcpi_last_data_recv * CLOCK_MILLISECOND >= DISTRUST_AFTER)
-        (void)shutdown(socket, SHUT_RDWR);
 }

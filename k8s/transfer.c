@@ -13,6 +13,7 @@
 
 #define RETRY_FIRST (100 * CLOCK_MILLISECOND)
 #define RETRY_MOST (5 * CLOCK_SECOND)
+#define DISTRUST_AFTER (3 * CLOCK_SECOND)
 
 enum state { QUEUED, RUNNING, WAITING };
 
@@ -47,8 +48,9 @@ struct k8s_transfer {
     bool token_repeated;
     bool
         sent; /* something may have reached the server, in this attempt or an earlier one that had no answer */
-    bool refused; /* our own callback broke it off */
-    int status;   /* of the answer that is arriving; 0 before */
+    bool refused;   /* our own callback broke it off */
+    int status;     /* of the answer that is arriving; 0 before */
+    int local_port; /* of the connection it went out on; 0: none yet */
 
     char text[]; /* url and body */
 };
@@ -287,6 +289,13 @@ static void finish_failed(struct k8s_transfer *transfer, CURLcode code)
     complete_failed(transfer, &error);
 }
 
+/* It has waited for an answer in vain: perhaps the connection is to blame. Not when it hasn't waited long. */
+static void distrust(struct k8s_transfer *transfer)
+{
+    if (clock_monotonic(clock_system()) - transfer->started >= DISTRUST_AFTER)
+        k8s_sockets_distrust(&transfer->client->sockets, transfer->local_port, DISTRUST_AFTER);
+}
+
 void k8s_transfer_done(struct k8s_client *client, CURL *easy, CURLcode code)
 {
     (void)client;
@@ -297,7 +306,7 @@ void k8s_transfer_done(struct k8s_client *client, CURL *easy, CURLcode code)
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     transfer->status = (int)status;
     if (code == CURLE_OPERATION_TIMEDOUT)
-        k8s_handle_distrust(easy, clock_monotonic(clock_system()) - transfer->started);
+        distrust(transfer);
     if (code == CURLE_OK)
         finish_answered(transfer);
     else
@@ -312,8 +321,8 @@ static int on_sending(void *context, char *peer, char *local, int peer_port, int
     (void)peer;
     (void)local;
     (void)peer_port;
-    (void)local_port;
     struct k8s_transfer *transfer = context;
+    transfer->local_port = local_port;
     transfer->sent = true;
     return CURL_PREREQFUNC_OK;
 }
@@ -431,6 +440,7 @@ static int begin_attempt(struct k8s_transfer *transfer, struct error *error)
         transfer->verb == K8S_LIST && !is_stream(transfer) ? K8S_LIST_MAXIMUM : K8S_BODY_MAXIMUM;
     transfer->started = now;
     transfer->status = 0;
+    transfer->local_port = 0;
     transfer->refused = false;
     if (!set_request(transfer, timeout_left(transfer, now)) ||
         curl_multi_add_handle(client->multi, transfer->handle->easy) != CURLM_OK)
@@ -477,8 +487,7 @@ void k8s_transfer_cancel(struct k8s_transfer *transfer)
 void k8s_transfer_abandon(struct k8s_transfer *transfer)
 {
     if (transfer != NULL && transfer->handle != NULL)
-        k8s_handle_distrust(transfer->handle->easy,
-                            clock_monotonic(clock_system()) - transfer->started);
+        distrust(transfer);
     k8s_transfer_cancel(transfer);
 }
 
