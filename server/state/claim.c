@@ -267,7 +267,8 @@ static void encode_services(struct buffer *buffer, const struct claim_service *s
 {
     buffer_append_char(buffer, '[');
     for (size_t i = 0; i < count; i++) {
-        const char *separator = i > 0 ? ",{" : "{";
+        const char *separator = "";
+        buffer_append_string(buffer, i > 0 ? ",{" : "{");
         encode_member(buffer, &separator, "namespace", services[i].namespace_name);
         encode_member(buffer, &separator, "name", services[i].name);
         if (services[i].name == NULL)
@@ -276,7 +277,9 @@ static void encode_services(struct buffer *buffer, const struct claim_service *s
         for (size_t j = 0; j < services[i].port_count; j++) {
             char text[SERVICE_PORT_TEXT_SIZE];
             service_port_format(&services[i].ports[j], text);
-            buffer_printf(buffer, "%s\"%s\"", j == 0 ? ",\"ports\":[" : ",", text);
+            if (j == 0)
+                buffer_printf(buffer, "%s\"ports\":[", separator);
+            buffer_printf(buffer, "%s\"%s\"", j > 0 ? "," : "", text);
         }
         buffer_append_string(buffer, services[i].port_count > 0 ? "]}" : "}");
     }
