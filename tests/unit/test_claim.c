@@ -138,6 +138,27 @@ static void an_entry_means_one_service(void **state)
 
 /* --- writing --- */
 
+/* Entries that say nothing, or nothing but ports, are written as they were read. */
+static void poor_entries_are_still_json(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {
+        "[{}]", "[{},{}]", "[{'ports':['TCP/80','UDP/53']}]", "[{},{'name':'a','ports':['TCP/1']}]",
+        "[]",
+    };
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        char json[256];
+        _cleanup_buffer_ struct buffer buffer;
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'c'},'spec':{'cidr':'10.0.0.1','services':%s}}", lists[i]);
+        _cleanup_claim_ struct claim *claim = fixture_claim(Q(json));
+        buffer_init(&buffer, 4096);
+        claim_encode_patch(&buffer, "1", claim->services, claim->service_count, NULL);
+        if (strstr(buffer.data, Q(lists[i])) == NULL)
+            fail_msg("%s: %s", lists[i], buffer.data);
+    }
+}
+
 static void a_new_claim_reads_back(void **state)
 {
     (void)state;
@@ -237,6 +258,7 @@ int main(void)
         cmocka_unit_test(reads_the_address_of_any_mask),
         cmocka_unit_test(refuses_what_is_no_claim),
         cmocka_unit_test(an_entry_means_one_service),
+        cmocka_unit_test(poor_entries_are_still_json),
         cmocka_unit_test(a_new_claim_reads_back),
         cmocka_unit_test(a_patch_says_no_more_than_it_must),
         cmocka_unit_test(entries_are_copied_and_taken_out),

@@ -1,0 +1,67 @@
+/* Any text as a claim: refused with a reason, or what is written of it reads back as the same. */
+#include "server/state/claim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "failed: %s\n", #condition);                                           \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static bool texts_equal(const char *left, const char *right)
+{
+    return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
+}
+
+static void check_same(const struct claim *claim, const struct claim *again)
+{
+    REQUIRE(address_equal(&claim->address, &again->address));
+    REQUIRE(texts_equal(claim->pool, again->pool));
+    REQUIRE(claim->service_count == again->service_count);
+    for (size_t i = 0; i < claim->service_count; i++) {
+        const struct claim_service *one = &claim->services[i];
+        const struct claim_service *two = &again->services[i];
+        REQUIRE(texts_equal(one->namespace_name, two->namespace_name));
+        REQUIRE(texts_equal(one->name, two->name) && texts_equal(one->uid, two->uid));
+        REQUIRE(one->name != NULL || texts_equal(one->generate_name, two->generate_name));
+        REQUIRE(service_ports_equal(one->ports, one->port_count, two->ports, two->port_count));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct claim *claim = NULL;
+    struct claim *again = NULL;
+    struct claim_service *copies = NULL;
+    struct error error = {0};
+    struct buffer buffer;
+    if (claim_decode_text((const char *)data, size, &claim, &error) < 0) {
+        REQUIRE(claim == NULL && error.text[0] != '\0');
+        return 0;
+    }
+    REQUIRE(claim_services_copy(claim->services, claim->service_count, &copies) == 0);
+    buffer_init(&buffer, 64U << 20);
+    claim_encode(&buffer, &claim->address, claim->pool, copies, claim->service_count);
+    REQUIRE(!buffer_failed(&buffer));
+    REQUIRE(claim_decode_text(buffer.data, buffer.length, &again, &error) == 0);
+    check_same(claim, again);
+    buffer_clear(&buffer);
+    claim_encode_patch(&buffer, claim->resource_version != NULL ? claim->resource_version : "",
+                       copies, claim->service_count, claim->reserved_at);
+    struct json_view view;
+    json_view_init(&view);
+    REQUIRE(json_view_parse(&view, buffer.data, buffer.length, JSON_VIEW_DEPTH, NULL) == 0);
+    json_view_clear(&view);
+    buffer_clear(&buffer);
+    claim_services_free(copies, claim->service_count);
+    claim_free(claim);
+    claim_free(again);
+    return 0;
+}
