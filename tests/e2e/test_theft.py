@@ -5,6 +5,7 @@ import json
 import pytest
 
 import objects
+from harness import wait_until
 
 
 @pytest.fixture
@@ -65,26 +66,39 @@ def test_spec_external_ips_of_a_neighbour_on_the_same_port_are_refused(lab, edit
     lab.check_at_rest()
 
 
-@pytest.mark.parametrize("what", ["another's", "a free one", "an excluded one", "a foreign one"])
-def test_status_is_refused_for_what_the_service_does_not_hold(lab, editor, victim, what):
+@pytest.mark.parametrize("what", ["another's", "a free one"])
+def test_status_of_any_class_is_refused_for_what_the_service_does_not_hold(
+    lab, editor, victim, what
+):
     other = lab.add_namespace(lab.unique(lab.name))
     pool = lab.pool(size=4, autoAssign=False)
     free = pool["spec"]["ranges"][0].split("-")[0]
-    if what == "an excluded one":
-        lab.patch(pool, {"spec": {"exclude": [free]}})
-    address = {"another's": objects.external(victim)[0], "a foreign one": "192.0.2.1"}.get(
-        what, free
-    )
-    balancer = lab.create(
-        lab.load_balancer(namespace=other, loadBalancerClass="example.com/other"), user=editor
-    )
+    address = objects.external(victim)[0] if what == "another's" else free
+    for options in ({"loadBalancerClass": "example.com/other"}, {}):
+        balancer = lab.create(lab.load_balancer(namespace=other, **options), user=editor)
+        status_is_refused(lab, editor, balancer, address)
+    lab.check_at_rest()
+
+
+@pytest.mark.parametrize("what", ["an excluded one", "a foreign one"])
+def test_status_of_our_class_is_refused_for_what_no_pool_offers(lab, editor, what):
+    pool = lab.pool(size=4)
+    address = pool["spec"]["ranges"][0].split("-")[1]
+    lab.patch(pool, {"spec": {"exclude": [address]}})
+    wait_until(lambda: int(lab.get(pool)["status"]["ipv4"]["total"]) == 3, "the edit to be seen")
+    balancer = lab.create(lab.load_balancer(), user=editor)
+    lab.with_ingress(balancer)
+    status_is_refused(lab, editor, balancer, "192.0.2.1" if what == "a foreign one" else address)
+    lab.check_at_rest()
+
+
+def status_is_refused(lab, editor, balancer, address):
     patch = json.dumps(status_with(address))
     done = in_kubectl(lab, editor, balancer, "--subresource=status", "--patch", patch)
     assert done.returncode == 1, done.stdout
     assert 'admission webhook "status.ipwarden.ipcontroller.ext" denied' in done.stderr
     assert address in done.stderr
-    assert not objects.ingress(lab.get(balancer))
-    lab.check_at_rest()
+    assert address not in objects.ingress(lab.get(balancer))
 
 
 def test_status_with_its_own_address_may_be_written(lab, editor, victim):
