@@ -121,6 +121,16 @@ static char *ip_text(const ASN1_OCTET_STRING *address)
     return strdup(text);
 }
 
+/* Names end on terminals: no control characters, and nothing that isn't ASCII (RFC 5280 section
+ * 4.2.1.6 has only that). NULL is fine. */
+static void make_printable(char *text)
+{
+    for (; text != NULL && *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~')
+            *text = '?';
+    }
+}
+
 /* Reads the alternative names; the arrays have room for all of them. */
 static bool describe_names(const X509 *certificate, struct certs_description *ret)
 {
@@ -138,6 +148,7 @@ static bool describe_names(const X509 *certificate, struct certs_description *re
             char *text = strndup((const char *)ASN1_STRING_get0_data(value),
                                  (size_t)ASN1_STRING_length(value));
             good = text != NULL;
+            make_printable(text);
             ret->dns[ret->dns_count] = text;
             ret->dns_count += good ? 1 : 0;
         } else if (type == GEN_IPADD) {

@@ -249,18 +249,33 @@ int certs_rotation_issue(struct certs_bundle *bundle, const struct certs_names *
     return 0;
 }
 
-/* Appends those of more that list lacks. The array has room. */
-static size_t join_names(const char **list, size_t count, const char *const *more,
-                         size_t more_count)
+/* Appends a name that the list lacks and that fits. The array has room for CERTS_NAMES. */
+static size_t join_name(const char **list, size_t count, const char *name)
 {
-    for (size_t i = 0; i < more_count; i++) {
-        size_t at = 0;
-        while (at < count && strcmp(list[at], more[i]) != 0)
-            at++;
-        if (at == count && count < CERTS_NAMES)
-            list[count++] = more[i];
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i], name) == 0)
+            return count;
     }
+    if (count < CERTS_NAMES)
+        list[count++] = name;
     return count;
+}
+
+/* Appends the names of a certificate, without those that we wouldn't issue one for: it may be
+ * somebody else's. */
+static void join_present(struct certs_names *names, const char **dns, const char **ip,
+                         const struct certs_description *present)
+{
+    for (size_t i = 0; i < present->dns_count; i++) {
+        const char *name = present->dns[i];
+        if (certs_names_check(&(struct certs_names){.dns = &name, .dns_count = 1}, NULL) == 0)
+            names->dns_count = join_name(dns, names->dns_count, name);
+    }
+    for (size_t i = 0; i < present->ip_count; i++) {
+        const char *name = present->ip[i];
+        if (certs_names_check(&(struct certs_names){.ip = &name, .ip_count = 1}, NULL) == 0)
+            names->ip_count = join_name(ip, names->ip_count, name);
+    }
 }
 
 int certs_rotation_extend(struct certs_bundle *bundle, const struct certs_names *names,
@@ -277,12 +292,11 @@ int certs_rotation_extend(struct certs_bundle *bundle, const struct certs_names 
         return code;
     /* The wanted ones come first: they are the ones that must not be cut off. */
     names = names != NULL ? names : &none;
-    joined.dns_count = join_names(dns, 0, names->dns, names->dns_count);
-    joined.ip_count = join_names(ip, 0, names->ip, names->ip_count);
-    joined.dns_count =
-        join_names(dns, joined.dns_count, (const char *const *)present.dns, present.dns_count);
-    joined.ip_count =
-        join_names(ip, joined.ip_count, (const char *const *)present.ip, present.ip_count);
+    for (size_t i = 0; i < names->dns_count; i++)
+        joined.dns_count = join_name(dns, joined.dns_count, names->dns[i]);
+    for (size_t i = 0; i < names->ip_count; i++)
+        joined.ip_count = join_name(ip, joined.ip_count, names->ip[i]);
+    join_present(&joined, dns, ip, &present);
     code = certs_rotation_issue(bundle, &joined, clock, lifetimes, error);
     certs_description_clear(&present);
     return code;

@@ -1,357 +1,395 @@
-/* Joins the state machine of certs/ with the API server, or reads the certificate from a directory. */
+/* The serving certificate of `ipwarden serve`, from one of two sources: the state machine of
+ * certs/ over the API, or a directory that somebody else keeps. Here are the joints: what main
+ * asks for, what http threads ask for, logging, and the publication of what a directory says. */
 #include "server/certificates.h"
 
 #include "certs/certificate.h"
+#include "certs/files.h"
+#include "certs/rotation.h"
 #include "certs/store.h"
-#include "server/base/buffer.h"
 #include "server/base/log.h"
 #include "server/base/mutex.h"
-#include "server/certificates_replicas.h"
-#include "server/certificates_webhooks.h"
+#include "server/certificates_api.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
-#define REQUEST_TIMEOUT (3 * CLOCK_SECOND)
-#define DIRECTORY_POLL (2 * CLOCK_SECOND)
+#define TICK_MOST (5 * CLOCK_SECOND)
+#define SWEEP_PERIOD (60 * CLOCK_SECOND)
 #define RETRY_FIRST (100 * CLOCK_MILLISECOND)
-#define RETRY_MOST (5 * CLOCK_SECOND)
-#define FILE_MOST ((size_t)1024 * 1024)
+#define OPEN_SLICE (50 * CLOCK_MILLISECOND)
+/* With a directory: how long API servers are given to see a new authority before it is relied
+ * on, and how long after a change the other replicas may still serve what was there before (a
+ * kubelet refreshes a mounted Secret within about 90 s). */
+#define DIRECTORY_SETTLE (10 * CLOCK_SECOND)
+#define DIRECTORY_OVERLAP (300 * CLOCK_SECOND)
 
 struct certificates {
-    struct certificates_options options;
-    struct certs_store *store; /* NULL with tls_dir */
-    struct certificates_webhooks *webhooks;
-    struct certificates_replicas *replicas;
-    struct certs_bundle files; /* tls_dir: what is served, as read */
-    bool opened;               /* on_change is called from now on */
-    char service_name[64];
-    char secret_path[700];
+    struct certificates_options options; /* with the defaults filled in */
+    struct certificates_api *api;        /* NULL without a client */
+    struct certs_store *store;           /* NULL with tls_dir */
+    struct certs_files *files;           /* NULL without */
+    struct certs_bundle served;          /* from files: what is served */
+    bool has_served;
+    int64_t changed_at; /* monotonic: when files were last seen to change */
+    int64_t swept_at;   /* monotonic */
+    bool open;          /* on_change is called from now on */
     char said[sizeof(((struct error *)0)->text)]; /* the failure that was logged last */
     _Atomic int64_t expiry;                       /* seconds since 1970 */
-    struct mutex mutex;                           /* guards the segments */
-    char segments[2][CERTS_PATH_LENGTH + 1];      /* now and before; "" for none */
-    bool rooted; /* tls_dir without a path: everything is right below / */
+    struct mutex mutex;                           /* guards the two below */
+    char segments[2][CERTS_PATH_LENGTH + 1];      /* the path now and before; "" for none */
+    bool is_rooted;                               /* there is no secret segment */
 };
 
-/* --- the segments --- */
+/* --- what http threads ask --- */
 
 static void accept_segment(struct certificates *certificates, const char *segment)
 {
     mutex_guard(&certificates->mutex);
-    certificates->rooted = certificates->options.tls_dir != NULL && *segment == '\0';
-    if (*segment == '\0' || strcmp(certificates->segments[0], segment) == 0)
+    certificates->is_rooted = certificates->files != NULL && segment[0] == '\0';
+    if (segment[0] == '\0' || strcmp(certificates->segments[0], segment) == 0)
         return;
     memcpy(certificates->segments[1], certificates->segments[0], sizeof(certificates->segments[1]));
-    snprintf(certificates->segments[0], sizeof(certificates->segments[0]), "%s", segment);
+    memcpy(certificates->segments[0], segment, sizeof(certificates->segments[0]));
 }
 
 const char *certificates_route(const struct certificates *certificates, const char *request_path)
 {
+    /* Taking a lock changes nothing that a caller could see. */
     struct mutex *mutex = (struct mutex *)&certificates->mutex;
+    size_t length = strlen(request_path);
     mutex_guard(mutex);
-    if (certificates->rooted)
+    if (certificates->is_rooted)
         return request_path[0] == '/' ? request_path : NULL;
-    if (strlen(request_path) <= CERTS_PATH_LENGTH + 1 || request_path[0] != '/')
+    if (length <= CERTS_PATH_LENGTH + 1 || request_path[0] != '/' ||
+        request_path[CERTS_PATH_LENGTH + 1] != '/')
         return NULL;
-    for (int i = 0; i < 2; i++)
+    /* In constant time: the segment is a secret that could be guessed digit by digit. */
+    for (size_t i = 0; i < 2; i++) {
         if (certificates->segments[i][0] != '\0' &&
-            CRYPTO_memcmp(request_path + 1, certificates->segments[i], CERTS_PATH_LENGTH) == 0 &&
-            request_path[CERTS_PATH_LENGTH + 1] == '/')
+            CRYPTO_memcmp(request_path + 1, certificates->segments[i], CERTS_PATH_LENGTH) == 0)
             return request_path + CERTS_PATH_LENGTH + 1;
+    }
     return NULL;
 }
 
-static void note_expiry(struct certificates *certificates, const char *chain_pem)
+int64_t certificates_expiry(const struct certificates *certificates)
 {
-    struct certs_description description = {0};
-    if (certs_describe(chain_pem, &description, NULL) < 0)
-        return;
-    atomic_store(&certificates->expiry, description.not_after / CLOCK_SECOND);
-    certs_description_clear(&description);
+    return atomic_load(&certificates->expiry);
 }
 
 /* --- what the store needs --- */
 
-static int store_inspect(void *context, struct certs_published *ret_published, struct error *error)
+static struct certificates_api *api_of(void *context)
 {
-    struct certificates *certificates = context;
-    return certificates_webhooks_inspect(certificates->webhooks, ret_published, error);
+    return ((struct certificates *)context)->api;
 }
 
-static int store_publish(void *context, const char *ca_pem, const char *path, struct error *error)
+static int inspect(void *context, struct certs_published *ret_published, struct error *error)
 {
-    struct certificates *certificates = context;
-    return certificates_webhooks_publish(certificates->webhooks, ca_pem, path, error);
+    return certificates_api_inspect(api_of(context), ret_published, error);
 }
 
-static int store_acknowledge(void *context, const char *fingerprint, struct error *error)
+static int load(void *context, struct certs_bundle *ret_bundle, char **ret_version,
+                struct error *error)
 {
-    struct certificates *certificates = context;
-    return certificates_replicas_acknowledge(certificates->replicas, fingerprint, error);
+    return certificates_api_load(api_of(context), ret_bundle, ret_version, error);
 }
 
-static int store_serving(void *context, char ***ret_fingerprints, size_t *ret_count,
-                         struct error *error)
+static int save(void *context, const struct certs_bundle *bundle, const char *version,
+                struct error *error)
 {
-    struct certificates *certificates = context;
-    return certificates_replicas_serving(certificates->replicas, ret_fingerprints, ret_count,
-                                         error);
+    return certificates_api_save(api_of(context), bundle, version, error);
 }
 
-static int store_load(void *context, struct certs_bundle *ret_bundle, char **ret_version,
-                      struct error *error)
+static int publish(void *context, const char *ca_pem, const char *path, struct error *error)
 {
-    struct certificates *certificates = context;
-    char *body = NULL;
-    struct k8s_request request = {.verb = K8S_GET,
-                                  .path = certificates->secret_path,
-                                  .deadline = clock_monotonic(clock_system()) + REQUEST_TIMEOUT};
-    int result = k8s_call(certificates->options.client, &request, &body, error);
-    if (result < 0)
-        return error_prefix(error, "Secret %s", certificates->options.secret_name);
-    result = certs_bundle_parse(body, strlen(body), ret_bundle, ret_version, error);
-    OPENSSL_cleanse(body, strlen(body));
-    free(body);
-    return result;
+    return certificates_api_publish(api_of(context), ca_pem, path, error);
 }
 
-static int store_save(void *context, const struct certs_bundle *bundle, const char *version,
-                      struct error *error)
+static int acknowledge(void *context, const char *fingerprint, struct error *error)
+{
+    return certificates_api_acknowledge(api_of(context), fingerprint, error);
+}
+
+static int serving(void *context, char ***ret_fingerprints, size_t *ret_count, struct error *error)
+{
+    return certificates_api_serving(api_of(context), ret_fingerprints, ret_count, error);
+}
+
+/* Before certificates_open returns there is no listener: it starts with what
+ * certificates_current says. */
+static int serve(void *context, const struct certs_bundle *bundle, struct error *error)
 {
     struct certificates *certificates = context;
     const struct certificates_options *options = &certificates->options;
-    struct buffer body;
-    char path[400];
-    buffer_init(&body, CERTS_SECRET_MAXIMUM);
-    snprintf(path, sizeof(path), "/api/v1/namespaces/%s/secrets", options->namespace_name);
-    if (version == NULL)
-        certs_bundle_append_secret(bundle, options->namespace_name, options->secret_name, &body);
+    struct certs_description description;
+    int code = certs_describe(bundle->chain_pem, &description, error);
+    if (code != 0)
+        return code;
+    if (certificates->open && options->on_change != NULL)
+        code = options->on_change(options->context, bundle->chain_pem, bundle->key_pem);
+    if (code != 0)
+        error_set(error, code, "the listener doesn't take the new certificate");
     else
-        certs_bundle_append_patch(bundle, version, &body);
-    struct k8s_request request = {.verb = version == NULL ? K8S_CREATE : K8S_MERGE_PATCH,
-                                  .path = version == NULL ? path : certificates->secret_path,
-                                  .body = body.data,
-                                  .body_length = body.length,
-                                  .deadline = clock_monotonic(clock_system()) + REQUEST_TIMEOUT};
-    int result = buffer_failed(&body) ? error_no_memory(error)
-                                      : k8s_call(options->client, &request, NULL, error);
-    certs_buffer_wipe(&body);
-    return result < 0 ? error_prefix(error, "Secret %s", options->secret_name) : 0;
-}
-
-/* Before opening is done, the listener isn't there yet: it starts with what certificates_current says. */
-static int store_serve(void *context, const struct certs_bundle *bundle, struct error *error)
-{
-    struct certificates *certificates = context;
-    const struct certificates_options *options = &certificates->options;
-    if (certificates->opened &&
-        options->on_change(options->context, bundle->chain_pem, bundle->key_pem) < 0)
-        return error_set(error, -EINVAL, "the listener didn't take the certificate");
-    note_expiry(certificates, bundle->chain_pem);
-    return 0;
+        atomic_store(&certificates->expiry, description.not_after / CLOCK_SECOND);
+    certs_description_clear(&description);
+    return code;
 }
 
 static const struct certs_store_operations operations = {
-    .inspect = store_inspect,
-    .load = store_load,
-    .save = store_save,
-    .publish = store_publish,
-    .acknowledge = store_acknowledge,
-    .serving = store_serving,
-    .serve = store_serve,
+    .inspect = inspect,
+    .load = load,
+    .save = save,
+    .publish = publish,
+    .acknowledge = acknowledge,
+    .serving = serving,
+    .serve = serve,
 };
 
-/* --- from a directory --- */
+/* --- ticks --- */
 
-/* The content of a file; an empty string for one that isn't there. NULL with the error set. */
-static char *read_file(const char *directory, const char *name, struct error *error)
+/* What the steps of the store mean to a reader of logs; most are routine. */
+static void log_step(const char *step)
 {
-    char path[4096];
-    char block[4096];
-    struct buffer content;
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
-    buffer_init(&content, FILE_MOST);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 && errno != ENOENT) {
-        error_set(error, -errno, "%s: %s", path, strerror(errno));
-        return NULL;
+    static const struct {
+        const char *step;
+        enum log_level level;
+        const char *message;
+    } table[] = {
+        {"repair", LOG_LEVEL_WARNING,
+         "certificates: the Secret was missing or damaged; made whole"},
+        {"issue", LOG_LEVEL_INFO, "certificates: issued a new serving certificate"},
+        {"begin", LOG_LEVEL_INFO, "certificates: a new authority, since the present one is old"},
+        {"finish", LOG_LEVEL_INFO, "certificates: the old authority is no longer needed"},
+        {"publish", LOG_LEVEL_INFO, "certificates: webhook configurations brought up to date"},
+    };
+    for (size_t i = 0; step != NULL && i < sizeof(table) / sizeof(table[0]); i++) {
+        if (strcmp(table[i].step, step) == 0)
+            log_event(table[i].level, table[i].message, NULL);
     }
-    for (ssize_t count; file >= 0 && (count = read(file, block, sizeof(block))) > 0;)
-        buffer_append(&content, block, (size_t)count);
-    if (file >= 0)
-        close(file);
-    char *text = buffer_steal(&content, NULL);
-    if (text == NULL)
-        error_no_memory(error);
-    return text;
 }
-
-static int read_directory(const char *directory, struct certs_bundle *ret_bundle,
-                          struct error *error)
-{
-    struct certs_bundle bundle = {0};
-    bundle.chain_pem = read_file(directory, "tls.crt", error);
-    bundle.key_pem = bundle.chain_pem != NULL ? read_file(directory, "tls.key", error) : NULL;
-    bundle.ca_pem = bundle.key_pem != NULL ? read_file(directory, "ca.crt", error) : NULL;
-    char *path = bundle.ca_pem != NULL ? read_file(directory, "path", error) : NULL;
-    bundle.ca_key_pem = path != NULL ? strdup("") : NULL;
-    int result = bundle.ca_key_pem != NULL ? 0 : error_prefix(error, "--tls-dir");
-    if (result == 0 && *bundle.chain_pem == '\0')
-        result = error_set(error, -ENOENT, "--tls-dir: %s/tls.crt: missing or empty", directory);
-    /* Half written, or one file of two: what is served stays until they fit. */
-    if (result == 0 && certs_key_check(bundle.chain_pem, bundle.key_pem, error) < 0)
-        result = error_prefix(error, "--tls-dir: %s", directory);
-    if (result == 0)
-        path[strcspn(path, "\r\n")] = '\0';
-    if (result == 0 && certs_path_is_sane(path))
-        snprintf(bundle.path, sizeof(bundle.path), "%s", path);
-    free(path);
-    if (result < 0) {
-        certs_bundle_clear(&bundle);
-        return result < 0 ? result : -EIO;
-    }
-    *ret_bundle = bundle;
-    return 0;
-}
-
-/* Makes the webhook configurations trust and call what the directory says. */
-static int publish_directory(struct certificates *certificates, struct error *error)
-{
-    struct certs_published published = {0};
-    if (certificates->webhooks == NULL || *certificates->files.ca_pem == '\0')
-        return 0;
-    int result = certificates_webhooks_inspect(certificates->webhooks, &published, error);
-    bool current = true;
-    for (size_t i = 0; i < published.count; i++)
-        current = current && !published.entries[i].misdirected &&
-                  strcmp(published.entries[i].ca_pem, certificates->files.ca_pem) == 0 &&
-                  strcmp(published.entries[i].path, certificates->files.path) == 0;
-    certs_published_clear(&published);
-    if (result == 0 && !current)
-        result = certificates_webhooks_publish(certificates->webhooks, certificates->files.ca_pem,
-                                               certificates->files.path, error);
-    return result;
-}
-
-static int tick_directory(struct certificates *certificates, struct error *error)
-{
-    struct certs_bundle bundle;
-    int result = read_directory(certificates->options.tls_dir, &bundle, error);
-    if (result < 0)
-        return result;
-    if (certificates->files.chain_pem != NULL &&
-        certs_bundle_equals(&bundle, &certificates->files)) {
-        certs_bundle_clear(&bundle);
-        return publish_directory(certificates, error);
-    }
-    result = store_serve(certificates, &bundle, error);
-    if (result < 0) {
-        certs_bundle_clear(&bundle);
-        return result;
-    }
-    certs_bundle_clear(&certificates->files);
-    certificates->files = bundle;
-    accept_segment(certificates, bundle.path);
-    return publish_directory(certificates, error);
-}
-
-/* --- ticking --- */
 
 static int tick_store(struct certificates *certificates, int64_t *ret_delay, struct error *error)
 {
-    int result = certs_store_tick(certificates->store, ret_delay, error);
-    const char *step = certs_store_last_step(certificates->store);
+    int code = certs_store_tick(certificates->store, ret_delay, error);
     const struct certs_bundle *bundle = certs_store_bundle(certificates->store);
-    if (step != NULL)
-        log_info("certificates: one step", "step", step);
+    log_step(certs_store_last_step(certificates->store));
     if (bundle != NULL)
         accept_segment(certificates, bundle->path);
-    return result;
+    int64_t now = clock_monotonic(certificates->options.clock);
+    if (code == 0 && *ret_delay > 0 && now - certificates->swept_at >= SWEEP_PERIOD) {
+        certificates->swept_at = now;
+        code = certificates_api_sweep(certificates->api, error);
+    }
+    return code;
 }
 
-static int64_t tick(struct certificates *certificates)
+/* Makes the webhook configurations say what the directory says. For some time after a change
+ * what they trusted before stays: other replicas may see the change later. */
+static int publish_directory(struct certificates *certificates, const struct certs_bundle *bundle,
+                             struct error *error)
 {
-    struct error error = {0};
-    int64_t delay = DIRECTORY_POLL;
-    int result = certificates->store != NULL ? tick_store(certificates, &delay, &error)
-                                             : tick_directory(certificates, &error);
-    /* Losing a race to another replica is how the store works, not a failure. */
-    bool race = result == -EAGAIN || result == -EEXIST;
-    if (result == 0)
-        certificates->said[0] = '\0';
-    else if (!race && strcmp(certificates->said, error.text) != 0) {
-        log_warning("certificates: a step failed; it is tried again", "error", error.text);
-        snprintf(certificates->said, sizeof(certificates->said), "%s", error.text);
+    struct certs_published published = {0};
+    char *joined = strdup(bundle->ca_pem);
+    if (joined == NULL)
+        return error_no_memory(error);
+    int code = certificates_api_inspect(certificates->api, &published, error);
+    int64_t age = clock_monotonic(certificates->options.clock) - certificates->changed_at;
+    for (size_t i = 0; code == 0 && age < DIRECTORY_OVERLAP && i < published.count; i++) {
+        char *more = NULL;
+        code = certs_rotation_join(joined, published.entries[i].ca_pem, &more, NULL, error);
+        if (code == 0) {
+            free(joined);
+            joined = more;
+        }
     }
-    return delay;
+    certs_published_clear(&published);
+    /* Writes only where something differs. */
+    if (code == 0)
+        code = certificates_api_publish(certificates->api, joined, bundle->path, error);
+    free(joined);
+    return code;
+}
+
+static int serve_directory(struct certificates *certificates, const struct certs_bundle *bundle,
+                           struct error *error)
+{
+    struct certs_bundle copy;
+    int code = certs_bundle_copy(bundle, &copy, error);
+    if (code != 0)
+        return code;
+    code = serve(certificates, &copy, error);
+    if (code != 0) {
+        certs_bundle_clear(&copy);
+        return code;
+    }
+    certs_bundle_clear(&certificates->served);
+    certificates->served = copy;
+    certificates->has_served = true;
+    log_info("certificates: serving what the directory has");
+    return 0;
+}
+
+static int tick_directory(struct certificates *certificates, int64_t *ret_delay,
+                          struct error *error)
+{
+    bool changed = false;
+    int64_t now = clock_monotonic(certificates->options.clock);
+    int code = certs_files_check(certificates->files, &changed, error);
+    const struct certs_bundle *bundle = certs_files_bundle(certificates->files);
+    *ret_delay = code == 0 ? TICK_MOST : CLOCK_SECOND;
+    if (bundle == NULL)
+        return code;
+    if (changed)
+        certificates->changed_at = now;
+    accept_segment(certificates, bundle->path);
+    bool published = certificates->api != NULL && bundle->ca_pem[0] != '\0';
+    if (published) {
+        struct error reason;
+        int published_code = publish_directory(certificates, bundle, &reason);
+        if (published_code != 0 && code == 0)
+            code = error_set(error, published_code, "%s", reason.text);
+    }
+    bool waits = published && certificates->has_served &&
+                 strcmp(bundle->ca_pem, certificates->served.ca_pem) != 0 &&
+                 now - certificates->changed_at < DIRECTORY_SETTLE;
+    if (waits)
+        *ret_delay = CLOCK_SECOND;
+    else if (!certificates->has_served || !certs_bundle_equals(bundle, &certificates->served)) {
+        int served = serve_directory(certificates, bundle, error);
+        code = served != 0 ? served : code;
+    }
+    return code;
+}
+
+/* A tenth more or less, so that replicas started together don't ask together for ever. */
+static int64_t jitter(int64_t delay)
+{
+    uint32_t random = UINT32_MAX / 2;
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
+        return delay;
+    return delay - delay / 10 + (int64_t)((double)delay / 5 * random / UINT32_MAX);
 }
 
 int64_t certificates_tick(struct certificates *certificates)
 {
-    return tick(certificates);
+    struct error error;
+    int64_t delay = TICK_MOST;
+    int code = certificates->store != NULL ? tick_store(certificates, &delay, &error)
+                                           : tick_directory(certificates, &delay, &error);
+    if (code == -EAGAIN || code == -EEXIST) {
+        /* Somebody else was faster. */
+        delay = CLOCK_SECOND;
+    } else if (code != 0 && strcmp(certificates->said, error.text) != 0) {
+        log_warning("certificates: something failed and is tried again", "error", error.text);
+        snprintf(certificates->said, sizeof(certificates->said), "%s", error.text);
+    } else if (code == 0 && certificates->said[0] != '\0' && delay > 0) {
+        log_info("certificates: it works again");
+        certificates->said[0] = '\0';
+    }
+    delay = delay < TICK_MOST ? delay : TICK_MOST;
+    return delay >= CLOCK_SECOND ? jitter(delay) : delay;
 }
 
 /* --- opening and closing --- */
 
-static bool is_usable(const struct certificates *certificates)
+static void fill_options(struct certificates_options *options)
 {
-    if (certificates->store == NULL)
-        return certificates->files.chain_pem != NULL;
-    return certs_store_serving(certificates->store) != NULL &&
-           *certificates_path(certificates) != '\0';
+    if (options->clock == NULL)
+        options->clock = clock_system();
+    if (options->secret_name == NULL)
+        options->secret_name = CERTIFICATES_SECRET;
+    if (options->mutating_name == NULL)
+        options->mutating_name = CERTIFICATES_WEBHOOKS;
+    if (options->validating_name == NULL)
+        options->validating_name = CERTIFICATES_WEBHOOKS;
 }
 
-/* Sleeps in slices, so that a signal is heard. Returns whether to give up. */
-static bool wait_or_stop(const struct certificates *certificates, int64_t duration)
+static int open_api(struct certificates *certificates, struct error *error)
 {
-    const struct timespec slice = {.tv_nsec = 50 * CLOCK_MILLISECOND};
-    for (int64_t left = duration; left > 0; left -= slice.tv_nsec) {
-        if (certificates->options.stop != NULL &&
-            certificates->options.stop(certificates->options.context))
-            return true;
-        nanosleep(&slice, NULL);
-    }
-    return false;
+    const struct certificates_options *options = &certificates->options;
+    const struct certificates_api_options api = {
+        .client = options->client,
+        .clock = options->clock,
+        .namespace_name = options->namespace_name,
+        .secret_name = options->secret_name,
+        .identity = options->identity,
+        .webhook_url = options->webhook_url,
+        .mutating_name = options->mutating_name,
+        .validating_name = options->validating_name,
+        .crd_names = options->crd_names,
+        .crd_count = options->crd_count,
+    };
+    return certificates_api_new(&api, &certificates->api, error);
+}
+
+static int open_store(struct certificates *certificates, struct error *error)
+{
+    const struct certificates_options *options = &certificates->options;
+    const struct certs_store_options store = {
+        .operations = &operations,
+        .context = certificates,
+        .clock = options->clock,
+        .names = {options->dns_names, options->dns_count, options->ip_addresses, options->ip_count},
+    };
+    if (certificates->api == NULL || options->namespace_name == NULL || options->identity == NULL)
+        return error_set(error, -EINVAL,
+                         "certificates are kept in a Secret or read from a directory: without the "
+                         "API there must be one");
+    return certs_store_new(&store, &certificates->store, error);
 }
 
 static int open_parts(struct certificates *certificates, struct error *error)
 {
     const struct certificates_options *options = &certificates->options;
-    struct certificates_webhooks_options webhooks = {
-        .client = options->client,
-        .mutating_name = options->mutating_name,
-        .validating_name = options->validating_name,
-        .webhook_url = options->webhook_url,
-        .service_name = certificates->service_name,
-        .namespace_name = options->namespace_name,
-    };
-    if (options->client != NULL &&
-        (certificates->webhooks = certificates_webhooks_new(&webhooks)) == NULL)
-        return error_no_memory(error);
-    if (options->tls_dir != NULL)
-        return 0;
-    certificates->replicas = certificates_replicas_new(options->client, options->clock,
-                                                       options->namespace_name, options->identity);
-    if (certificates->replicas == NULL)
-        return error_no_memory(error);
-    struct certs_store_options store = {
-        .operations = &operations,
-        .context = certificates,
-        .clock = options->clock,
-        .names = {.dns = options->dns_names,
-                  .dns_count = options->dns_count,
-                  .ip = options->ip_addresses,
-                  .ip_count = options->ip_count},
-    };
-    return certs_store_new(&store, &certificates->store, error);
+    int code = options->client != NULL ? open_api(certificates, error) : 0;
+    if (code == 0 && options->tls_dir != NULL)
+        code = certs_files_open(options->tls_dir, options->clock, 0, &certificates->files, error);
+    else if (code == 0)
+        code = open_store(certificates, error);
+    return code;
+}
+
+static const struct certs_bundle *served(const struct certificates *certificates)
+{
+    if (certificates->store != NULL)
+        return certs_store_serving(certificates->store);
+    return certificates->has_served ? &certificates->served : NULL;
+}
+
+/* Sleeps, listening for stop. Returns whether to give up. */
+static bool wait_or_stop(const struct certificates *certificates, int64_t duration)
+{
+    const struct certificates_options *options = &certificates->options;
+    for (int64_t left = duration;; left -= OPEN_SLICE) {
+        if (options->stop != NULL && options->stop(options->context))
+            return true;
+        if (left <= 0)
+            return false;
+        const struct timespec slice = {.tv_nsec = left < OPEN_SLICE ? left : OPEN_SLICE};
+        nanosleep(&slice, NULL);
+    }
+}
+
+static int wait_for_first(struct certificates *certificates, struct error *error)
+{
+    int64_t pause = RETRY_FIRST;
+    for (;;) {
+        int64_t delay = certificates_tick(certificates);
+        if (served(certificates) != NULL)
+            return 0;
+        /* Two replicas that start together wait for each other's writes: no longer than needed. */
+        if (wait_or_stop(certificates, delay < pause ? delay : pause))
+            return error_set(error, -ECANCELED, "told to stop before there was a certificate");
+        pause = pause * 2 < TICK_MOST ? pause * 2 : TICK_MOST;
+    }
 }
 
 int certificates_open(const struct certificates_options *options,
@@ -361,75 +399,19 @@ int certificates_open(const struct certificates_options *options,
     if (certificates == NULL)
         return error_no_memory(error);
     mutex_init(&certificates->mutex);
-    struct certificates_options *own = &certificates->options;
-    *own = *options;
-    own->clock = own->clock != NULL ? own->clock : clock_system();
-    own->secret_name = own->secret_name != NULL ? own->secret_name : CERTIFICATES_SECRET;
-    own->mutating_name = own->mutating_name != NULL ? own->mutating_name : CERTIFICATES_WEBHOOKS;
-    own->validating_name =
-        own->validating_name != NULL ? own->validating_name : CERTIFICATES_WEBHOOKS;
-    snprintf(certificates->secret_path, sizeof(certificates->secret_path),
-             "/api/v1/namespaces/%s/secrets/%s", own->namespace_name, own->secret_name);
-    const char *name = own->dns_count > 0 ? own->dns_names[0] : "ipwarden";
-    snprintf(certificates->service_name, sizeof(certificates->service_name), "%.*s",
-             (int)strcspn(name, "."), name);
-    int result = open_parts(certificates, error);
-    int64_t pause = RETRY_FIRST;
-    while (result == 0) {
-        int64_t delay = tick(certificates);
-        if (is_usable(certificates))
-            break;
-        if (wait_or_stop(certificates, delay < pause ? delay : pause))
-            result = error_set(error, -ECANCELED, "told to stop");
-        pause = pause * 2 < RETRY_MOST ? pause * 2 : RETRY_MOST;
-    }
-    if (result < 0) {
+    certificates->options = *options;
+    fill_options(&certificates->options);
+    certificates->swept_at = clock_monotonic(certificates->options.clock);
+    int code = open_parts(certificates, error);
+    if (code == 0)
+        code = wait_for_first(certificates, error);
+    if (code != 0) {
         certificates_close(certificates);
-        return result;
+        return code;
     }
-    certificates->opened = true;
+    certificates->open = true;
     *ret_certificates = certificates;
     return 0;
-}
-
-static const struct certs_bundle *served(const struct certificates *certificates)
-{
-    return certificates->store != NULL ? certs_store_serving(certificates->store)
-                                       : &certificates->files;
-}
-
-void certificates_current(const struct certificates *certificates, const char **ret_chain_pem,
-                          const char **ret_key_pem)
-{
-    *ret_chain_pem = served(certificates)->chain_pem;
-    *ret_key_pem = served(certificates)->key_pem;
-}
-
-const char *certificates_authorities(const struct certificates *certificates)
-{
-    const struct certs_bundle *bundle = certificates->store != NULL
-                                            ? certs_store_bundle(certificates->store)
-                                            : &certificates->files;
-    return bundle != NULL && bundle->ca_pem != NULL ? bundle->ca_pem : "";
-}
-
-const char *certificates_path(const struct certificates *certificates)
-{
-    const struct certs_bundle *bundle = certificates->store != NULL
-                                            ? certs_store_bundle(certificates->store)
-                                            : &certificates->files;
-    return bundle != NULL ? bundle->path : "";
-}
-
-int64_t certificates_expiry(const struct certificates *certificates)
-{
-    return atomic_load(&certificates->expiry);
-}
-
-int certificates_fd(const struct certificates *certificates)
-{
-    (void)certificates;
-    return -1; /* the directory is looked at every two seconds */
 }
 
 void certificates_close(struct certificates *certificates)
@@ -437,9 +419,44 @@ void certificates_close(struct certificates *certificates)
     if (certificates == NULL)
         return;
     certs_store_free(certificates->store);
-    certificates_replicas_free(certificates->replicas);
-    certificates_webhooks_free(certificates->webhooks);
-    certs_bundle_clear(&certificates->files);
+    certs_files_close(certificates->files);
+    certificates_api_free(certificates->api);
+    certs_bundle_clear(&certificates->served);
     mutex_destroy(&certificates->mutex);
     free(certificates);
+}
+
+/* --- what main asks --- */
+
+void certificates_current(const struct certificates *certificates, const char **ret_chain_pem,
+                          const char **ret_key_pem)
+{
+    const struct certs_bundle *bundle = served(certificates);
+    *ret_chain_pem = bundle->chain_pem;
+    *ret_key_pem = bundle->key_pem;
+}
+
+/* The Secret's authorities and path may be newer than the certificate that is still being
+ * served. */
+static const struct certs_bundle *in_force(const struct certificates *certificates)
+{
+    return certificates->store != NULL ? certs_store_bundle(certificates->store)
+                                       : certs_files_bundle(certificates->files);
+}
+
+const char *certificates_authorities(const struct certificates *certificates)
+{
+    const struct certs_bundle *bundle = in_force(certificates);
+    return bundle != NULL ? bundle->ca_pem : "";
+}
+
+const char *certificates_path(const struct certificates *certificates)
+{
+    const struct certs_bundle *bundle = in_force(certificates);
+    return bundle != NULL ? bundle->path : "";
+}
+
+int certificates_fd(const struct certificates *certificates)
+{
+    return certificates->files != NULL ? certs_files_fd(certificates->files) : -1;
 }
