@@ -1,5 +1,6 @@
 /* One IP address of either family as a value: strict text to value, canonical value to text, order
- * and arithmetic, and the object name that an address gives its IpClaim. Pure functions, any thread. */
+ * and arithmetic, and the object name that an address gives its IpClaim. Pure functions, any
+ * thread. */
 #ifndef IPWARDEN_ALLOCATOR_ADDRESS_H
 #define IPWARDEN_ALLOCATOR_ADDRESS_H
 
@@ -29,9 +30,10 @@ static inline unsigned int address_bits(uint8_t family)
     return family == ADDRESS_IPV4 ? 32 : 128;
 }
 
-/* Parses a whole text, strictly: IPv4 as four decimal parts without leading zeros; IPv6 as in RFC 4291
- * section 2.2 without a zone. IPv4-mapped IPv6 (::ffff:a.b.c.d, however written) is refused, since it
- * would be a second name for an IPv4 address. Returns 0 or -EINVAL with the text quoted. */
+/* Parses a whole text, strictly: IPv4 as four decimal parts without leading zeros; IPv6 as in RFC
+ * 4291 section 2.2 without a zone. IPv4-mapped IPv6 (::ffff:a.b.c.d, however written) is refused,
+ * since it would be a second name for an IPv4 address. Returns 0 or -EINVAL with the text
+ * quoted. */
 must_check int address_parse(const char *text, struct address *ret_address, struct error *error);
 /* The same for length bytes that need no terminating NUL. */
 must_check int address_parse_bytes(const char *text, size_t length, struct address *ret_address,
@@ -55,8 +57,8 @@ must_check bool address_subtract(const struct address *address, uint64_t offset,
 /* The name of the IpClaim of this address: "203-0-113-7-32", or eight full groups
  * "2001-0db8-0000-0000-0000-0000-0000-0007-128". One address, one name. */
 void address_claim_name(const struct address *address, char ret_name[ADDRESS_CLAIM_NAME_SIZE]);
-/* The reverse. Names of the older version carry their pool's mask ("10-10-0-2-24"): IPv4 takes any mask of
- * 0 to 32, IPv6 only 128. *ret_prefix_length (may be NULL) gets it. Anything that
+/* The reverse. Names of the older version carry their pool's mask ("10-10-0-2-24"): IPv4 takes any
+ * mask of 0 to 32, IPv6 only 128. *ret_prefix_length (may be NULL) gets it. Anything that
  * address_claim_name couldn't have written but for the mask is refused. Returns 0 or -EINVAL. */
 must_check int address_from_claim_name(const char *name, struct address *ret_address,
                                        uint8_t *ret_prefix_length, struct error *error);

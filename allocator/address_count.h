@@ -1,5 +1,5 @@
-/* A number of addresses, exact from 0 to 2^129 - 1: the whole of IPv6 has 2^128 addresses, one more than
- * 128 bits can count. Pure functions, any thread. */
+/* A number of addresses, exact from 0 to 2^129 - 1: the whole of IPv6 has 2^128 addresses, one more
+ * than 128 bits can count. Pure functions, any thread. */
 #ifndef IPWARDEN_ALLOCATOR_ADDRESS_COUNT_H
 #define IPWARDEN_ALLOCATOR_ADDRESS_COUNT_H
 

@@ -1,5 +1,5 @@
-/* What the items of the block tree mean, and the one way to change them: block_tree_replace writes the
- * items of one stretch anew and joins them with what lies on both sides. */
+/* What the items of the block tree mean, and the one way to change them: block_tree_replace writes
+ * the items of one stretch anew and joins them with what lies on both sides. */
 #include "allocator/block_tree_private.h"
 
 #include <assert.h>
@@ -138,8 +138,8 @@ static void remove_behind(struct block_tree *tree, const struct block_cursor *cu
 
 /* ---- replacement ---- */
 
-/* A replacement under way: stretches and leaves are fed in order; those that are one are joined, and the
- * items that say so are written to the tree, some at a time. */
+/* A replacement under way: stretches and leaves are fed in order; those that are one are joined,
+ * and the items that say so are written to the tree, some at a time. */
 struct splice {
     struct block_tree *tree;
     struct block_cursor *cursor;
@@ -326,8 +326,8 @@ struct tail {
     uint128 end;
 };
 
-/* Collects what is behind end up to the next item, and that item too if it is one with what comes before it. Counts
- * the items that make place. last: the kind of the last element. */
+/* Collects what is behind end up to the next item, and that item too if it is one with what comes
+ * before it. Counts the items that make place. last: the kind of the last element. */
 static unsigned int splice_tails(struct splice *splice, uint128 end, enum block_kind last,
                                  struct tail ret_tails[4])
 {

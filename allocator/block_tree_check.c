@@ -1,5 +1,5 @@
-/* The rules of the block tree, checked from scratch: what the tests and fuzz targets call after each
- * operation. Slow, and never called by the program. */
+/* The rules of the block tree, checked from scratch: what the tests and fuzz targets call after
+ * each operation. Slow, and never called by the program. */
 #include "allocator/block_tree_private.h"
 
 /* What a walk has seen so far. */

@@ -1,5 +1,5 @@
-/* The nodes of the block tree: the reserve they come from, their summaries, splitting and merging. What
- * the items in them mean is block_tree.c's business. */
+/* The nodes of the block tree: the reserve they come from, their summaries, and the way to them. What
+ * the items in them mean is block_tree.c's business, their number block_tree_balance.c's. */
 #include "allocator/block_tree_private.h"
 
 #include <assert.h>
@@ -126,8 +126,9 @@ static size_t smaller(size_t left, size_t right)
     return left < right ? left : right;
 }
 
-/* A node splits when it is full; the halves then take at least INSERT_AT_ONCE more each. So at most every
- * node that is there splits once for each place, and once more for every INSERT_AT_ONCE insertions. */
+/* A node splits when it is full; the halves then take at least INSERT_AT_ONCE more each. So at most
+ * every node that is there splits once for each place, and once more for every INSERT_AT_ONCE
+ * insertions. */
 int block_tree_reserve(struct block_tree *tree, size_t places, size_t elements, size_t mixed,
                        struct error *error)
 {
@@ -172,7 +173,7 @@ int block_tree_reserve_at(struct block_tree *tree, const struct block_cursor *cu
     return result;
 }
 
-static struct block_page *take_page(struct block_tree *tree)
+struct block_page *block_tree_take_page(struct block_tree *tree)
 {
     struct block_page *page = tree->spare_pages;
     assert(page != NULL);
@@ -181,7 +182,7 @@ static struct block_page *take_page(struct block_tree *tree)
     return page;
 }
 
-static struct block_branch *take_branch(struct block_tree *tree)
+struct block_branch *block_tree_take_branch(struct block_tree *tree)
 {
     struct block_branch *branch = tree->spare_branches;
     assert(branch != NULL);
@@ -227,8 +228,7 @@ struct block_summary block_branch_summary(const struct block_branch *branch)
     return summary;
 }
 
-/* Writes a child's first index and summary into its branch. */
-static void branch_note(struct block_branch *branch, unsigned int index, bool child_is_page)
+void block_tree_note(struct block_branch *branch, unsigned int index, bool child_is_page)
 {
     struct block_summary summary;
     if (child_is_page) {
@@ -254,8 +254,8 @@ static void add_free(struct block_tree *tree, const struct block_cursor *cursor,
     tree->total.free += change;
 }
 
-/* Writes the child on the cursor's path below branch[level - 1] into that branch, and what follows from it above.
- * Stops early where nothing but the count changes. */
+/* Writes the child on the cursor's path below branch[level - 1] into that branch, and what follows
+ * from it above. Stops early where nothing but the count changes. */
 void block_tree_refresh(struct block_tree *tree, const struct block_cursor *cursor,
                         unsigned int level)
 {
@@ -266,7 +266,7 @@ void block_tree_refresh(struct block_tree *tree, const struct block_cursor *curs
         uint128 sizes = branch->sizes[index];
         uint128 free_count = branch->free[index];
         uint64_t runs = branch->runs[index];
-        branch_note(branch, index, level == tree->height);
+        block_tree_note(branch, index, level == tree->height);
         level--;
         if (first == branch->first[index] && sizes == branch->sizes[index] &&
             runs == branch->runs[index]) {
@@ -396,219 +396,4 @@ void block_tree_seek(const struct block_tree *tree, uint128 leaf, struct block_c
     prefetch_keys(node.page, sizeof(node.page->key));
     ret_cursor->page = node.page;
     ret_cursor->position = sorted_seek(node.page->key, node.page->count, leaf << 6 | 63);
-}
-
-/* ---- splitting ---- */
-
-static void branch_insert(struct block_branch *branch, unsigned int index, union block_child child)
-{
-    size_t moved = branch->count - index;
-    memmove(&branch->first[index + 1], &branch->first[index], moved * sizeof(branch->first[0]));
-    memmove(&branch->sizes[index + 1], &branch->sizes[index], moved * sizeof(branch->sizes[0]));
-    memmove(&branch->free[index + 1], &branch->free[index], moved * sizeof(branch->free[0]));
-    memmove(&branch->runs[index + 1], &branch->runs[index], moved * sizeof(branch->runs[0]));
-    memmove(&branch->child[index + 1], &branch->child[index], moved * sizeof(branch->child[0]));
-    branch->child[index] = child;
-    branch->count++;
-}
-
-static void branch_remove(struct block_branch *branch, unsigned int index)
-{
-    branch->count--;
-    size_t moved = branch->count - index;
-    memmove(&branch->first[index], &branch->first[index + 1], moved * sizeof(branch->first[0]));
-    memmove(&branch->sizes[index], &branch->sizes[index + 1], moved * sizeof(branch->sizes[0]));
-    memmove(&branch->free[index], &branch->free[index + 1], moved * sizeof(branch->free[0]));
-    memmove(&branch->runs[index], &branch->runs[index + 1], moved * sizeof(branch->runs[0]));
-    memmove(&branch->child[index], &branch->child[index + 1], moved * sizeof(branch->child[0]));
-}
-
-/* Appends the children of from, starting at index, to branch. */
-static void branch_append(struct block_branch *branch, const struct block_branch *from,
-                          unsigned int index)
-{
-    size_t moved = from->count - index;
-    unsigned int at = branch->count;
-    memcpy(&branch->first[at], &from->first[index], moved * sizeof(branch->first[0]));
-    memcpy(&branch->sizes[at], &from->sizes[index], moved * sizeof(branch->sizes[0]));
-    memcpy(&branch->free[at], &from->free[index], moved * sizeof(branch->free[0]));
-    memcpy(&branch->runs[at], &from->runs[index], moved * sizeof(branch->runs[0]));
-    memcpy(&branch->child[at], &from->child[index], moved * sizeof(branch->child[0]));
-    branch->count += (unsigned int)moved;
-}
-
-static void page_append(struct block_page *page, const struct block_page *from, unsigned int index)
-{
-    size_t moved = from->count - index;
-    memcpy(&page->key[page->count], &from->key[index], moved * sizeof(page->key[0]));
-    memcpy(&page->payload[page->count], &from->payload[index], moved * sizeof(page->payload[0]));
-    page->count += (unsigned int)moved;
-}
-
-/* Where to cut a full node: in the middle; near the end when it grows there, as in a sequential fill. */
-static unsigned int split_point(unsigned int count, unsigned int position)
-{
-    return position + 2 >= count ? count - INSERT_AT_ONCE : count / 2;
-}
-
-static struct block_page *page_split(struct block_tree *tree, struct block_page *page,
-                                     unsigned int position)
-{
-    struct block_page *upper = take_page(tree);
-    unsigned int point = split_point(page->count, position);
-    upper->count = 0;
-    page_append(upper, page, point);
-    page->count = point;
-    upper->end = page->end;
-    page->end = key_index(upper->key[0]);
-    upper->previous = page;
-    upper->next = page->next;
-    if (upper->next != NULL)
-        upper->next->previous = upper;
-    page->next = upper;
-    return upper;
-}
-
-static struct block_branch *branch_split(struct block_tree *tree, struct block_branch *branch,
-                                         unsigned int position)
-{
-    struct block_branch *upper = take_branch(tree);
-    unsigned int point = split_point(branch->count, position);
-    upper->count = 0;
-    branch_append(upper, branch, point);
-    branch->count = point;
-    return upper;
-}
-
-static void grow_root(struct block_tree *tree)
-{
-    struct block_branch *root = take_branch(tree);
-    assert(tree->height < BLOCK_TREE_HEIGHT);
-    root->count = 1;
-    root->child[0] = tree->root;
-    branch_note(root, 0, tree->height == 0);
-    tree->root.branch = root;
-    tree->height++;
-}
-
-/* Splits nodes on the cursor's path from the top down until its page has room for count more items. anchor is
- * the first leaf of the cursor's item, which the cursor follows. All summaries are true before and after. */
-void block_tree_make_room(struct block_tree *tree, struct block_cursor *cursor, uint128 anchor,
-                          unsigned int count)
-{
-    while (cursor->page->count + count > PAGE_ITEMS) {
-        unsigned int level = tree->height;
-        while (level > 0 && cursor->branch[level - 1]->count == BRANCH_CHILDREN)
-            level--;
-        if (level == 0) {
-            grow_root(tree);
-        } else {
-            struct block_branch *branch = cursor->branch[level - 1];
-            unsigned int index = cursor->index[level - 1];
-            bool is_page = level == tree->height;
-            union block_child upper;
-            if (is_page)
-                upper.page = page_split(tree, cursor->page, cursor->position);
-            else
-                upper.branch =
-                    branch_split(tree, branch->child[index].branch, cursor->index[level]);
-            branch_insert(branch, index + 1, upper);
-            branch_note(branch, index, is_page);
-            branch_note(branch, index + 1, is_page);
-        }
-        block_tree_seek(tree, anchor, cursor);
-    }
-}
-
-/* ---- merging ---- */
-
-static void page_unlink(struct block_tree *tree, struct block_page *page)
-{
-    if (page->previous != NULL)
-        page->previous->next = page->next;
-    if (page->next != NULL)
-        page->next->previous = page->previous;
-    free(page);
-    tree->page_count--;
-}
-
-static unsigned int child_count(const struct block_branch *branch, unsigned int index, bool is_page)
-{
-    return is_page ? branch->child[index].page->count : branch->child[index].branch->count;
-}
-
-/* Moves the child behind index into that at index. */
-static void merge_children(struct block_tree *tree, struct block_branch *branch, unsigned int index,
-                           bool is_page)
-{
-    if (is_page) {
-        struct block_page *lower = branch->child[index].page;
-        struct block_page *upper = branch->child[index + 1].page;
-        page_append(lower, upper, 0);
-        lower->end = upper->end;
-        page_unlink(tree, upper);
-    } else {
-        struct block_branch *upper = branch->child[index + 1].branch;
-        branch_append(branch->child[index].branch, upper, 0);
-        free(upper);
-        tree->branch_count--;
-    }
-    branch_remove(branch, index + 1);
-    branch_note(branch, index, is_page);
-}
-
-static void shrink_root(struct block_tree *tree)
-{
-    while (tree->height > 0 && tree->root.branch->count == 1) {
-        struct block_branch *root = tree->root.branch;
-        tree->root = root->child[0];
-        free(root);
-        tree->branch_count--;
-        tree->height--;
-    }
-}
-
-/* Merges nodes on the cursor's path that have become too empty with a neighbour that has room. */
-void block_tree_merge_path(struct block_tree *tree, const struct block_cursor *cursor)
-{
-    for (unsigned int level = tree->height; level > 0; level--) {
-        struct block_branch *branch = cursor->branch[level - 1];
-        unsigned int index = cursor->index[level - 1];
-        bool is_page = level == tree->height;
-        unsigned int count = child_count(branch, index, is_page);
-        if (count > NODE_LOW)
-            break;
-        if (index + 1 < branch->count &&
-            count + child_count(branch, index + 1, is_page) <= NODE_MERGED)
-            merge_children(tree, branch, index, is_page);
-        else if (index > 0 && count + child_count(branch, index - 1, is_page) <= NODE_MERGED)
-            merge_children(tree, branch, index - 1, is_page);
-        else
-            break;
-    }
-    shrink_root(tree);
-}
-
-/* Takes the cursor's page, which has lost its last item, out of the tree. It is never the first page. */
-void block_tree_drop_page(struct block_tree *tree, const struct block_cursor *cursor)
-{
-    unsigned int level = tree->height;
-    struct block_page *previous = cursor->page->previous;
-    assert(level > 0 && previous != NULL);
-    uint128 end = cursor->page->end;
-    page_unlink(tree, cursor->page);
-    branch_remove(cursor->branch[level - 1], cursor->index[level - 1]);
-    while (cursor->branch[level - 1]->count == 0) {
-        level--;
-        assert(level > 0);
-        free(cursor->branch[level]);
-        tree->branch_count--;
-        branch_remove(cursor->branch[level - 1], cursor->index[level - 1]);
-    }
-    block_tree_refresh(tree, cursor, level - 1);
-    previous->end = end;
-    struct block_cursor before;
-    block_tree_seek(tree, key_index(previous->key[previous->count - 1]), &before);
-    block_tree_refresh(tree, &before, tree->height);
-    block_tree_merge_path(tree, &before);
 }

@@ -1,4 +1,5 @@
-/* Nodes of the block tree, shared between its three source files. See block_tree.h for what it is. */
+/* Nodes of the block tree, shared between its source files. See block_tree.h for what it
+ * is. */
 #ifndef IPWARDEN_ALLOCATOR_BLOCK_TREE_PRIVATE_H
 #define IPWARDEN_ALLOCATOR_BLOCK_TREE_PRIVATE_H
 
@@ -7,8 +8,8 @@
 
 #define PAGE_ITEMS 32
 #define BRANCH_CHILDREN 32
-/* A node that falls to LOW is merged with a neighbour when together they are at most MERGED: far enough
- * from full that the items of one small replacement still fit without a split. */
+/* A node that falls to LOW is merged with a neighbour when together they are at most MERGED: far
+ * enough from full that the items of one small replacement still fit without a split. */
 #define NODE_LOW 12
 #define NODE_MERGED 28
 #define SPLICE_GROWTH 4  /* items that a replacement by one element may add, with one to spare */
@@ -24,13 +25,15 @@ struct block_mixed {
 union block_payload {
     uint64_t taken; /* LEAF */
     struct block_mixed *mixed;
-    /* BUSY: the number of leaves, as a multiple (57 bits) of a power of two (7 bits), with what follows up to the
-     * next item free. 0: all up to the next item are busy, since nothing free follows, or since the number
-     * can't be written so; then an item says that what follows is free. */
+    /* BUSY: the number of leaves, as a multiple (57 bits) of a power of two (7 bits), with what
+     * follows up to the next item free. 0: all up to the next item are busy, since nothing free
+     * follows, or since the number can't be written so; then an item says that what follows is
+     * free. */
     uint64_t length;
 };
 
-/* Items, sorted. A key is the leaf index, the kind (3 bits) and, for LEAF, the biggest run (3 bits). */
+/* Items, sorted. A key is the leaf index, the kind (3 bits) and, for LEAF, the biggest run (3
+ * bits). */
 struct block_page {
     unsigned int count;
     struct block_page *next;
@@ -40,8 +43,8 @@ struct block_page {
     union block_payload payload[PAGE_ITEMS];
 };
 
-/* Children, sorted by first[], the exact index of the first item below, with their summaries. The children are pages at
- * the lowest level of branches, else branches. */
+/* Children, sorted by first[], the exact index of the first item below, with their summaries. The
+ * children are pages at the lowest level of branches, else branches. */
 struct block_branch {
     unsigned int count;
     uint128 first[BRANCH_CHILDREN];
@@ -171,29 +174,41 @@ struct block_summary block_page_summary_of(const struct block_page *page, unsign
 struct block_summary block_page_summary(const struct block_page *page);
 struct block_summary block_branch_summary(const struct block_branch *branch);
 
-/* The exact reserve for a replacement at the cursor that adds so many items, at most PAGE_ITEMS - NODE_MERGED. */
+/* The exact reserve for a replacement at the cursor that adds so many items, at most PAGE_ITEMS -
+ * NODE_MERGED. */
 must_check int block_tree_reserve_at(struct block_tree *tree, const struct block_cursor *cursor,
                                      unsigned int items, size_t mixed, struct error *error);
 
-/* Writes the summary of the node on the cursor's path below branch[level - 1] into that branch, and what follows
- * from it above; stops early where nothing but the count changes. level is the tree's height for a page. */
+/* Writes the summary of the node on the cursor's path below branch[level - 1] into that branch, and
+ * what follows from it above; stops early where nothing but the count changes. level is the tree's
+ * height for a page. */
 void block_tree_refresh(struct block_tree *tree, const struct block_cursor *cursor,
                         unsigned int level);
-/* Some items of the cursor's page, whose summary was before, have become such as have after: brings everything above
- * up to date. Cheaper than a refresh: it looks at other items only where a bit may have gone. */
+/* Some items of the cursor's page, whose summary was before, have become such as have after: brings
+ * everything above up to date. Cheaper than a refresh: it looks at other items only where a bit may
+ * have gone. */
 void block_tree_adjust(struct block_tree *tree, const struct block_cursor *cursor,
                        const struct block_summary *before, const struct block_summary *after);
 /* The page has another first item, and is refreshed: the page before it ends there now. */
 void block_tree_refresh_previous(struct block_tree *tree, const struct block_page *page);
 
-/* Splits nodes on the cursor's path until its page has room for count more items. anchor is the index of the
- * cursor's item, which the cursor follows. All summaries must be true. */
+/* Takes a node from the reserve. */
+struct block_page *block_tree_take_page(struct block_tree *tree);
+struct block_branch *block_tree_take_branch(struct block_tree *tree);
+/* Writes a child's first index and summary into its branch. */
+void block_tree_note(struct block_branch *branch, unsigned int index, bool child_is_page);
+
+/* ---- block_tree_balance.c ---- */
+
+/* Splits nodes on the cursor's path until its page has room for count more items. anchor is the
+ * index of the cursor's item, which the cursor follows. All summaries must be true. */
 void block_tree_make_room(struct block_tree *tree, struct block_cursor *cursor, uint128 anchor,
                           unsigned int count);
 /* Merges nodes on the cursor's path that have become too empty with a neighbour that has room. All
  * summaries must be true. */
 void block_tree_merge_path(struct block_tree *tree, const struct block_cursor *cursor);
-/* Takes the cursor's page, which has lost its last item, out of the tree. It is never the first page. */
+/* Takes the cursor's page, which has lost its last item, out of the tree. It is never the first
+ * page. */
 void block_tree_drop_page(struct block_tree *tree, const struct block_cursor *cursor);
 
 #endif

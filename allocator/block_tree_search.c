@@ -1,5 +1,5 @@
-/* Questions to the block tree: summaries, the lowest place of a kind, the nth free address. Each is one
- * descent, or, when it starts in the middle, one climb and one descent. */
+/* Questions to the block tree: summaries, the lowest place of a kind, the nth free address. Each is
+ * one descent, or, when it starts in the middle, one climb and one descent. */
 #include "allocator/block_tree_private.h"
 
 static void summary_join(struct block_summary *summary, const struct block_summary *other)
@@ -80,7 +80,8 @@ static unsigned int branch_first(const struct block_branch *branch, unsigned int
     return index;
 }
 
-/* Searches the items of a page from position on; sets the tile and the cursor's place in the page. */
+/* Searches the items of a page from position on; sets the tile and the cursor's place in the
+ * page. */
 static bool page_first(struct block_page *page, unsigned int position, uint128 from,
                        const struct block_wanted *wanted, struct block_found *ret_found)
 {

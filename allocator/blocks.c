@@ -112,8 +112,8 @@ static int take(struct blocks *blocks, struct blocks_choice *choice, unsigned in
     return result;
 }
 
-/* The pointer for a prefix length, as the lowest address that a block of that size may start at. One that
- * no such block can start above is cleared. */
+/* The pointer for a prefix length, as the lowest address that a block of that size may start at.
+ * One that no such block can start above is cleared. */
 static uint128 next_pointer(struct blocks *blocks, unsigned int prefix_length,
                             unsigned int host_bits)
 {

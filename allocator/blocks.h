@@ -27,7 +27,8 @@ const char *blocks_mode_name(enum blocks_mode mode);
 
 struct blocks;
 
-/* A tree over a copy of ranges (which may be empty), all of it free. NULL with the error set when out of memory. */
+/* A tree over a copy of ranges (which may be empty), all of it free. NULL with the error set when
+ * out of memory. */
 struct blocks *blocks_new(const struct ranges *ranges, enum blocks_mode mode, struct error *error);
 /* NULL is fine. */
 void blocks_free(struct blocks *blocks);
@@ -42,26 +43,27 @@ uint8_t blocks_family(const struct blocks *blocks); /* 0 while the space never h
 /* What may be given out: the ranges now, without what is pending deletion. */
 const struct ranges *blocks_ranges(const struct blocks *blocks);
 
-/* Takes a free block of prefix_length, chosen by the mode. Returns 0; -ENOSPC when there is none; -EINVAL when
- * the family has no such prefix length; -ENOMEM, then nothing has changed. */
+/* Takes a free block of prefix_length, chosen by the mode. Returns 0; -ENOSPC when there is none;
+ * -EINVAL when the family has no such prefix length; -ENOMEM, then nothing has changed. */
 must_check int blocks_allocate(struct blocks *blocks, unsigned int prefix_length,
                                struct cidr *ret_cidr, struct error *error);
-/* Takes exactly this block. Returns 0; -EEXIST when any of it is taken; -ENOENT when any of it is outside
- * or pending deletion; -ENOMEM, then nothing has changed. */
+/* Takes exactly this block. Returns 0; -EEXIST when any of it is taken; -ENOENT when any of it is
+ * outside or pending deletion; -ENOMEM, then nothing has changed. */
 must_check int blocks_busy(struct blocks *blocks, const struct cidr *cidr, struct error *error);
-/* Gives the block back; it may be part of what was taken, or several neighbours at once. Returns 0; -ENOENT
- * when not all of it is taken; -ENOMEM (splitting a big block needs memory), then nothing has changed. */
+/* Gives the block back; it may be part of what was taken, or several neighbours at once. Returns 0;
+ * -ENOENT when not all of it is taken; -ENOMEM (splitting a big block needs memory), then nothing
+ * has changed. */
 must_check int blocks_release(struct blocks *blocks, const struct cidr *cidr, struct error *error);
 
 /* Whether all of the block is inside and free, or all of it taken (pending deletion included). */
 bool blocks_is_free(const struct blocks *blocks, const struct cidr *cidr);
 bool blocks_is_busy(const struct blocks *blocks, const struct cidr *cidr);
 
-/* Makes the space bigger by what isn't there yet; what was pending deletion is kept after all. Returns 0, -EINVAL
- * for another family, or -ENOMEM, then nothing has changed. */
+/* Makes the space bigger by what isn't there yet; what was pending deletion is kept after all.
+ * Returns 0, -EINVAL for another family, or -ENOMEM, then nothing has changed. */
 must_check int blocks_add(struct blocks *blocks, const struct ranges *ranges, struct error *error);
-/* Makes it smaller: what is free goes now, what is taken is pending and goes when it is released. What isn't there is
- * ignored. Returns 0, or -ENOMEM, then nothing has changed. */
+/* Makes it smaller: what is free goes now, what is taken is pending and goes when it is released.
+ * What isn't there is ignored. Returns 0, or -ENOMEM, then nothing has changed. */
 must_check int blocks_delete(struct blocks *blocks, const struct ranges *ranges,
                              struct error *error);
 
@@ -74,16 +76,18 @@ struct blocks_counts {
 };
 void blocks_counts(const struct blocks *blocks, struct blocks_counts *ret_counts);
 
-/* The prefix length of the biggest block that could be allocated now. false when nothing is free. */
+/* The prefix length of the biggest block that could be allocated now. false when nothing is
+ * free. */
 bool blocks_largest_free(const struct blocks *blocks, unsigned int *ret_prefix_length);
-/* The nth free address from the lowest, counted from 0; the last free one when there are not that many.
- * false when nothing is free. O(log n), also for a large nth. */
+/* The nth free address from the lowest, counted from 0; the last free one when there are not that
+ * many. false when nothing is free. O(log n), also for a large nth. */
 bool blocks_nth_free(const struct blocks *blocks, uint64_t nth, struct address *ret_address);
 
-/* The next-address pointers of BLOCKS_ROUND_ROBIN, shortest prefix length first: each is the address where the search for
- * that prefix length goes on, and the prefix length. Export writes at most BLOCKS_ROUND_ROBIN_MAXIMUM and returns how many
- * (0 in the other mode). Import replaces them all; entries of another family or an impossible
- * prefix length are ignored, since the state comes from a status that anyone may have written. */
+/* The next-address pointers of BLOCKS_ROUND_ROBIN, shortest prefix length first: each is the
+ * address where the search for that prefix length goes on, and the prefix length. Export writes at
+ * most BLOCKS_ROUND_ROBIN_MAXIMUM and returns how many (0 in the other mode). Import replaces them
+ * all; entries of another family or an impossible prefix length are ignored, since the state comes
+ * from a status that anyone may have written. */
 #define BLOCKS_ROUND_ROBIN_MAXIMUM 129
 size_t blocks_round_robin_export(const struct blocks *blocks,
                                  struct cidr ret_next[BLOCKS_ROUND_ROBIN_MAXIMUM]);

@@ -1,18 +1,20 @@
 /* Which block to give: the rule of FirstMatch, answered from summaries.
  *
- * The rule, as users of the older allocator know it, is a scan of all blocks by address. A block fits when it is
- * wholly free and big enough, or is a leaf with an aligned free run. The scan keeps the fitting block with the
- * longest prefix, the first among equals, and stops early when the one it keeps has exactly the size asked for or
- * is a whole leaf that is partly taken. (A block that isn't kept, since one with as long a prefix came before, doesn't
- * stop it.) From that follows which block it ends with:
+ * The rule, as users of the older allocator know it, is a scan of all blocks by address. A block
+ * fits when it is wholly free and big enough, or is a leaf with an aligned free run. The scan keeps
+ * the fitting block with the longest prefix, the first among equals, and stops early when the one
+ * it keeps has exactly the size asked for or is a whole leaf that is partly taken. (A block that
+ * isn't kept, since one with as long a prefix came before, doesn't stop it.) From that follows
+ * which block it ends with:
  *
  * - For whole leaves and more: the smallest free block that is big enough, the lowest of those.
- * - For less than a leaf, look at the first fitting leaf, which may be partly taken, a piece, or free. Is it
- *   a whole leaf partly taken, then that one: nothing before it was kept but bigger blocks. Else the
- *   smallest fitting piece anywhere, if there is one; else a free leaf; else the smallest free block.
+ * - For less than a leaf, look at the first fitting leaf, which may be partly taken, a piece, or
+ *   free. Is it a whole leaf partly taken, then that one: nothing before it was kept but bigger
+ *   blocks. Else the smallest fitting piece anywhere, if there is one; else a free leaf; else the
+ *   smallest free block.
  *
- * RoundRobin is the same among what has room at or above its pointer. Only one block can begin below the pointer
- * and have room above it: the start. It is the first that the scan meets. */
+ * RoundRobin is the same among what has room at or above its pointer. Only one block can begin
+ * below the pointer and have room above it: the start. It is the first that the scan meets. */
 #include "allocator/blocks_private.h"
 #include "allocator/gap.h"
 
@@ -22,7 +24,7 @@ struct start {
     bool is_block;     /* free: a block of 2^size leaves */
     unsigned int size; /* of the block */
     uint64_t runs;     /* of the leaf, above the pointer only */
-    uint64_t bits_low; /* addresses of the leaf below the pointer */
+    uint64_t below;    /* addresses of the leaf below the pointer */
     struct block_bits bits;
     uint128 rest;
 };
@@ -45,8 +47,8 @@ static void start_at(const struct block_tree *tree, uint128 from, struct start *
             ret_start->rest = block + ((uint128)1 << ret_start->size);
     } else if (offset > 0) {
         ret_start->rest = leaf + 1;
-        ret_start->bits_low = ~leaf_mask_from(offset);
-        uint64_t taken = tile.bits.taken | ret_start->bits_low;
+        ret_start->below = ~leaf_mask_from(offset);
+        uint64_t taken = tile.bits.taken | ret_start->below;
         if (tile.kind == BLOCK_MIXED)
             ret_start->runs = leaf_runs_pieces(taken, tile.bits.active);
         else if (tile.kind == BLOCK_LEAF && taken != LEAF_FULL)
@@ -96,7 +98,7 @@ static bool choose_whole_leaf(const struct block_tree *tree, unsigned int host_b
     unsigned int runs = leaf_runs_of(start->runs, host_bits);
     if ((runs & LEAF_RUNS_WHOLE) != 0) {
         choose_at_start(start, from, ret_choice);
-        ret_choice->offset = leaf_lowest_run(start->bits.taken | start->bits_low, host_bits);
+        ret_choice->offset = leaf_lowest_run(start->bits.taken | start->below, host_bits);
         return true;
     }
     if (runs != 0 || (start->is_block && start->size == 0))
@@ -121,7 +123,7 @@ static bool choose_piece(const struct block_tree *tree, unsigned int host_bits, 
     uint64_t wanted = leaf_runs_at(1U << piece_bits, host_bits);
     if ((start->runs & wanted) != 0) {
         choose_at_start(start, from, ret_choice);
-        ret_choice->offset = leaf_lowest_run_of_piece(start->bits.taken | start->bits_low,
+        ret_choice->offset = leaf_lowest_run_of_piece(start->bits.taken | start->below,
                                                       start->bits.active, piece_bits, host_bits);
         return true;
     }

@@ -1,6 +1,6 @@
-/* Growing and shrinking the space, and giving back what is pending deletion. These touch any number of
- * leaves, so they are done in two steps: first everything that will change is written down, which may
- * fail, then the tree is changed, which can't. */
+/* Growing and shrinking the space, and giving back what is pending deletion. These touch any number
+ * of leaves, so they are done in two steps: first everything that will change is written down,
+ * which may fail, then the tree is changed, which can't. */
 #include "allocator/blocks_private.h"
 
 #include <errno.h>
@@ -87,11 +87,13 @@ static int edit_push(struct edit *edit, uint128 first, uint128 end, const struct
     return 0;
 }
 
-/* What an operation does to the bits of a leaf, of which mask are meant; it tallies for leaves of them. */
+/* What an operation does to the bits of a leaf, of which mask are meant; it tallies for leaves of
+ * them. */
 typedef void edit_change(struct block_bits *bits, uint64_t mask, uint128 leaves,
                          struct tally *tally);
 
-/* Adds leaves times the addresses in mask. More than one leaf means all of their addresses or none. */
+/* Adds leaves times the addresses in mask. More than one leaf means all of their addresses or
+ * none. */
 static void count(struct address_count *ret_sum, uint64_t mask, uint128 leaves)
 {
     uint128 value = leaves == 1 ? (uint128)__builtin_popcountll(mask)
@@ -196,7 +198,8 @@ static void edit_apply(struct edit *edit, struct blocks *blocks)
     counts->total = address_count_add(counts->used, counts->free);
 }
 
-/* Does change to the addresses of where, and makes ranges those of blocks. Consumes ranges, also on failure. */
+/* Does change to the addresses of where, and makes ranges those of blocks. Consumes ranges, also on
+ * failure. */
 static int edit_run(struct blocks *blocks, const struct ranges *where, edit_change *change,
                     struct ranges *ranges_take, struct error *error)
 {

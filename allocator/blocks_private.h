@@ -15,8 +15,8 @@ struct blocks {
     uint128 *next;
 };
 
-/* Where to take something: a run in a leaf, or whole leaves from leaf on. The cursor is at leaf, and bits are what is
- * there now. */
+/* Where to take something: a run in a leaf, or whole leaves from leaf on. The cursor is at leaf,
+ * and bits are what is there now. */
 struct blocks_choice {
     struct block_cursor cursor;
     uint128 leaf;
@@ -24,8 +24,8 @@ struct blocks_choice {
     struct block_bits bits;
 };
 
-/* Applies the rule of FirstMatch to what is free at or above from (an aligned address; 0 for all): finds room
- * for 2^host_bits addresses. */
+/* Applies the rule of FirstMatch to what is free at or above from (an aligned address; 0 for all):
+ * finds room for 2^host_bits addresses. */
 bool blocks_choose(const struct block_tree *tree, unsigned int host_bits, uint128 from,
                    struct blocks_choice *ret_choice);
 
@@ -33,7 +33,8 @@ bool blocks_choose(const struct block_tree *tree, unsigned int host_bits, uint12
 must_check int blocks_release_pending(struct blocks *blocks, const struct cidr *cidr,
                                       struct error *error);
 
-/* The active addresses of a leaf that is wholly taken; *ret_end: all leaves before it are the same. */
+/* The active addresses of a leaf that is wholly taken; *ret_end: all leaves before it are the
+ * same. */
 static inline uint64_t blocks_active(const struct blocks *blocks, uint128 leaf, uint128 *ret_end)
 {
     struct ranges_index end;
@@ -43,8 +44,8 @@ static inline uint64_t blocks_active(const struct blocks *blocks, uint128 leaf, 
     return active;
 }
 
-/* For tests: the tree's own rules, and that the counts and the ranges agree with it. Returns NULL, or what is
- * broken. */
+/* For tests: the tree's own rules, and that the counts and the ranges agree with it. Returns NULL,
+ * or what is broken. */
 const char *blocks_check(const struct blocks *blocks);
 /* Bytes of memory, without the ranges. */
 size_t blocks_memory(const struct blocks *blocks);

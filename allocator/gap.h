@@ -1,7 +1,8 @@
-/* A gap: free leaves [first, end), by leaf index. It is made of aligned blocks, each as big as it can be:
- * sizes grow up to the point where the two ends' indexes part (the turn), then fall. So the sizes are the
- * one bits of (turn - first) and of (end - turn), and every question is a few instructions whatever the
- * length. Sizes are exponents: block size n is 2^n leaves. Private to this folder; pure functions. */
+/* A gap: free leaves [first, end), by leaf index. It is made of aligned blocks, each as big as it
+ * can be: sizes grow up to the point where the two ends' indexes part (the turn), then fall. So the
+ * sizes are the one bits of (turn - first) and of (end - turn), and every question is a few
+ * instructions whatever the length. Sizes are exponents: block size n is 2^n leaves. Private to
+ * this folder; pure functions. */
 #ifndef IPWARDEN_ALLOCATOR_GAP_H
 #define IPWARDEN_ALLOCATOR_GAP_H
 

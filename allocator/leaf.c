@@ -50,8 +50,8 @@ uint64_t leaf_runs_whole(unsigned int biggest_run)
     return runs >> (8 * (7 - biggest_run));
 }
 
-/* All addresses that lie in pieces of 2^piece_bits: the groups that are active but whose twice as big
- * group is not. */
+/* All addresses that lie in pieces of 2^piece_bits: the groups that are active but whose twice as
+ * big group is not. */
 static uint64_t piece_cover(uint64_t active, unsigned int piece_bits)
 {
     uint64_t groups = group_starts(active, piece_bits);

@@ -1,6 +1,7 @@
-/* A leaf: 64 neighbouring addresses as bitmaps, bit n for the nth of them. A run is an aligned group of
- * 2^n free addresses. Where only part of a leaf is in the space, that part is cut into pieces: the
- * aligned groups that it is made of, each as big as it can be. Private to this folder; pure functions. */
+/* A leaf: 64 neighbouring addresses as bitmaps, bit n for the nth of them. A run is an aligned
+ * group of 2^n free addresses. Where only part of a leaf is in the space, that part is cut into
+ * pieces: the aligned groups that it is made of, each as big as it can be. Private to this folder;
+ * pure functions. */
 #ifndef IPWARDEN_ALLOCATOR_LEAF_H
 #define IPWARDEN_ALLOCATOR_LEAF_H
 
@@ -10,9 +11,9 @@
 #define LEAF_SIZE 64
 #define LEAF_FULL UINT64_MAX
 
-/* Which runs a leaf, or any number of leaves together, can serve. Byte h (0 to 5) is about runs of 2^h
- * addresses: its bit s (0 to 5) says that a piece of 2^s has one, bit 6 that a leaf wholly in the space
- * and partly taken has one. The runs of several leaves are the OR of theirs. */
+/* Which runs a leaf, or any number of leaves together, can serve. Byte h (0 to 5) is about runs of
+ * 2^h addresses: its bit s (0 to 5) says that a piece of 2^s has one, bit 6 that a leaf wholly in
+ * the space and partly taken has one. The runs of several leaves are the OR of theirs. */
 #define LEAF_RUNS_PIECES 0x3fU
 #define LEAF_RUNS_WHOLE 0x40U
 #define LEAF_RUNS_ANY 0x7fU

@@ -1,6 +1,6 @@
-/* Sets of addresses as sorted, disjoint spans that never touch. With the spans maximal, cutting each
- * into aligned blocks from its start gives the minimal list of CIDRs of the whole set, so that list is
- * never stored. */
+/* Sets of addresses as sorted, disjoint spans that never touch. With the spans maximal, cutting
+ * each into aligned blocks from its start gives the minimal list of CIDRs of the whole set, so that
+ * list is never stored. */
 #include "allocator/ranges.h"
 
 #include "allocator/uint128.h"

@@ -1,6 +1,6 @@
-/* A set of addresses of one family as users write it: CIDRs, "first-last" and single addresses. Kept
- * as sorted, disjoint spans that never touch, read back as the minimal sorted list of CIDRs. Nothing
- * here ever enumerates addresses: the cost is that of the number of entries. One thread. */
+/* A set of addresses of one family as users write it: CIDRs, "first-last" and single addresses.
+ * Kept as sorted, disjoint spans that never touch, read back as the minimal sorted list of CIDRs.
+ * Nothing here ever enumerates addresses: the cost is that of the number of entries. One thread. */
 #ifndef IPWARDEN_ALLOCATOR_RANGES_H
 #define IPWARDEN_ALLOCATOR_RANGES_H
 
@@ -26,9 +26,10 @@ static inline void ranges_free_pointer(struct ranges **ranges)
 }
 #define _cleanup_ranges_ __attribute__((cleanup(ranges_free_pointer)))
 
-/* Adds one entry: "10.0.0.0/24", "10.0.0.5-10.0.0.9" or "10.0.0.7", both ends inclusive; blanks around
- * the dash are fine. On any error the set is as before and the text names the entry: -EINVAL bad address, host bits
- * set, last before first, another family than the set's; -EEXIST it overlaps what is there; -ENOMEM. */
+/* Adds one entry: "10.0.0.0/24", "10.0.0.5-10.0.0.9" or "10.0.0.7", both ends inclusive; blanks
+ * around the dash are fine. On any error the set is as before and the text names the entry: -EINVAL
+ * bad address, host bits set, last before first, another family than the set's; -EEXIST it overlaps
+ * what is there; -ENOMEM. */
 must_check int ranges_add(struct ranges *ranges, const char *entry, struct error *error);
 /* The same, but overlap with what is there is fine. */
 must_check int ranges_merge(struct ranges *ranges, const char *entry, struct error *error);
@@ -43,8 +44,8 @@ must_check int ranges_merge_span(struct ranges *ranges, const struct address *fi
 must_check int ranges_merge_all(struct ranges *ranges, const struct ranges *other,
                                 struct error *error);
 
-/* Takes everything in minus out of the set; what isn't there is ignored, also another family. 0 or -ENOMEM,
- * then nothing has changed. */
+/* Takes everything in minus out of the set; what isn't there is ignored, also another family. 0 or
+ * -ENOMEM, then nothing has changed. */
 must_check int ranges_subtract(struct ranges *ranges, const struct ranges *minus,
                                struct error *error);
 
@@ -70,8 +71,8 @@ struct ranges_index {
     uint64_t high;
     uint64_t low;
 };
-/* Which of the 64 addresses from 64 * leaf on are in the set, as bits; and how far that stays so: every leaf before
- * *ret_end has the same bits, when they are all or none. */
+/* Which of the 64 addresses from 64 * leaf on are in the set, as bits; and how far that stays so:
+ * every leaf before *ret_end has the same bits, when they are all or none. */
 uint64_t ranges_leaf_mask(const struct ranges *ranges, struct ranges_index leaf,
                           struct ranges_index *ret_end);
 
@@ -85,8 +86,8 @@ struct ranges_position {
 bool ranges_next(const struct ranges *ranges, struct ranges_position *position,
                  struct cidr *ret_cidr);
 
-/* The nth aligned block of prefix_length, from 0, counted through the CIDRs in order; a CIDR smaller than such
- * a block holds none. false when there are not that many. */
+/* The nth aligned block of prefix_length, from 0, counted through the CIDRs in order; a CIDR
+ * smaller than such a block holds none. false when there are not that many. */
 bool ranges_nth_block(const struct ranges *ranges, unsigned int prefix_length,
                       struct ranges_index n, struct cidr *ret_cidr);
 

@@ -14,7 +14,8 @@ static int refuse(const char *text, int code, const char *why, struct error *err
                      REQUEST_SPEC_FORMS);
 }
 
-/* Decimal digits up to the end of length, without a leading zero. *ret_value is cut at the greatest number. */
+/* Decimal digits up to the end of length, without a leading zero. *ret_value is cut at the greatest
+ * number. */
 static bool parse_number(const char *text, size_t length, uint128 *ret_value)
 {
     uint128 value = 0;

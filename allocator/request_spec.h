@@ -35,16 +35,17 @@ struct request_spec {
     struct cidr cidr;           /* EXACT */
 };
 
-/* Parses a spec for ranges of the family (host bits and amounts become prefix lengths by it). Returns 0, or -EINVAL
- * with the spec and the accepted forms. */
+/* Parses a spec for ranges of the family (host bits and amounts become prefix lengths by it).
+ * Returns 0, or -EINVAL with the spec and the accepted forms. */
 must_check int request_spec_parse(const char *text, uint8_t family, struct request_spec *ret_spec,
                                   struct error *error);
-/* Checks a spec against ranges without taking anything: -ERANGE when it could never be served (a size that no
- * range can hold, an index past the end, an address outside). text is for the message. */
+/* Checks a spec against ranges without taking anything: -ERANGE when it could never be served (a
+ * size that no range can hold, an index past the end, an address outside). text is for the
+ * message. */
 must_check int request_spec_check(const struct request_spec *spec, const char *text,
                                   const struct ranges *ranges, struct error *error);
-/* Parses, checks and takes. Returns 0; -ENOSPC when what is asked for is taken now; -EINVAL and -ERANGE as above;
- * -ENOMEM. */
+/* Parses, checks and takes. Returns 0; -ENOSPC when what is asked for is taken now; -EINVAL and
+ * -ERANGE as above; -ENOMEM. */
 must_check int request_spec_apply(const char *text, struct blocks *blocks, struct cidr *ret_cidr,
                                   struct error *error);
 

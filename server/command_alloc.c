@@ -1,5 +1,5 @@
-/* `ipwarden alloc`: operations on standard input, answers on standard output, nothing else. The format is
- * kept exactly: scripts are written against it. */
+/* `ipwarden alloc`: operations on standard input, answers on standard output, nothing else. The
+ * format is kept exactly: scripts are written against it. */
 #include "server/command_alloc.h"
 
 #include "allocator/blocks.h"

@@ -1,6 +1,7 @@
-/* A second, slow telling of the rules of allocator/blocks.h: every address has a state of its own, and
- * an allocation is the scan over all blocks that the rules are written as. The property tests and the fuzz
- * target compare the two after every operation. It shares no code with the allocator but struct cidr. */
+/* A second, slow telling of the rules of allocator/blocks.h: every address has a state of its own,
+ * and an allocation is the scan over all blocks that the rules are written as. The property tests
+ * and the fuzz target compare the two after every operation. It shares no code with the allocator
+ * but struct cidr. */
 #ifndef IPWARDEN_TESTS_BLOCKS_MODEL_H
 #define IPWARDEN_TESTS_BLOCKS_MODEL_H
 
@@ -14,7 +15,8 @@ enum model_state { MODEL_OUTSIDE, MODEL_FREE, MODEL_BUSY, MODEL_PENDING };
 
 typedef unsigned __int128 model_number;
 
-/* 2^bits addresses from base on, which is a multiple of 2^bits. Everything else is outside for ever. */
+/* 2^bits addresses from base on, which is a multiple of 2^bits. Everything else is outside for
+ * ever. */
 struct model {
     uint8_t family;
     bool round_robin;
@@ -147,7 +149,8 @@ static inline void model_visit_leaf(struct model_scan *scan, size_t first, unsig
     }
 }
 
-/* All blocks by address: what is wholly free or wholly busy is one block, else its halves are looked at. */
+/* All blocks by address: what is wholly free or wholly busy is one block, else its halves are
+ * looked at. */
 static inline void model_visit(struct model_scan *scan, size_t first, unsigned int host_bits)
 {
     const struct model *model = scan->model;

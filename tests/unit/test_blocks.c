@@ -1,5 +1,6 @@
-/* The block tree: tables of what the older allocator's users rely on, then long random runs compared with
- * the model of blocks_model.h. IPWARDEN_SEED repeats a run, IPWARDEN_OPERATIONS makes it longer. */
+/* The block tree: tables of what the older allocator's users rely on, then long random runs
+ * compared with the model of blocks_model.h. IPWARDEN_SEED repeats a run, IPWARDEN_OPERATIONS makes
+ * it longer. */
 #include "allocator/blocks_private.h"
 #include "tests/unit/blocks_model.h"
 
@@ -395,6 +396,12 @@ static void test_round_robin_state(void **state)
     assert_int_equal(blocks_allocate(second, 26, &cidr, NULL), 0);
     cidr_format(&cidr, text);
     assert_string_equal(text, "10.0.0.64/26");
+
+    /* What ends at the end of the address space leaves no pointer behind. */
+    _cleanup_ranges_ struct ranges *last = ranges_of("255.255.255.254/31");
+    _cleanup_blocks_ struct blocks *third = blocks_new(last, BLOCKS_ROUND_ROBIN, NULL);
+    assert_int_equal(blocks_allocate(third, 31, &cidr, NULL), 0);
+    assert_int_equal(blocks_round_robin_export(third, next), 0);
 
     _cleanup_blocks_ struct blocks *other = blocks_new(ranges, BLOCKS_FIRST_MATCH, NULL);
     blocks_round_robin_import(other, odd, 2);

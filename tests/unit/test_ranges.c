@@ -1,4 +1,5 @@
-/* Ranges: entries as users write them, set arithmetic against a bitmap, and what a /0 of IPv6 costs. */
+/* Ranges: entries as users write them, set arithmetic against a bitmap, and what a /0 of IPv6
+ * costs. */
 #include "allocator/ranges.h"
 
 #include <errno.h>
