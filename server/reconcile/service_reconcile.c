@@ -21,7 +21,7 @@ static const char *condition_wanted(const struct policy_plan *plan, const struct
     if (plan->conflict)
         return "Conflict";
     if (plan->outcome == POLICY_WAITING)
-        return plan->exhausted ? "NoFreeAddress" : "NotAvailable";
+        return plan->no_pool ? "NoPool" : plan->exhausted ? "NoFreeAddress" : "NotAvailable";
     /* Said only to those who had to wait, so that nobody else costs a write. */
     return service->condition_reason != NULL ? "Assigned" : NULL;
 }

@@ -120,7 +120,7 @@ int policy_step_update(struct policy_decision *decision, const struct claim *cla
     return claim_services_add(&step->services, &step->service_count, service, uid);
 }
 
-/* Families the Service wants, in order; returns how many, and how many of them it must have. */
+/* Families the Service wants, in order; returns how many, and how many of them it must have. 0: any one will do. */
 static size_t wanted_families(const struct policy_decision *decision, uint8_t ret_families[2],
                               size_t *ret_required)
 {
@@ -134,7 +134,7 @@ static size_t wanted_families(const struct policy_decision *decision, uint8_t re
         dual = false;
     ret_families[0] = first;
     ret_families[1] = other;
-    *ret_required = dual && service->family_policy == SERVICE_FAMILY_REQUIRE_DUAL ? 2 : 1;
+    *ret_required = service->family_policy == SERVICE_FAMILY_REQUIRE_DUAL ? 2 : dual ? 0 : 1;
     return dual ? 2 : 1;
 }
 
@@ -316,6 +316,7 @@ static void go_without(struct policy_decision *decision, const struct policy_sho
                       ? !state_serves_load_balancer(decision->state, decision->request->service)
                       : shortage->on_exhausted == POOL_EXHAUSTED_REJECT;
     plan->exhausted = true;
+    plan->no_pool = shortage->no_pool;
     if (plan->outcome == POLICY_REFUSED)
         return;
     plan->outcome = reject && !decision->request->stored ? POLICY_REFUSED : POLICY_WAITING;
@@ -332,6 +333,14 @@ static bool is_fresh(const struct policy_request *request)
            memcmp(before->families, request->service->families, sizeof(before->families)) != 0;
 }
 
+/* Whether the Service has an address of the family by now: one given, or one set in the place where it would be given. */
+static bool family_is_served(const struct policy_decision *decision, uint8_t family)
+{
+    return have_family(&decision->plan->assigned, family) ||
+           (!state_serves_load_balancer(decision->state, decision->request->service) &&
+            have_family(&decision->plan->external, family));
+}
+
 /* One address for each family that has none yet. All that must be there, or none. */
 static int decide_picks(struct policy_decision *decision)
 {
@@ -341,18 +350,23 @@ static int decide_picks(struct policy_decision *decision)
     size_t count = wanted_families(decision, families, &required);
     struct policy_pick picks[2];
     size_t pick_count = 0;
-    bool load_balancer = state_serves_load_balancer(decision->state, decision->request->service);
-    bool fresh = is_fresh(decision->request);
+    struct policy_shortage shortage;
+    struct policy_shortage first_shortage = {0};
+    bool served = family_is_served(decision, families[0]) ||
+                  (count > 1 && family_is_served(decision, families[1]));
+    bool may_add = is_fresh(decision->request) || !served;
     for (size_t i = 0; plan->wants && plan->outcome == POLICY_GRANTED && i < count; i++) {
-        struct policy_shortage shortage;
-        if ((i >= required && !fresh) || have_family(&plan->assigned, families[i]) ||
-            (!load_balancer && have_family(&plan->external, families[i])))
+        if ((i >= required && !may_add) || family_is_served(decision, families[i]))
             continue;
         if (policy_pick(decision, families[i], &picks[pick_count], &shortage))
             pick_count++;
         else if (i < required)
             go_without(decision, &shortage);
+        else if (first_shortage.text[0] == '\0')
+            first_shortage = shortage;
     }
+    if (plan->wants && plan->outcome == POLICY_GRANTED && !served && pick_count == 0)
+        go_without(decision, &first_shortage);
     if (plan->outcome != POLICY_GRANTED)
         return 0;
     for (size_t i = 0; i < pick_count; i++)
@@ -360,6 +374,25 @@ static int decide_picks(struct policy_decision *decision)
             service_addresses_add(&plan->assigned, &picks[i].address) < 0)
             return -ENOMEM;
     return 0;
+}
+
+/* The family that the Service names first stands first, in the annotation and in the ingress. */
+static void order_assigned(struct policy_decision *decision)
+{
+    struct service_addresses *assigned = &decision->plan->assigned;
+    uint8_t families[2];
+    size_t required;
+    size_t front = 0;
+    size_t count = wanted_families(decision, families, &required);
+    (void)count;
+    for (size_t i = 0; i < assigned->count; i++) {
+        struct address address = assigned->items[i];
+        if (address.family != families[0])
+            continue;
+        memmove(&assigned->items[front + 1], &assigned->items[front],
+                (i - front) * sizeof(address));
+        assigned->items[front++] = address;
+    }
 }
 
 /* Given addresses of an external-ip: auto Service stand in externalIPs. */
@@ -384,7 +417,12 @@ int policy_decide(const struct state *state, const struct policy_request *reques
     plan.wants = policy_wants(state, request->service);
     if (decide_external(&decision) < 0 || decide_ingress(&decision) < 0 ||
         decide_requested(&decision) < 0 || decide_owned(&decision) < 0 ||
-        decide_picks(&decision) < 0 || finish_external(&decision) < 0) {
+        decide_picks(&decision) < 0) {
+        policy_plan_clear(&plan);
+        return error_no_memory(error);
+    }
+    order_assigned(&decision);
+    if (finish_external(&decision) < 0) {
         policy_plan_clear(&plan);
         return error_no_memory(error);
     }

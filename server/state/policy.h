@@ -39,6 +39,7 @@ struct policy_plan {
     enum policy_outcome outcome;
     bool wants;     /* asks for addresses by itself */
     bool exhausted; /* WAITING or REFUSED because nothing is free */
+    bool no_pool;   /* ... and that because no pool serves such a request */
     bool
         invalid; /* REFUSED because the request makes no sense (422), not because it isn't allowed (403) */
     bool conflict;     /* a stored address is held by another */

@@ -18,6 +18,7 @@ struct policy_pick {
 
 /* Why nothing could be picked, and what the pool says to do then. */
 struct policy_shortage {
+    bool no_pool; /* none serves such a request */
     enum pool_exhausted on_exhausted;
     char text[400];
 };
