@@ -29,6 +29,7 @@ struct fake_cluster {
     struct fake_object objects[FAKE_CLUSTER_MOST];
     size_t count;
     unsigned int version;
+    const struct fake_answer *fault; /* instead of an answer to what it names; NULL: none */
 };
 
 /* With the lock held. */
@@ -192,9 +193,13 @@ static inline bool fake_cluster_handle(void *context, const struct fake_request 
         json_view_parse(&body, request->body, strlen(request->body), JSON_VIEW_DEPTH, NULL) < 0)
         abort();
     pthread_mutex_lock(&cluster->lock);
+    const struct fake_answer *fault = cluster->fault;
     struct fake_object *object = fake_cluster_find(cluster, path);
     bool claim = strncmp(path, CLAIM_PATH "/", strlen(CLAIM_PATH "/")) == 0;
-    if (strcmp(method, "POST") == 0 && strcmp(path, CLAIM_PATH) == 0)
+    if (fault != NULL && strncmp(request->line, fault->request, strlen(fault->request)) == 0) {
+        *answer = *fault;
+        answered = true;
+    } else if (strcmp(method, "POST") == 0 && strcmp(path, CLAIM_PATH) == 0)
         answered = fake_cluster_create(cluster, &body, answer);
     else if (strcmp(method, "POST") == 0)
         answered = fake_cluster_give(answer, 201, request->body); /* events */
@@ -242,6 +247,14 @@ static inline void fake_cluster_free(struct fake_cluster *cluster)
     free(cluster->config.server);
     pthread_mutex_destroy(&cluster->lock);
     free(cluster);
+}
+
+/* From now on, until another is set; borrowed. */
+static inline void fake_cluster_fault(struct fake_cluster *cluster, const struct fake_answer *fault)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->fault = fault;
+    pthread_mutex_unlock(&cluster->lock);
 }
 
 /* body in single quotes */

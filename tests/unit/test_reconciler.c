@@ -241,17 +241,16 @@ static void a_look_that_fails_takes_nothing(void **state)
         {.request = "GET", .body = "{}"},
     };
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
-        /* For ever: no answer means the same as many of these. */
-        struct fake_answer failure = failures[i];
-        failure.times = 1000;
-        fake_api_answer(cluster->api, &failure);
+        fake_cluster_fault(cluster, &failures[i]);
         put_claim_everywhere(ONE, CLAIM(RESERVED));
         clock_fake_advance(&clock_now, GRACE);
         lead();
         assert_true(fake_api_wait(cluster->api, 2)); /* it was tried again */
         assert_null(strstr(fake_cluster_requests(cluster, 0), "DELETE"));
         assert_true(knows_claim(ONE));
-        fake_cluster_disconnect(cluster);
+        /* The server is well again, and says what it should have said. */
+        fake_cluster_put(cluster, WEB_PATH, WEB("u-1", ""));
+        fake_cluster_fault(cluster, NULL);
         tear_down(state);
         set_up(state);
     }
