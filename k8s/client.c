@@ -187,7 +187,7 @@ static void take_finished(struct k8s_client *client)
     CURLMsg *message;
     while ((message = curl_multi_info_read(client->multi, &left)) != NULL) {
         if (message->msg == CURLMSG_DONE)
-            k8s_transfer_done(client, message->easy_handle, message->data.result);
+            k8s_transfer_done(message->easy_handle, message->data.result);
     }
 }
 

@@ -98,7 +98,7 @@ void k8s_transfer_cancel(struct k8s_transfer *transfer);
 /* The same for one that has been silent: its connection is closed too when nothing came over it for anybody. */
 void k8s_transfer_abandon(struct k8s_transfer *transfer);
 /* curl is done with easy. */
-void k8s_transfer_done(struct k8s_client *client, CURL *easy, CURLcode code);
+void k8s_transfer_done(CURL *easy, CURLcode code);
 /* The client ends: the callbacks of all get -ECANCELED. */
 void k8s_transfer_cancel_all(struct k8s_client *client);
 

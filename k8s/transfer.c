@@ -296,9 +296,8 @@ static void distrust(struct k8s_transfer *transfer)
         k8s_sockets_distrust(&transfer->client->sockets, transfer->local_port, DISTRUST_AFTER);
 }
 
-void k8s_transfer_done(struct k8s_client *client, CURL *easy, CURLcode code)
+void k8s_transfer_done(CURL *easy, CURLcode code)
 {
-    (void)client;
     char *private = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     struct k8s_transfer *transfer = (struct k8s_transfer *)private;

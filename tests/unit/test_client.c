@@ -299,6 +299,24 @@ static void test_refused(void **state)
                 outcome.at < request.deadline + 50 * MS);
 }
 
+/* An attempt that was answered isn't under way any more: when the next one can't be sent, nothing has been done. */
+static void test_refused_after_answer(void **state)
+{
+    (void)state;
+    struct fake_outcome outcome;
+    struct k8s_request request = post;
+    request.retry = true;
+    request.deadline = fake_now() + 600 * MS;
+    answer(&(struct fake_answer){.status = 503, .ending = FAKE_END_CLOSE});
+    submit(&request, &outcome);
+    assert_true(fake_api_wait(api, 1));
+    usleep(20000);
+    fake_api_free(api);
+    await(&outcome);
+    assert_int_equal(outcome.error.code, -ECONNREFUSED);
+    api = fake_api_new(NULL, false);
+}
+
 static void test_reset(void **state)
 {
     (void)state;
@@ -485,19 +503,28 @@ static void test_token_file(void **state)
     assert_int_equal(fake_api_count(api), 3);
     assert_true(has_header(1, "\r\nAuthorization: Bearer one\r\n"));
     assert_true(has_header(2, "\r\nAuthorization: Bearer two\r\n"));
-    /* Once only. */
+    /* Once only, though the file has yet another one by the time of the second answer. */
     write_token(path, "three");
     usleep(1050000);
-    answer(&(struct fake_answer){.status = 401, .times = 2});
-    call(&post, &outcome);
+    answer(&(struct fake_answer){.status = 401});
+    answer(&(struct fake_answer){.status = 401, .delay = 1100});
+    submit(&post, &outcome);
+    assert_true(fake_api_wait(api, 5));
+    write_token(path, "four");
+    await(&outcome);
     assert_int_equal(outcome.error.code, -EACCES);
     assert_int_equal(fake_api_count(api), 5);
+    assert_true(has_header(4, "\r\nAuthorization: Bearer three\r\n"));
+    answer(&(struct fake_answer){.status = 401});
+    answer(&(struct fake_answer){.status = 401});
+    call(&post, &outcome);
+    assert_true(has_header(6, "\r\nAuthorization: Bearer four\r\n"));
     /* Not with the token that was refused. */
     usleep(1050000);
     answer(&(struct fake_answer){.status = 401});
     call(&post, &outcome);
     assert_int_equal(outcome.error.code, -EACCES);
-    assert_int_equal(fake_api_count(api), 6);
+    assert_int_equal(fake_api_count(api), 8);
     unlink(path);
 }
 
@@ -774,6 +801,7 @@ int main(void)
         test(test_call_on_api_thread),
         test(test_delete_options),
         test(test_refused),
+        test(test_refused_after_answer),
         test(test_reset),
         test(test_reset_of_kept_connection),
         test(test_server_closes_kept_connection),

@@ -304,8 +304,11 @@ static void test_queue_is_bounded(void **state)
         assert_int_equal(json_integer_value(json_object_get(event, "count")), 2);
         json_decref(event);
     }
-    usleep(50000);
-    assert_int_equal(fake_api_count(api), 5);
+    await_finished(5);
+    /* What was dropped is forgotten. */
+    k8s_events_record(events, &service, true, "Exhausted", "0");
+    assert_true(line_is(5, "POST"));
+    assert_int_equal(count_of(5), 1);
 }
 
 static void test_free_writes_what_waits(void **state)

@@ -494,6 +494,20 @@ static void test_silence(void **state)
     expect_request(4, WATCH_LINE, "resourceVersion=12", NULL);
 }
 
+/* The silence of a watch that has ended is nobody's business: it must not turn the list that is due into a watch. */
+static void test_no_silence_without_watch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        list(LIST("10", ""));
+        watch(EVENT("ERROR", GONE), FAKE_HOLD);
+    }
+    list(LIST("20", ""));
+    start(&(struct k8s_informer_options){.silence = 300 * MS});
+    await_told("[]H[][][]"); /* the last after more than 300 ms */
+    expect_request(6, LIST_LINE, NULL);
+}
+
 /* --- the end --- */
 
 static void test_free_at_any_time(void **state)
@@ -553,6 +567,7 @@ int main(void)
         test(test_huge_event),
         test(test_nul),
         test(test_silence),
+        test(test_no_silence_without_watch),
         test(test_free_at_any_time),
         test(test_bad_options),
     };

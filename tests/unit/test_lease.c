@@ -210,6 +210,12 @@ static void stop(size_t index)
     servers[index].lease = NULL;
 }
 
+static void *free_lease(void *context)
+{
+    k8s_lease_free(context);
+    return NULL;
+}
+
 /* --- the cases --- */
 
 static void test_create_and_renew(void **state)
@@ -468,23 +474,34 @@ static void test_free_without_answer(void **state)
     assert_int_equal(servers[0].changes, 2);
 }
 
-static void test_free_during_write(void **state)
+/* A write is under way when it ends. Whether its answer comes or is lost, what it has taken is given up. */
+static void free_during_write(bool lose_answer)
 {
-    (void)state;
+    pthread_t thread;
     atomic_store(&servers[0].mute, true);
     fake_api_answer(servers[0].api, &(struct fake_answer){.request = "GET", .status = 404});
     start(0);
     assert_true(fake_api_wait(servers[0].api, 2)); /* the POST waits */
-    pthread_t thread;
-    assert_int_equal(
-        pthread_create(&thread, NULL, (void *(*)(void *))(void *)k8s_lease_free, servers[0].lease),
-        0);
+    assert_int_equal(pthread_create(&thread, NULL, free_lease, servers[0].lease), 0);
     usleep(50000);
+    atomic_store(&servers[0].forgetful, lose_answer);
     atomic_store(&servers[0].mute, false);
     pthread_join(thread, NULL);
     servers[0].lease = NULL;
     assert_string_equal(stored("holderIdentity"), "");
     assert_int_equal(servers[0].changes, 0);
+}
+
+static void test_free_during_write(void **state)
+{
+    (void)state;
+    free_during_write(false);
+}
+
+static void test_free_during_lost_write(void **state)
+{
+    (void)state;
+    free_during_write(true);
 }
 
 static void test_free_at_any_time(void **state)
@@ -546,6 +563,7 @@ int main(void)
         cmocka_unit_test_teardown(test_race, tear_down),
         test(test_free_without_answer),
         test(test_free_during_write),
+        test(test_free_during_lost_write),
         test(test_free_at_any_time),
         test(test_options),
     };
