@@ -75,7 +75,13 @@ static int save(struct certs_store *store, const struct certs_look *look,
     return store->options.operations->save(store->options.context, bundle, look->version, error);
 }
 
-/* ---- repair: no Secret, or one that doesn't hold together ---- */
+/* ---- create and repair: no Secret, or one that doesn't hold together ---- */
+
+/* The very first: the same work as a repair, but nothing to worry about. */
+static bool create_due(const struct certs_store *store, const struct certs_look *look)
+{
+    return look->version == NULL && certs_store_bundle(store) == NULL;
+}
 
 static bool repair_due(const struct certs_store *store, const struct certs_look *look)
 {
@@ -282,8 +288,13 @@ static int finish(struct certs_store *store, const struct certs_look *look, stru
 }
 
 const struct certs_step certs_steps[] = {
-    {"repair", repair_due, repair}, {"announce", announce_due, announce},
-    {"serve", serve_due, serve},    {"publish", publish_due, publish},
-    {"issue", issue_due, issue},    {"begin", begin_due, begin},
-    {"finish", finish_due, finish}, {NULL, NULL, NULL},
+    {.name = "create", .due = create_due, .take = repair},
+    {.name = "repair", .due = repair_due, .take = repair},
+    {.name = "announce", .due = announce_due, .take = announce},
+    {.name = "serve", .due = serve_due, .take = serve},
+    {.name = "publish", .due = publish_due, .take = publish},
+    {.name = "issue", .due = issue_due, .take = issue},
+    {.name = "begin", .due = begin_due, .take = begin},
+    {.name = "finish", .due = finish_due, .take = finish},
+    {.name = NULL},
 };

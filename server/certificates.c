@@ -163,8 +163,8 @@ static void log_step(const char *step)
         enum log_level level;
         const char *message;
     } table[] = {
-        {"repair", LOG_LEVEL_WARNING,
-         "certificates: the Secret was missing or damaged; made whole"},
+        {"create", LOG_LEVEL_INFO, "certificates: made an authority and a serving certificate"},
+        {"repair", LOG_LEVEL_WARNING, "certificates: the Secret was lost or damaged; repaired"},
         {"issue", LOG_LEVEL_INFO, "certificates: issued a new serving certificate"},
         {"begin", LOG_LEVEL_INFO, "certificates: a new authority, since the present one is old"},
         {"finish", LOG_LEVEL_INFO, "certificates: the old authority is no longer needed"},

@@ -30,7 +30,7 @@ static void start_settled(size_t replicas)
 
 static void test_first_start(void **state)
 {
-    static const char *const steps[] = {"repair", "announce", "serve", "publish"};
+    static const char *const steps[] = {"create", "announce", "serve", "publish"};
     int64_t delay = -1;
     (void)state;
     world_start(one);

@@ -1,0 +1,585 @@
+/* Certificates of a server: against an API server that stores objects, and from a directory. */
+#include "server/certificates.h"
+
+#include "certs/certificate.h"
+#include "certs/files.h"
+#include "certs/replicas.h"
+#include "certs/rotation.h"
+#include "tests/unit/fake_objects.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define START (INT64_C(1795262400) * CLOCK_SECOND)
+#define NAMESPACE "ipwarden-system"
+#define SECRET "/api/v1/namespaces/" NAMESPACE "/secrets/" CERTIFICATES_SECRET
+#define LEASES "/apis/coordination.k8s.io/v1/namespaces/" NAMESPACE "/leases"
+#define WEBHOOKS "/apis/admissionregistration.k8s.io/v1/"
+#define MUTATING WEBHOOKS "mutatingwebhookconfigurations/ipwarden"
+#define VALIDATING WEBHOOKS "validatingwebhookconfigurations/ipwarden"
+
+static struct fake_objects cluster;
+static struct clock_fake fake;
+static char directory[64];
+
+/* A replica, and what its listener was given. */
+struct replica {
+    struct certificates *certificates;
+    char *chain;
+    unsigned int changes;
+    int refusal;
+    unsigned int asked; /* whether to stop */
+    unsigned int stop_after;
+};
+static struct replica one;
+static struct replica two;
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static json_t *webhook_configuration(void)
+{
+    return json_pack("{s:[{s:s,s:{s:{s:s,s:s,s:i}}},{s:s,s:{s:{s:s}}}]}", "webhooks", "name", "a",
+                     "clientConfig", "service", "name", "ipwarden", "namespace", NAMESPACE, "port",
+                     8443, "name", "b", "clientConfig", "service", "path", "/somebody/elses");
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    fake_objects_start(&cluster);
+    clock_fake_init(&fake, CLOCK_SECOND, START);
+    one = two = (struct replica){0};
+    fake_objects_put(&cluster, MUTATING, webhook_configuration());
+    fake_objects_put(&cluster, VALIDATING, webhook_configuration());
+    snprintf(directory, sizeof(directory), "/tmp/test_certificates.XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    certificates_close(one.certificates);
+    certificates_close(two.certificates);
+    free(one.chain);
+    free(two.chain);
+    fake_objects_stop(&cluster);
+    nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static int on_change(void *context, const char *chain_pem, const char *key_pem)
+{
+    struct replica *replica = context;
+    if (replica->refusal != 0)
+        return replica->refusal;
+    assert_int_equal(certs_key_check(chain_pem, key_pem, NULL), 0);
+    free(replica->chain);
+    replica->chain = strdup(chain_pem);
+    replica->changes++;
+    return 0;
+}
+
+static bool stop(void *context)
+{
+    struct replica *replica = context;
+    return replica->stop_after > 0 && ++replica->asked >= replica->stop_after;
+}
+
+static struct certificates_options options_of(struct replica *replica)
+{
+    static const char *const names[] = {"ipwarden." NAMESPACE ".svc"};
+    return (struct certificates_options){
+        .client = cluster.client,
+        .clock = &fake.clock,
+        .namespace_name = NAMESPACE,
+        .identity = replica == &one ? "pod-1" : "pod-2",
+        .dns_names = names,
+        .dns_count = 1,
+        .on_change = on_change,
+        .context = replica,
+        .stop = stop,
+    };
+}
+
+static void open_replica(struct replica *replica, const struct certificates_options *options)
+{
+    struct error error;
+    if (certificates_open(options, &replica->certificates, &error) != 0)
+        fail_msg("%s", error.text);
+}
+
+/* Lets those that are open run for a time. */
+static void run(int64_t duration)
+{
+    for (int64_t passed = 0; passed < duration; passed += CLOCK_SECOND) {
+        for (int i = 0; i < 3; i++) {
+            if (one.certificates != NULL)
+                (void)certificates_tick(one.certificates);
+            if (two.certificates != NULL)
+                (void)certificates_tick(two.certificates);
+        }
+        clock_fake_advance(&fake, CLOCK_SECOND);
+    }
+}
+
+static void read_secret(struct certs_bundle *ret_bundle)
+{
+    json_t *secret = fake_objects_get(&cluster, SECRET);
+    char *text = json_dumps(secret, 0);
+    char *version = NULL;
+    assert_int_equal(certs_bundle_parse(text, strlen(text), ret_bundle, &version, NULL), 0);
+    free(version);
+    free(text);
+    json_decref(secret);
+}
+
+/* A string in a stored object, found by "a/0/b"; to free(), or NULL. */
+static char *stored(const char *object, const char *path)
+{
+    json_t *document = fake_objects_get(&cluster, object);
+    const json_t *at = document;
+    char *copy = strdup(path);
+    char *rest = copy;
+    for (char *segment; (segment = strsep(&rest, "|")) != NULL;)
+        at = json_is_array(at) ? json_array_get(at, strtoul(segment, NULL, 10))
+                               : json_object_get(at, segment);
+    char *text = json_is_string(at) ? strdup(json_string_value(at)) : NULL;
+    free(copy);
+    json_decref(document);
+    return text;
+}
+
+static void assert_stored(const char *object, const char *path, const char *expected)
+{
+    char *text = stored(object, path);
+    if (text == NULL || expected == NULL)
+        assert_ptr_equal(text, expected);
+    else
+        assert_string_equal(text, expected);
+    free(text);
+}
+
+/* What a webhook configuration trusts, decoded. */
+static char *trusted(const char *object)
+{
+    char *text = stored(object, "webhooks|0|clientConfig|caBundle");
+    assert_non_null(text);
+    assert_true(certs_base64_decode(text));
+    return text;
+}
+
+static void assert_published(const char *object, const char *action)
+{
+    char expected[64];
+    struct certs_bundle bundle;
+    read_secret(&bundle);
+    char *ca = trusted(object);
+    assert_string_equal(ca, bundle.ca_pem);
+    snprintf(expected, sizeof(expected), "/%s%s", bundle.path, action);
+    assert_stored(object, "webhooks|0|clientConfig|service|path", expected);
+    free(ca);
+    certs_bundle_clear(&bundle);
+}
+
+static void test_first_start(void **state)
+{
+    const char *chain = NULL;
+    const char *key = NULL;
+    char request[96];
+    (void)state;
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    certificates_current(one.certificates, &chain, &key);
+    assert_int_equal(certs_key_check(chain, key, NULL), 0);
+    assert_int_equal(certs_verify(chain, certificates_authorities(one.certificates), START, NULL),
+                     0);
+    assert_int_equal(one.changes, 0); /* the listener isn't there yet */
+    assert_int_equal(certificates_expiry(one.certificates),
+                     (START + CERTS_LEAF_LIFETIME) / CLOCK_SECOND);
+    assert_int_equal(certificates_fd(one.certificates), -1);
+    assert_int_equal(strlen(certificates_path(one.certificates)), CERTS_PATH_LENGTH);
+    snprintf(request, sizeof(request), "/%s/mutate", certificates_path(one.certificates));
+    assert_string_equal(certificates_route(one.certificates, request), "/mutate");
+    request[1] = request[1] == '0' ? '1' : '0';
+    assert_null(certificates_route(one.certificates, request));
+    assert_null(certificates_route(one.certificates, "/mutate"));
+    assert_null(certificates_route(one.certificates, "/"));
+    assert_null(certificates_route(one.certificates, ""));
+    run(5 * CLOCK_SECOND);
+    assert_published(MUTATING, "/mutate");
+    assert_published(VALIDATING, "/validate");
+    /* What isn't ours stays as it is. */
+    assert_stored(MUTATING, "webhooks|0|clientConfig|service|name", "ipwarden");
+    assert_stored(MUTATING, "webhooks|1|clientConfig|service|path", "/somebody/elses");
+    assert_stored(MUTATING, "webhooks|1|clientConfig|caBundle", NULL);
+    assert_stored(SECRET, "type", "kubernetes.io/tls");
+    assert_stored(LEASES "/ipwarden-pod-1", "spec|holderIdentity", "pod-1");
+    certificates_close(one.certificates);
+    one.certificates = NULL;
+    assert_null(fake_objects_get(&cluster, LEASES "/ipwarden-pod-1"));
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    run(5 * CLOCK_SECOND);
+    unsigned int writes = cluster.writes;
+    run(60 * CLOCK_SECOND);
+    /* Nothing but its Lease, about every ten seconds. */
+    assert_in_range(cluster.writes - writes, 5, 7);
+    int64_t delay = certificates_tick(one.certificates);
+    assert_in_range(delay, 4 * CLOCK_SECOND, 6 * CLOCK_SECOND);
+}
+
+static void test_local_mode(void **state)
+{
+    char expected[128];
+    (void)state;
+    struct certificates_options options = options_of(&one);
+    options.webhook_url = "https://127.0.0.1:8443";
+    open_replica(&one, &options);
+    run(3 * CLOCK_SECOND);
+    snprintf(expected, sizeof(expected), "https://127.0.0.1:8443/%s/validate",
+             certificates_path(one.certificates));
+    assert_stored(VALIDATING, "webhooks|0|clientConfig|url", expected);
+    assert_stored(VALIDATING, "webhooks|0|clientConfig|service|name", NULL);
+    char *version = stored(VALIDATING, "metadata|resourceVersion");
+    run(20 * CLOCK_SECOND);
+    assert_stored(VALIDATING, "metadata|resourceVersion", version);
+    free(version);
+}
+
+static void test_conversion(void **state)
+{
+    static const char *const crds[] = {"ipclaimpools.ipcontroller.ext"};
+    static const char path[] =
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ipclaimpools.ipcontroller.ext";
+    (void)state;
+    fake_objects_put(&cluster, path,
+                     json_pack("{s:{s:{s:{s:{s:{s:s}}}}}}", "spec", "conversion", "webhook",
+                               "clientConfig", "service", "name", "ipwarden"));
+    struct certificates_options options = options_of(&one);
+    options.crd_names = crds;
+    options.crd_count = 1;
+    open_replica(&one, &options);
+    run(3 * CLOCK_SECOND);
+    char *call = stored(path, "spec|conversion|webhook|clientConfig|service|path");
+    assert_string_equal(certificates_route(one.certificates, call), "/convert");
+    free(call);
+}
+
+static void test_rotation_of_two(void **state)
+{
+    struct certs_bundle bundle;
+    (void)state;
+    struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    options = options_of(&two);
+    open_replica(&two, &options);
+    run(5 * CLOCK_SECOND);
+    read_secret(&bundle);
+    char *old_ca = strdup(bundle.ca_pem);
+    /* What `ipwarden certs rotate` does. */
+    struct buffer patch;
+    struct fake_answer answer;
+    buffer_init(&patch, CERTS_SECRET_MAXIMUM);
+    assert_int_equal(certs_rotation_begin(&bundle, &fake.clock, NULL, NULL), 0);
+    char *version = stored(SECRET, "metadata|resourceVersion");
+    certs_bundle_append_patch(&bundle, version, &patch);
+    free(version);
+    pthread_mutex_lock(&cluster.lock);
+    fake_objects_patch(&cluster, fake_objects_find(&cluster, SECRET), patch.data, &answer);
+    pthread_mutex_unlock(&cluster.lock);
+    free((char *)answer.body);
+    certs_buffer_wipe(&patch);
+    certs_bundle_clear(&bundle);
+
+    run(5 * CLOCK_SECOND);
+    assert_published(MUTATING, "/mutate");
+    assert_int_equal(one.changes, 0);
+    run(40 * CLOCK_SECOND);
+    assert_int_equal(one.changes, 1);
+    assert_int_equal(two.changes, 1);
+    assert_string_equal(one.chain, two.chain);
+    assert_published(MUTATING, "/mutate");
+    assert_published(VALIDATING, "/validate");
+    char *ca = trusted(MUTATING);
+    assert_false(certs_list_contains(ca, old_ca));
+    assert_int_equal(certs_verify(one.chain, ca, START + 50 * CLOCK_SECOND, NULL), 0);
+    free(ca);
+    free(old_ca);
+}
+
+/* A listener that doesn't take the new certificate: nobody is told that it is served. */
+static void test_refusing_listener(void **state)
+{
+    (void)state;
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    run(3 * CLOCK_SECOND);
+    char *before =
+        stored(LEASES "/ipwarden-pod-1", "metadata|annotations|" CERTS_REPLICA_ANNOTATION);
+    one.refusal = -EINVAL;
+    clock_fake_advance(&fake, 61 * CERTS_DAY);
+    run(15 * CLOCK_SECOND);
+    assert_stored(LEASES "/ipwarden-pod-1", "metadata|annotations|" CERTS_REPLICA_ANNOTATION,
+                  before);
+    assert_int_equal(certificates_expiry(one.certificates),
+                     (START + CERTS_LEAF_LIFETIME) / CLOCK_SECOND);
+    one.refusal = 0;
+    run(15 * CLOCK_SECOND);
+    assert_int_equal(one.changes, 1);
+    char *after =
+        stored(LEASES "/ipwarden-pod-1", "metadata|annotations|" CERTS_REPLICA_ANNOTATION);
+    assert_string_not_equal(before, after);
+    free(before);
+    free(after);
+}
+
+static void test_no_webhook_configurations(void **state)
+{
+    (void)state;
+    fake_objects_drop(&cluster, MUTATING);
+    fake_objects_drop(&cluster, VALIDATING);
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    run(10 * CLOCK_SECOND);
+    pthread_mutex_lock(&cluster.lock);
+    fake_objects_put(&cluster, MUTATING, webhook_configuration());
+    pthread_mutex_unlock(&cluster.lock);
+    run(10 * CLOCK_SECOND);
+    assert_published(MUTATING, "/mutate");
+}
+
+/* Whatever single kind of object may not be touched: it starts, and serves. */
+static void test_forbidden(void **state)
+{
+    static const char *const lines[] = {"webhookconfigurations", "leases", "PATCH " MUTATING};
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        const struct certificates_options options = options_of(&one);
+        cluster.forbidden = lines[i];
+        open_replica(&one, &options);
+        run(10 * CLOCK_SECOND);
+        certificates_close(one.certificates);
+        one.certificates = NULL;
+    }
+    /* The one that may be written was. */
+    assert_published(VALIDATING, "/validate");
+}
+
+static void test_told_to_stop(void **state)
+{
+    struct error error;
+    (void)state;
+    struct certificates_options options = options_of(&one);
+    cluster.forbidden = "secrets";
+    one.stop_after = 5;
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -ECANCELED);
+    assert_null(one.certificates);
+    assert_int_equal(one.asked, 5);
+}
+
+static void test_bad_options(void **state)
+{
+    static const char *const bad[] = {"not a name"};
+    struct error error;
+    (void)state;
+    struct certificates_options options = options_of(&one);
+    options.dns_names = bad;
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -EINVAL);
+    options = options_of(&one);
+    options.dns_count = 0;
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -EINVAL);
+    options = options_of(&one);
+    options.client = NULL;
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -EINVAL);
+    options.tls_dir = "/nowhere/at/all";
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -ENOENT);
+}
+
+/* The Lease of a replica that was killed goes, after ten minutes and then some. */
+static void test_dead_replica(void **state)
+{
+    (void)state;
+    pthread_mutex_lock(&cluster.lock);
+    fake_objects_put(&cluster, LEASES "/ipwarden-dead",
+                     json_pack("{s:{s:s}}", "metadata", "name", "ipwarden-dead"));
+    pthread_mutex_unlock(&cluster.lock);
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    run(60 * CLOCK_SECOND);
+    for (int i = 0; i < 10; i++) {
+        json_t *lease = fake_objects_get(&cluster, LEASES "/ipwarden-dead");
+        assert_non_null(lease);
+        json_decref(lease);
+        clock_fake_advance(&fake, 58 * CLOCK_SECOND);
+        run(2 * CLOCK_SECOND);
+    }
+    clock_fake_advance(&fake, 118 * CLOCK_SECOND);
+    run(3 * CLOCK_SECOND);
+    assert_null(fake_objects_get(&cluster, LEASES "/ipwarden-dead"));
+    json_t *own = fake_objects_get(&cluster, LEASES "/ipwarden-pod-1");
+    assert_non_null(own);
+    json_decref(own);
+}
+
+/* --- from a directory --- */
+
+static void make_bundle(struct certs_bundle *ret_bundle, const struct certs_bundle *from)
+{
+    static char nothing[] = "";
+    static const char *const names[] = {"ipwarden." NAMESPACE ".svc"};
+    static const struct certs_names wanted = {.dns = names, .dns_count = 1};
+    const struct certs_bundle empty = {nothing, nothing, nothing, nothing, ""};
+    const struct certs_remains remains = {.remembered = from};
+    assert_int_equal(
+        certs_rotation_repair(&empty, &remains, &wanted, &fake.clock, NULL, ret_bundle, NULL), 0);
+}
+
+static void write_directory(const struct certs_bundle *bundle)
+{
+    struct error error;
+    if (certs_files_write(directory, bundle, &error) != 0)
+        fail_msg("%s", error.text);
+}
+
+static void test_directory(void **state)
+{
+    struct certs_bundle bundle;
+    struct certs_bundle renewed;
+    char request[96];
+    const char *chain = NULL;
+    const char *key = NULL;
+    (void)state;
+    make_bundle(&bundle, NULL);
+    write_directory(&bundle);
+    struct certificates_options options = options_of(&one);
+    options.tls_dir = directory;
+    open_replica(&one, &options);
+    assert_true(certificates_fd(one.certificates) >= 0);
+    certificates_current(one.certificates, &chain, &key);
+    assert_string_equal(chain, bundle.chain_pem);
+    snprintf(request, sizeof(request), "/%s/mutate", bundle.path);
+    assert_string_equal(certificates_route(one.certificates, request), "/mutate");
+    assert_null(certificates_route(one.certificates, "/mutate"));
+    /* Its ca.crt is published; no Secret and no Lease are made. */
+    char *ca = trusted(MUTATING);
+    assert_string_equal(ca, bundle.ca_pem);
+    free(ca);
+    assert_null(fake_objects_get(&cluster, SECRET));
+    assert_null(fake_objects_get(&cluster, LEASES "/ipwarden-pod-1"));
+    /* A renewal of the same authority is taken over at once. */
+    make_bundle(&renewed, &bundle);
+    write_directory(&renewed);
+    (void)certificates_tick(one.certificates);
+    assert_int_equal(one.changes, 1);
+    assert_string_equal(one.chain, renewed.chain_pem);
+    certs_bundle_clear(&renewed);
+    certs_bundle_clear(&bundle);
+}
+
+/* Another authority: trusted first, served then, and the old one stays trusted while others may
+ * serve it. */
+static void test_directory_with_another_authority(void **state)
+{
+    struct certs_bundle bundle;
+    struct certs_bundle other;
+    (void)state;
+    make_bundle(&bundle, NULL);
+    make_bundle(&other, NULL);
+    memcpy(other.path, bundle.path, sizeof(other.path));
+    write_directory(&bundle);
+    struct certificates_options options = options_of(&one);
+    options.tls_dir = directory;
+    open_replica(&one, &options);
+    run(3 * CLOCK_SECOND);
+    write_directory(&other);
+    run(8 * CLOCK_SECOND);
+    assert_int_equal(one.changes, 0);
+    char *ca = trusted(VALIDATING);
+    assert_true(certs_list_contains(ca, bundle.ca_pem));
+    assert_true(certs_list_contains(ca, other.ca_pem));
+    free(ca);
+    run(5 * CLOCK_SECOND);
+    assert_int_equal(one.changes, 1);
+    assert_string_equal(one.chain, other.chain_pem);
+    clock_fake_advance(&fake, 300 * CLOCK_SECOND);
+    run(CLOCK_SECOND);
+    ca = trusted(VALIDATING);
+    assert_string_equal(ca, other.ca_pem);
+    free(ca);
+    certs_bundle_clear(&other);
+    certs_bundle_clear(&bundle);
+}
+
+static void test_directory_alone(void **state)
+{
+    struct certs_bundle bundle;
+    (void)state;
+    make_bundle(&bundle, NULL);
+    bundle.path[0] = '\0';
+    write_directory(&bundle);
+    struct certificates_options options = options_of(&one);
+    options.tls_dir = directory;
+    options.client = NULL;
+    open_replica(&one, &options);
+    /* Without a secret segment everything is right below the root. */
+    assert_string_equal(certificates_route(one.certificates, "/mutate"), "/mutate");
+    assert_null(certificates_route(one.certificates, "mutate"));
+    assert_string_equal(certificates_path(one.certificates), "");
+    certs_bundle_clear(&bundle);
+}
+
+/* It waits for files that aren't there yet. */
+static void test_empty_directory(void **state)
+{
+    struct error error;
+    (void)state;
+    struct certificates_options options = options_of(&one);
+    options.tls_dir = directory;
+    one.stop_after = 4;
+    assert_int_equal(certificates_open(&options, &one.certificates, &error), -ECANCELED);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_first_start),
+        CASE(test_quiet),
+        CASE(test_local_mode),
+        CASE(test_conversion),
+        CASE(test_rotation_of_two),
+        CASE(test_refusing_listener),
+        CASE(test_no_webhook_configurations),
+        CASE(test_forbidden),
+        CASE(test_told_to_stop),
+        CASE(test_bad_options),
+        CASE(test_dead_replica),
+        CASE(test_directory),
+        CASE(test_directory_with_another_authority),
+        CASE(test_directory_alone),
+        CASE(test_empty_directory),
+    };
+    return cmocka_run_group_tests_name("certificates", tests, NULL, NULL);
+}
