@@ -57,7 +57,6 @@ struct k8s_informer {
     unsigned int list_failures;  /* since a page came */
     unsigned int watch_failures; /* since an event came */
     int64_t watch_started;
-    bool watch_moved;          /* the watch has brought something */
     struct error watch_broken; /* why we gave the watch up; code 0: we didn't */
     enum health health;
 };
@@ -352,7 +351,6 @@ static bool on_event(void *context, const char *text, size_t length)
         if (event_types[i].take != NULL)
             event_types[i].take(informer, object);
         take_version(informer, object);
-        informer->watch_moved = true;
         informer->watch_failures = 0;
         return true;
     }
@@ -382,7 +380,7 @@ static void watch_ended(struct k8s_informer *informer)
     if (!k8s_watch_is_whole(&informer->watch)) {
         error_set(&error, -EBADMSG, "watch %s: ended within an event", informer->path);
         watch_failed(informer, &error);
-    } else if (informer->watch_moved || lived >= SHORT_LIFE) {
+    } else if (lived >= SHORT_LIFE) {
         informer->watch_failures = 0;
         start_watch(informer);
     } else {
@@ -436,7 +434,6 @@ static void start_watch(void *context)
     struct error error;
     struct k8s_transfer_options options = {.data = on_stream, .heard = &informer->heard};
     k8s_watch_reset(&informer->watch);
-    informer->watch_moved = false;
     informer->watch_broken.code = 0;
     informer->watch_started = clock_monotonic(clock_system());
     int64_t seconds = k8s_jitter(informer->watch_timeout, 1.0) / CLOCK_SECOND;

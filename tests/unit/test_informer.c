@@ -226,7 +226,7 @@ static void test_empty_lists(void **state)
     expect_request(1, "resourceVersion=3", NULL);
 }
 
-/* A stream that ends as it should is resumed at once, behind the bookmark. */
+/* A stream that ends as it should is resumed behind the bookmark. */
 static void test_clean_end(void **state)
 {
     (void)state;
@@ -257,6 +257,23 @@ static void test_short_watches(void **state)
     assert_true(was_told("[]H"));
 }
 
+/* A stream that has lasted is resumed at once when its time is up, whatever there was before. */
+static void test_end_of_a_long_watch(void **state)
+{
+    (void)state;
+    list(LIST("10", ""));
+    watch("", FAKE_END);
+    watch("", FAKE_END);
+    answer(&(struct fake_answer){.request = WATCH_LINE, .delay = 1050});
+    start(NULL);
+    assert_true(fake_api_wait(api, 4));
+    int64_t before = fake_now();
+    assert_true(fake_api_wait(api, 5));
+    /* It would have been 320 ms at least. */
+    assert_true(fake_now() - before < (1050 + 300) * MS);
+    assert_true(was_told("[]H"));
+}
+
 static void test_every_boundary(void **state)
 {
     (void)state;
@@ -264,7 +281,7 @@ static void test_every_boundary(void **state)
         EVENT("ADDED", OBJECT("\\u00e4", "11")) EVENT("DELETED", OBJECT("b", "12"));
     char expected[1024] = "[]H";
     list(LIST("10", ""));
-    for (size_t chunk = 1; chunk < 60; chunk++) {
+    for (size_t chunk = 1; chunk < 60; chunk += 1 + chunk / 8) {
         answer(&(struct fake_answer){.request = WATCH_LINE, .body = events, .chunk = chunk});
         size_t used = strlen(expected);
         snprintf(expected + used, sizeof(expected) - used, "~\xc3\xa4-b");
@@ -553,6 +570,7 @@ int main(void)
         test(test_empty_lists),
         test(test_clean_end),
         test(test_short_watches),
+        test(test_end_of_a_long_watch),
         test(test_every_boundary),
         test(test_server_down_at_start),
         cmocka_unit_test_teardown(test_list_refused, tear_down),
