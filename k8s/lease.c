@@ -49,6 +49,7 @@ struct k8s_lease {
     long long highest;      /* leaseTransitions seen so far; -1: none */
     bool leader;
     bool renewing;         /* the write under way is a renewal */
+    bool releasing;        /* it gives the lease up */
     long long transitions; /* of our term */
     int64_t sent_at;       /* before the write under way was sent */
 
@@ -227,6 +228,7 @@ static void release(struct k8s_lease *lease)
         .now = clock_wall(clock_system()),
     };
     lease->renewing = false;
+    lease->releasing = true;
     write_term(lease, &term);
 }
 
@@ -328,6 +330,10 @@ static void on_written(void *context, const struct k8s_response *response)
     forget_record(lease);
     lease->record = record;
     observe(lease);
+    if (lease->releasing) {
+        end_release(lease);
+        return;
+    }
     if (lease->stopping) {
         release(lease);
         return;
