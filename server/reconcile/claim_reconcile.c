@@ -29,7 +29,7 @@ enum claim_action {
 /* What a look at a claim found: one entry to act on, with all that is needed for it. */
 struct finding {
     enum claim_action action;
-    int64_t delay;
+    int64_t delay;                  /* CLAIM_WAIT; CLAIM_CHECK_GONE: what is left of the grace */
     size_t index;                   /* of the entry */
     struct claim_service *services; /* a copy of all entries */
     size_t service_count;
@@ -74,20 +74,6 @@ static enum claim_action judge_owned(struct reconciler *reconciler, const struct
     return *ret_delay > 0 ? CLAIM_WAIT : CLAIM_CONFIRM;
 }
 
-static enum claim_action judge_absent(struct reconciler *reconciler,
-                                      const struct claim_service *entry, int64_t *ret_delay)
-{
-    int64_t now = clock_monotonic(reconciler->options.clock);
-    if (entry->absent_since == 0)
-        return CLAIM_NOTHING;
-    if (entry->seen)
-        return CLAIM_DROP;
-    if (entry->uid != NULL)
-        return CLAIM_CHECK_GONE;
-    *ret_delay = entry->absent_since + reconciler->options.grace - now;
-    return *ret_delay > 0 ? CLAIM_WAIT : CLAIM_CHECK_GONE;
-}
-
 /* The stored Service that the entry names, though it doesn't list the address (any more); or NULL. */
 static const struct service *stored_service(const struct state *state,
                                             const struct claim_service *entry)
@@ -98,6 +84,24 @@ static const struct service *stored_service(const struct state *state,
     snprintf(key, sizeof(key), "%s/%s", entry->namespace_name, entry->name);
     const struct service *service = state_service(state, key);
     return service != NULL && claim_service_matches(entry, service, true) ? service : NULL;
+}
+
+/* A Service that is known and doesn't list the address may be about to: a late assignment writes the claim before the Service.
+ * So it gets the grace, too. */
+static enum claim_action judge_absent(struct reconciler *reconciler,
+                                      const struct claim_service *entry, int64_t *ret_delay)
+{
+    int64_t now = clock_monotonic(reconciler->options.clock);
+    if (entry->absent_since == 0)
+        return CLAIM_NOTHING;
+    if (entry->seen)
+        return CLAIM_DROP;
+    *ret_delay = entry->absent_since + reconciler->options.grace - now;
+    if (*ret_delay <= 0)
+        return CLAIM_CHECK_GONE;
+    return entry->uid != NULL && stored_service(reconciler->options.state, entry) == NULL
+               ? CLAIM_CHECK_GONE
+               : CLAIM_WAIT;
 }
 
 /* Chooses the entry to act on: the first that needs something now, else the one that is due first. */
@@ -309,38 +313,45 @@ static void check_free(struct check *check)
     free(check);
 }
 
-/* Whether the Service still owns the address by the entry. */
-static bool still_owns(const struct check *check, const struct service *service)
+enum check_result {
+    CHECK_NOBODY, /* no Service that the entry names */
+    CHECK_NAMED,  /* there is one, but it doesn't list the address */
+    CHECK_OWNS,
+};
+
+static enum check_result check_service(const struct check *check, const struct service *service)
 {
     const struct claim_service *entry = &check->finding.services[check->finding.index];
-    return claim_service_matches(entry, service, true) &&
-           service_lists(service, &check->finding.address, true);
+    if (!claim_service_matches(entry, service, true))
+        return CHECK_NOBODY;
+    return service_lists(service, &check->finding.address, true) ? CHECK_OWNS : CHECK_NAMED;
 }
 
 /* The answer is one Service, or the list of a namespace when only a prefix is known. */
-static bool any_still_owns(const struct check *check, const char *text, size_t length,
-                           bool *ret_good)
+static enum check_result check_answer(const struct check *check, const char *text, size_t length,
+                                      bool *ret_good)
 {
     struct json_view view;
-    bool found = false;
+    enum check_result best = CHECK_NOBODY;
     json_view_init(&view);
     *ret_good = json_view_parse(&view, text, length, 256, NULL) == 0;
     const struct json_node *root = *ret_good ? json_view_root(&view) : NULL;
     const struct json_node *items = json_view_member(&view, root, "items");
     const struct json_node *item = items != NULL ? json_view_first(&view, items) : root;
     const char *space = check->finding.services[check->finding.index].namespace_name;
-    while (*ret_good && item != NULL && !found) {
+    while (*ret_good && item != NULL && best != CHECK_OWNS) {
         struct service *service;
         if (service_decode(&view, item, space, false, &service, NULL) < 0) {
             *ret_good = false;
             break;
         }
-        found = still_owns(check, service);
+        enum check_result result = check_service(check, service);
+        best = result > best ? result : best;
         service_free(service);
         item = items != NULL ? json_view_after(&view, items, item) : NULL;
     }
     json_view_clear(&view);
-    return found;
+    return best;
 }
 
 static void check_done(void *context, const struct k8s_response *response)
@@ -348,13 +359,17 @@ static void check_done(void *context, const struct k8s_response *response)
     struct check *check = context;
     struct pass *pass = check->pass;
     bool good = response->error.code == 0 || response->error.code == -ENOENT;
-    bool owns = response->error.code == 0 &&
-                any_still_owns(check, response->body, response->body_length, &good);
+    enum check_result result =
+        response->error.code == 0
+            ? check_answer(check, response->body, response->body_length, &good)
+            : CHECK_NOBODY;
+    bool young = check->finding.delay > 0;
     if (!good || !pass->reconciler->options.may_act(pass->reconciler->options.context))
         pass_end(pass, PASS_RETRY);
-    else if (check->finding.action == CLAIM_CHECK_THERE && owns)
+    else if (check->finding.action == CLAIM_CHECK_THERE && result == CHECK_OWNS)
         claim_confirm(pass, &check->finding);
-    else if (check->finding.action == CLAIM_CHECK_GONE && !owns)
+    else if (check->finding.action == CLAIM_CHECK_GONE &&
+             (result == CHECK_NOBODY || (result == CHECK_NAMED && !young)))
         claim_drop_entry(pass, &check->finding);
     else
         pass_later(pass, CLOCK_SECOND); /* the watch lags behind: what it brings decides */
