@@ -432,11 +432,46 @@ static void a_lost_claim_is_made_again_for_what_was_given(void **state)
     fake_until(knows_claim("192-0-2-5-32"));
 }
 
+/* It asks for nothing any more, and lists nothing. */
+#define BALANCER_ELSEWHERE                                                                         \
+    "{'metadata':{'namespace':'a','name':'web','uid':'u-1','resourceVersion':'20'}}"
+#define BALANCER                                                                                   \
+    "{'metadata':{'namespace':'a','name':'web','uid':'u-1','resourceVersion':'20'},'spec':{"       \
+    "'type':'LoadBalancer'}}"
+
+/* The claim is written before the Service lists the address: meanwhile nobody may take it for a claim that was given up. */
+static void a_claim_made_late_is_left_to_its_service(void **state)
+{
+    (void)state;
+    put_claim_everywhere(ONE, CLAIM(CONFIRMED));
+    fixture_put_service(world, Q(BALANCER_ELSEWHERE));
+    fake_cluster_put(cluster, WEB_PATH, BALANCER_ELSEWHERE);
+    clock_fake_advance(&clock_now, GRACE - 1);
+    lead();
+    fake_until(passes >= 2 && reconciler_queue_length(reconciler) <= 1);
+    assert_requests("");
+    clock_fake_advance(&clock_now, 1);
+    fixture_put_claim(world, Q(CLAIM(CONFIRMED)));
+    await_requests("GET" WEB_PATH " DELETE/" ONE);
+}
+
+/* The same when this process doesn't know the Service yet. */
+static void a_claim_made_late_is_left_to_an_unknown_service(void **state)
+{
+    (void)state;
+    put_claim_everywhere(ONE, CLAIM(CONFIRMED));
+    fake_cluster_put(cluster, WEB_PATH, BALANCER_ELSEWHERE);
+    lead();
+    await_pass(0);
+    assert_requests("GET" WEB_PATH);
+    assert_true(knows_claim(ONE));
+}
+
 static void a_service_without_an_address_gets_one_late(void **state)
 {
     (void)state;
-    fixture_put_service(world, Q("{'metadata':{'namespace':'a','name':'web','uid':'u-1',"
-                                 "'resourceVersion':'20'},'spec':{'type':'LoadBalancer'}}"));
+    fixture_put_service(world, Q(BALANCER));
+    fake_cluster_put(cluster, WEB_PATH, BALANCER);
     lead();
     /* No pool: it waits, and says so. */
     await_requests("PATCH" WEB_PATH "/status");
@@ -460,7 +495,10 @@ static void the_oldest_that_waits_comes_first(void **state)
                  "'1970-01-01T00:00:0%dZ'},'spec':{'type':'LoadBalancer'},'status':{'conditions':[{"
                  "'type':'ipcontroller.ext/AddressAssigned','reason':'NoFreeAddress'}]}}",
                  i, i, i);
+        char path[128];
+        snprintf(path, sizeof(path), "/api/v1/namespaces/a/services/s%d", i);
         fixture_put_service(world, Q(json));
+        fake_cluster_put(cluster, path, json);
     }
     lead();
     fake_until(passes >= 3 && reconciler_queue_length(reconciler) == 0);
@@ -645,6 +683,8 @@ int main(void)
         TEST(a_claim_that_is_gone_already_is_forgotten),
         TEST(what_runs_without_a_claim_is_claimed),
         TEST(a_lost_claim_is_made_again_for_what_was_given),
+        TEST(a_claim_made_late_is_left_to_its_service),
+        TEST(a_claim_made_late_is_left_to_an_unknown_service),
         TEST(a_service_without_an_address_gets_one_late),
         TEST(the_oldest_that_waits_comes_first),
         TEST(two_that_list_one_address_both_keep_running),
