@@ -27,12 +27,23 @@ static struct patch_shape shape_of(const struct review *review)
     };
 }
 
+/* A LoadBalancer Service that leaves the choice to us is never held up: the reconciler serves it later. */
+static bool may_go_without(const struct review *review, const struct service *service)
+{
+    struct state *state = review->admission->state;
+    return service != NULL && state_serves_load_balancer(state, service) && !service->wants_auto &&
+           service->external.count == 0 && service->requested.count == 0;
+}
+
 static void mutation_answer(void *context, struct grant_result *result)
 {
     struct mutation *mutation = context;
     struct review *review = mutation->review;
     const struct policy_plan *plan = &result->plan;
-    if (result->status != 0) {
+    if (result->status != 0 && may_go_without(review, result->service)) {
+        review_allow(review, NULL,
+                     "no address could be claimed just now; the Service gets one soon");
+    } else if (result->status != 0) {
         review_refuse(review, (unsigned int)result->status, NULL, result->text);
     } else if (plan->outcome == POLICY_REFUSED) {
         review_refuse(review, plan->invalid ? 422 : 403, plan->field, plan->text);

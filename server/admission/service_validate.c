@@ -14,6 +14,7 @@ struct validation {
     struct service *service;
     struct service_addresses unknown; /* not claimed for it as far as memory goes */
     size_t next;
+    uint64_t since; /* state_sequence() before the claim was asked for */
     const char *field;
     bool foreign_is_fine; /* the status of a LoadBalancer that others serve */
     char path[160];
@@ -58,7 +59,7 @@ static void read_done(void *context, const struct k8s_response *response)
     if (response->error.code == 0 &&
         claim_decode_text(response->body, response->body_length, &claim, NULL) == 0) {
         granted = !claim->deleting && claim_find_service(claim, validation->service, true) != NULL;
-        if (state_put_claim(state, claim) < 0)
+        if (state_put_claim_answer(state, claim, validation->since) < 0)
             granted = false;
     }
     if (!granted) {
@@ -82,6 +83,7 @@ static void validation_next(struct validation *validation)
     snprintf(validation->path, sizeof(validation->path), CLAIM_PATH "/%s", name);
     struct k8s_request request = {
         .verb = K8S_GET, .path = validation->path, .deadline = review->deadline, .retry = true};
+    validation->since = state_sequence(review->admission->state);
     if (k8s_submit(review->admission->client, &request, read_done, validation, NULL) < 0) {
         review_refuse(review, 500, NULL, "out of memory; try again");
         validation_free(validation);

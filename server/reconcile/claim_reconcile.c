@@ -173,6 +173,7 @@ struct claim_write {
     char *name;
     char *uid;
     bool deleted;
+    uint64_t since; /* state_sequence() before it was sent */
 };
 
 static void write_done(void *context, const struct k8s_response *response)
@@ -190,7 +191,7 @@ static void write_done(void *context, const struct k8s_response *response)
         pass_end(pass, PASS_OK);
     } else if (code == 0) {
         if (claim_decode_text(response->body, response->body_length, &claim, NULL) == 0 &&
-            state_put_claim(state, claim) < 0)
+            state_put_claim_answer(state, claim, write->since) < 0)
             log_error("out of memory: a claim is known again after the next list", "claim",
                       write->name);
         pass_end(pass, PASS_WROTE);
@@ -224,6 +225,7 @@ static void claim_send(struct pass *pass, const struct finding *finding, enum k8
     }
     write->pass = pass;
     write->deleted = verb == K8S_DELETE;
+    write->since = state_sequence(pass->reconciler->options.state);
     write->name = strdup(finding->name);
     write->uid = copy_or_null(finding->uid);
     if (write->name == NULL ||

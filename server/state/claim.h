@@ -48,6 +48,7 @@ struct claim {
     uint64_t
         reserved_seq;   /* sequence number of state when reserved_at last changed; set by state */
     uint64_t mark;      /* list round in which it was last seen; set by state */
+    uint64_t changed;   /* sequence number of the last change in memory; set by state */
     struct claim *next; /* another claim of the same address (an older name); owned by state */
 };
 

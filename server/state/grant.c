@@ -21,7 +21,8 @@ struct grant_write {
     struct grant *grant;
     struct policy_step *step;
     enum write_state state;
-    bool marked; /* in flight in state */
+    bool marked;    /* in flight in state */
+    uint64_t since; /* state_sequence() before the request was sent */
     char path[160];
 };
 
@@ -170,9 +171,11 @@ static int remember_made(struct grant *grant, const struct claim *claim)
 }
 
 /* A claim as the API server has it now goes into state. */
-static int take_claim(struct grant *grant, const struct k8s_response *response, bool ours,
-                      const struct policy_step *step)
+static int take_claim(const struct grant_write *write, const struct k8s_response *response,
+                      bool ours)
 {
+    struct grant *grant = write->grant;
+    const struct policy_step *step = write->step;
     struct claim *claim;
     int result = claim_decode_text(response->body, response->body_length, &claim, NULL);
     if (result < 0)
@@ -182,7 +185,7 @@ static int take_claim(struct grant *grant, const struct k8s_response *response, 
         claim_free(claim);
         return -ENOMEM;
     }
-    return state_put_claim(grant->request.state, claim);
+    return state_put_claim_answer(grant->request.state, claim, write->since);
 }
 
 static void fail_with_response(struct grant *grant, const char *what,
@@ -199,7 +202,7 @@ static void read_done(void *context, const struct k8s_response *response)
     struct grant_write *write = context;
     struct grant *grant = write->grant;
     if (response->error.code == 0) {
-        if (take_claim(grant, response, false, write->step) < 0)
+        if (take_claim(write, response, false) < 0)
             grant_fail(grant, 500, "the claim of the address can't be read; try again");
     } else if (response->error.code == -ENOENT) {
         state_remove_claim(grant->request.state, strrchr(write->path, '/') + 1, NULL);
@@ -221,6 +224,7 @@ static void read_back(struct grant_write *write)
         snprintf(write->path, sizeof(write->path), CLAIM_PATH "/%s", name);
     }
     request.path = write->path;
+    write->since = state_sequence(grant->request.state);
     if (k8s_submit(grant->request.client, &request, read_done, write, NULL) < 0) {
         grant_fail(grant, 500, "out of memory; try again");
         write_finished(write, WRITE_FAILED);
@@ -232,7 +236,7 @@ static void write_done(void *context, const struct k8s_response *response)
     struct grant_write *write = context;
     struct grant *grant = write->grant;
     int code = response->error.code;
-    if (code == 0 && take_claim(grant, response, true, write->step) == 0) {
+    if (code == 0 && take_claim(write, response, true) == 0) {
         write_finished(write, WRITE_DONE);
     } else if (code == -EEXIST || code == -EAGAIN || code == -ENOENT) {
         read_back(write);
@@ -272,6 +276,7 @@ static void write_send(struct grant_write *write)
                                   .deadline = grant->request.deadline,
                                   .retry = true};
     struct error error = {0};
+    write->since = state_sequence(grant->request.state);
     if (buffer_failed(&body) ||
         k8s_submit(grant->request.client, &request, write_done, write, &error) < 0) {
         grant_fail(grant, 500, "out of memory; try again");

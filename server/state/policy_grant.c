@@ -266,7 +266,10 @@ int policy_grant(struct policy_decision *decision, const struct address *address
     }
     if (claim == NULL)
         return policy_step_create(decision, address, pool);
-    bool mine = before != NULL && claim_find_service(claim, before, true) != NULL;
+    /* An address that the stored object no longer lists may be on its way to being released: reserving it again makes that
+     * release fail. */
+    bool mine = before != NULL && claim_find_service(claim, before, true) != NULL &&
+                service_lists(before, address, true);
     return policy_step_update(decision, claim, !request->stored && !mine);
 }
 

@@ -18,6 +18,8 @@
 
 #include <stdatomic.h>
 
+#define STATE_REMOVED 1024 /* removals of claims that are remembered */
+
 enum state_kind { STATE_SERVICES, STATE_CLAIMS, STATE_POOLS, STATE_KINDS };
 
 enum state_load_balancer {
@@ -60,6 +62,12 @@ struct state {
     bool synced[STATE_KINDS];
     uint64_t round[STATE_KINDS];
     uint64_t sequence;
+    struct {
+        uint64_t name_hash;
+        uint64_t sequence;
+    } removed
+        [STATE_REMOVED]; /* a ring: claims that went lately, so that a late answer can't bring one back */
+    size_t removed_next;
     size_t confirmed; /* claims whose first entry has a uid */
     state_listener listener;
     void *listener_context;
@@ -80,6 +88,13 @@ bool state_is_synced(struct state *state);
 void state_replace_begin(struct state *state, enum state_kind kind);
 must_check int state_put_service(struct state *state, struct service *service_take);
 must_check int state_put_claim(struct state *state, struct claim *claim_take);
+/* The same for what an answer of the API server says, as opposed to the watch: since is state_sequence() from before the request
+ * was sent. The two streams overtake each other, and what came by since then may be newer than the answer: then the answer
+ * is dropped, since the watch brings, or brought, all there is. */
+must_check int state_put_claim_answer(struct state *state, struct claim *claim_take,
+                                      uint64_t since);
+/* The number of the last change. Takes the lock. */
+uint64_t state_sequence(struct state *state);
 must_check int state_put_pool(struct state *state, struct pool *pool_take);
 /* uid NULL: whichever there is; otherwise only that one. */
 void state_remove_service(struct state *state, const char *key, const char *uid);

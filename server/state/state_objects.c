@@ -285,11 +285,10 @@ static void claim_inherit(struct state *state, struct claim *claim, const struct
         }
 }
 
-int state_put_claim(struct state *state, struct claim *claim_take)
+static int claim_put(struct state *state, struct claim *claim)
 {
-    mutex_guard(&state->mutex);
-    struct claim *claim = claim_take;
     struct claim *old = state_claim(state, claim->name);
+    claim->changed = ++state->sequence;
     claim->mark = state->round[STATE_CLAIMS];
     claim_inherit(state, claim, old);
     if (old == NULL)
@@ -308,8 +307,48 @@ int state_put_claim(struct state *state, struct claim *claim_take)
     return 0;
 }
 
+int state_put_claim(struct state *state, struct claim *claim_take)
+{
+    mutex_guard(&state->mutex);
+    return claim_put(state, claim_take);
+}
+
+/* Whether a claim of this name went after since, or may have: the ring remembers only so many. */
+static bool was_removed(const struct state *state, const char *name, uint64_t since)
+{
+    uint64_t hash = map_hash(name, strlen(name));
+    for (size_t i = 1; i <= STATE_REMOVED; i++) {
+        size_t index = (state->removed_next + STATE_REMOVED - i) % STATE_REMOVED;
+        if (state->removed[index].sequence <= since)
+            return false;
+        if (state->removed[index].name_hash == hash)
+            return true;
+    }
+    return true;
+}
+
+int state_put_claim_answer(struct state *state, struct claim *claim_take, uint64_t since)
+{
+    mutex_guard(&state->mutex);
+    const struct claim *known = state_claim(state, claim_take->name);
+    if (known != NULL ? known->changed > since : was_removed(state, claim_take->name, since)) {
+        claim_free(claim_take);
+        return 0;
+    }
+    return claim_put(state, claim_take);
+}
+
+uint64_t state_sequence(struct state *state)
+{
+    mutex_guard(&state->mutex);
+    return state->sequence;
+}
+
 void state_drop_claim(struct state *state, struct claim *claim)
 {
+    state->removed[state->removed_next].name_hash = map_hash(claim->name, strlen(claim->name));
+    state->removed[state->removed_next].sequence = ++state->sequence;
+    state->removed_next = (state->removed_next + 1) % STATE_REMOVED;
     map_remove_string(state->claims, claim->name);
     claim_unindex(state, claim);
     /* Whoever it named may want another now. */

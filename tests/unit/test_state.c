@@ -491,6 +491,54 @@ static void the_family_is_that_of_the_cluster(void **state)
     mutex_unlock(&world->mutex);
 }
 
+static struct claim *claim_at(const char *version)
+{
+    char json[300];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"192-0-2-1-32\",\"uid\":\"c\",\"resourceVersion\":\"%s\"},"
+             "\"spec\":{\"cidr\":\"192.0.2.1/32\"}}",
+             version);
+    return fixture_claim(json);
+}
+
+static void assert_claim_at(const char *version)
+{
+    mutex_guard(&world->mutex);
+    const struct claim *claim = state_claim(world, "192-0-2-1-32");
+    if (version == NULL)
+        assert_null(claim);
+    else
+        assert_string_equal(claim->resource_version, version);
+}
+
+/* The watch and the answers to requests are two streams: neither may undo what the other brought later. */
+static void a_late_answer_does_not_undo_what_the_watch_brought(void **state)
+{
+    (void)state;
+    uint64_t since = state_sequence(world);
+    assert_int_equal(state_put_claim_answer(world, claim_at("1"), since), 0);
+    assert_claim_at("1");
+    since = state_sequence(world);
+    assert_int_equal(state_put_claim(world, claim_at("3")), 0);
+    assert_int_equal(state_put_claim_answer(world, claim_at("2"), since), 0);
+    assert_claim_at("3");
+    assert_int_equal(state_put_claim_answer(world, claim_at("4"), state_sequence(world)), 0);
+    assert_claim_at("4");
+}
+
+static void a_late_answer_does_not_bring_back_what_is_gone(void **state)
+{
+    (void)state;
+    assert_int_equal(state_put_claim(world, claim_at("1")), 0);
+    uint64_t since = state_sequence(world);
+    state_remove_claim(world, "192-0-2-1-32", NULL);
+    assert_int_equal(state_put_claim_answer(world, claim_at("1"), since), 0);
+    assert_claim_at(NULL);
+    /* Made again after that: it is there. */
+    assert_int_equal(state_put_claim_answer(world, claim_at("2"), state_sequence(world)), 0);
+    assert_claim_at("2");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -516,6 +564,8 @@ int main(void)
         TEST(pools_stay_in_order),
         TEST(load_balancers_are_ours_by_option_and_class),
         TEST(the_family_is_that_of_the_cluster),
+        TEST(a_late_answer_does_not_undo_what_the_watch_brought),
+        TEST(a_late_answer_does_not_bring_back_what_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

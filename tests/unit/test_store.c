@@ -578,7 +578,8 @@ static void test_late_publication(void **state)
     world_assert_settled();
 }
 
-/* A replica whose view of the Secret is old when it finds nothing published: the order of reading saves it. */
+/* A replica whose view of the Secret is old when it finds nothing published: the order of
+ * reading saves it. */
 static int go_stale(struct world_replica *replica, enum world_operation operation, bool after)
 {
     if (replica != two || operation != LOAD || !after || slept)
@@ -593,7 +594,8 @@ static int go_stale(struct world_replica *replica, enum world_operation operatio
     two->alive = true;
     two->announced_at = world.now;
     assert_int_equal(world_condition().phase, CERTS_PHASE_SWITCHED);
-    world_set_entry(0, "", "");
+    for (size_t i = 0; i < WORLD_ENTRIES; i++)
+        world_set_entry(i, "", "");
     return 0;
 }
 

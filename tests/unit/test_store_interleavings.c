@@ -15,11 +15,13 @@ struct mix {
     unsigned int rotate; /* of 1000 steps, as all below */
     unsigned int renew;
     unsigned int reset;  /* somebody applies the webhook configurations again */
+    unsigned int blind;  /* a replica can't read the Secret for up to a minute, but lives */
     unsigned int damage; /* the Secret is deleted or loses a value */
 };
 
 static uint64_t seed;
 static const struct mix *mix;
+static int64_t blind_until[WORLD_REPLICAS]; /* world time */
 static unsigned int depth;
 static unsigned int kills;
 static unsigned int rotations;
@@ -63,7 +65,8 @@ static void tick_somebody(void)
 
 static int disturb(struct world_replica *replica, enum world_operation operation, bool after)
 {
-    (void)operation;
+    if (operation == LOAD && world.now < blind_until[replica - world.replicas])
+        return -ETIMEDOUT;
     while (depth < DEPTH && chance(mix->nest)) {
         tick_somebody();
         if (chance(100))
@@ -128,6 +131,9 @@ static void step(void)
         renew_leaf();
     else if (chance(mix->reset))
         world_set_entry(random_below(WORLD_ENTRIES), "", "");
+    else if (chance(mix->blind))
+        blind_until[random_below(WORLD_REPLICAS)] =
+            world.now + (int64_t)random_below(60) * CLOCK_SECOND;
     else if (chance(mix->damage) && world.present)
         do_damage();
     else if (chance(30))
@@ -149,6 +155,7 @@ static void run(const struct mix *chosen, unsigned int steps, uint64_t first_see
     mix = chosen;
     seed = first_seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
     depth = 0;
+    memset(blind_until, 0, sizeof(blind_until));
     world_begin(WORLD_ENTRIES);
     print_message("seed %llu\r", (unsigned long long)first_seed);
     for (size_t i = 0; i < 2; i++)
@@ -184,7 +191,7 @@ static void run_many(const struct mix *chosen, unsigned int rounds, unsigned int
 
 static void test_rotations(void **state)
 {
-    static const struct mix calm = {.nest = 60, .rotate = 10, .renew = 10};
+    static const struct mix calm = {.nest = 60, .rotate = 10, .renew = 10, .blind = 10};
     (void)state;
     run_many(&calm, 4, 300);
 }
@@ -192,15 +199,21 @@ static void test_rotations(void **state)
 static void test_crashes_and_failures(void **state)
 {
     static const struct mix rough = {
-        .fail = 20, .kill = 8, .nest = 60, .rotate = 10, .renew = 5, .reset = 5};
+        .fail = 20, .kill = 8, .nest = 60, .rotate = 10, .renew = 5, .reset = 5, .blind = 8};
     (void)state;
     run_many(&rough, 5, 300);
 }
 
 static void test_lost_and_damaged(void **state)
 {
-    static const struct mix brutal = {
-        .fail = 20, .kill = 5, .nest = 60, .rotate = 10, .renew = 5, .reset = 3, .damage = 15};
+    static const struct mix brutal = {.fail = 20,
+                                      .kill = 5,
+                                      .nest = 60,
+                                      .rotate = 10,
+                                      .renew = 5,
+                                      .reset = 3,
+                                      .blind = 5,
+                                      .damage = 15};
     (void)state;
     run_many(&brutal, 5, 300);
 }
