@@ -87,6 +87,26 @@ int certs_names_covered(const char *certificate_pem, const struct certs_names *n
     return code;
 }
 
+int certs_authority_check(const struct certs_pair *authority, struct error *error)
+{
+    static const char *const name = "example.org";
+    static const struct certs_names names = {.dns = &name, .dns_count = 1};
+    struct certs_description description;
+    struct certs_pair leaf;
+    struct clock_fake moment;
+    int code = certs_describe(authority->certificate_pem, &description, error);
+    if (code != 0)
+        return code;
+    clock_fake_init(&moment, 0, description.not_before);
+    certs_description_clear(&description);
+    code = certs_authority_issue(authority, &names, &moment.clock, CLOCK_SECOND, &leaf, error);
+    if (code != 0)
+        return code;
+    code = certs_verify_timeless(leaf.certificate_pem, authority->certificate_pem, error);
+    certs_pair_clear(&leaf);
+    return code;
+}
+
 static char *name_text(const X509_NAME *name)
 {
     BIO *bio = BIO_new(BIO_s_mem());

@@ -36,6 +36,10 @@ void certs_description_clear(struct certs_description *description);
 /* Whether the private key belongs to the certificate: 0, or -EINVAL. */
 must_check int certs_key_check(const char *certificate_pem, const char *key_pem,
                                struct error *error);
+/* Whether what the authority issues verifies against it, whatever the time is: tried with a
+ * certificate that is thrown away. A damaged authority may look like a good one. 0, -EINVAL or
+ * -ENOMEM. */
+must_check int certs_authority_check(const struct certs_pair *authority, struct error *error);
 /* Whether a client that trusts exactly ca_pem would accept the chain for a TLS server at the
  * given moment: 0, or -EINVAL with OpenSSL's reason. Like Go, any certificate of ca_pem is an
  * anchor, self-signed or not. Names aren't looked at. */

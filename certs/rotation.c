@@ -145,6 +145,27 @@ static int examine_leaf(const struct certs_bundle *bundle, struct certs_conditio
     return code == -ENOMEM ? error_no_memory(error) : 0;
 }
 
+/* A signer that nothing speaks for yet: not even that its certificate is intact. */
+static int try_signer(const struct certs_bundle *bundle, struct certs_condition *condition,
+                      char *const *list, size_t count, struct error *error)
+{
+    struct error reason;
+    size_t index = 0;
+    int code = find_signer(list, count, bundle->ca_key_pem, &index, &reason);
+    if (code == 0 && index < count) {
+        const struct certs_pair signer = {list[index], bundle->ca_key_pem};
+        code = certs_authority_check(&signer, &reason);
+    }
+    if (code == -ENOMEM)
+        return error_no_memory(error);
+    if (code != 0) {
+        condition->signer_good = false;
+        condition->signer_fingerprint[0] = '\0';
+        note_problem(condition, "ca.key", &reason);
+    }
+    return 0;
+}
+
 int certs_rotation_examine(const struct certs_bundle *bundle, const struct certs_names *names,
                            struct certs_condition *ret_condition, struct error *error)
 {
@@ -157,6 +178,8 @@ int certs_rotation_examine(const struct certs_bundle *bundle, const struct certs
         code = examine_signer(bundle, &condition, list, count, error);
     if (code == 0)
         code = examine_leaf(bundle, &condition, list, count, names, error);
+    if (code == 0 && condition.signer_good && !condition.leaf_by_signer)
+        code = try_signer(bundle, &condition, list, count, error);
     certs_list_free(list, count);
     if (code != 0)
         return code;

@@ -13,9 +13,9 @@
  * the rotation. wall: now. -ENOMEM. */
 must_check int certs_table_text(const struct certs_bundle *bundle, int64_t wall,
                                 struct buffer *buffer, struct error *error);
-/* {"phase": "Stable", "problem": "", "certificates": [{"kind": "Leaf", "subject": …, "issuer":
- * …, "serial": …, "signs": false, "names": […], "notBefore": …, "notAfter": …, "daysLeft": 89,
- * "fingerprint": …}]}, one line. */
+/* {"phase": "Stable", "problem": "", "certificates": [{"kind": "Leaf", "subject": .., "issuer":
+ * .., "serial": .., "signs": false, "names": [..], "notBefore": .., "notAfter": .., "daysLeft": 89,
+ * "fingerprint": ..}]}, one line. */
 must_check int certs_table_json(const struct certs_bundle *bundle, int64_t wall,
                                 struct buffer *buffer, struct error *error);
 

@@ -1,4 +1,4 @@
-/* `ipwarden certs show|issue|rotate`: looking at the webhook's certificates and renewing them by hand. */
+/* `ipwarden certs show|issue|rotate`: looking at certificates and renewing them by hand. */
 #ifndef IPWARDEN_SERVER_COMMAND_CERTS_H
 #define IPWARDEN_SERVER_COMMAND_CERTS_H
 

@@ -1,4 +1,5 @@
-/* Webhook configurations: which entries are ours, what they say, and the patch that corrects them. */
+/* Webhook configurations: which entries are ours, what they say, and the patch that corrects
+ * them. */
 #include "certs/webhooks.h"
 
 #include <errno.h>
