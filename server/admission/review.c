@@ -225,6 +225,8 @@ static const char *review_read(struct review *review, const struct json_node *re
     while (i < 4 &&
            !json_view_equals(view, json_view_member(view, request, "operation"), operations[i]))
         i++;
+    if (!json_view_is_object(json_view_member(view, request, "kind")))
+        return "request.kind: missing";
     if (i == 4)
         return "request.operation: expected CREATE, UPDATE, DELETE or CONNECT";
     review->operation = (enum review_operation)i;
@@ -252,6 +254,14 @@ static bool member_is(const struct json_view *view, const struct json_node *obje
                          : json_view_equals(view, node, text);
 }
 
+/* A member that should be a short string, as far as it is one. */
+static void read_word(const struct json_view *view, const struct json_node *object,
+                      const char *name, char *ret_text, size_t size)
+{
+    if (json_view_text(view, json_view_member(view, object, name), ret_text, size) < 0)
+        ret_text[0] = '\0';
+}
+
 static void review_route(struct review *review, const struct json_node *request)
 {
     const struct json_view *view = &review->view;
@@ -271,10 +281,16 @@ static void review_route(struct review *review, const struct json_node *request)
             judge(review);
         return;
     }
-    review_refuse(
-        review, 422, "request.resource",
-        "ipwarden does not judge this resource on this path: see the rules of its webhook "
-        "configurations");
+    char name[100];
+    char group[100];
+    char text[400];
+    read_word(view, resource, "resource", name, sizeof(name));
+    read_word(view, resource, "group", group, sizeof(group));
+    snprintf(text, sizeof(text),
+             "ipwarden does not judge \"%s\" of group \"%s\" on this path: see the rules of its "
+             "webhook configurations",
+             name, group);
+    review_refuse(review, 422, "request.resource", text);
 }
 
 static void review_begin(struct review *review)
@@ -298,7 +314,14 @@ static void review_begin(struct review *review)
     if (!json_view_equals(view, json_view_member(view, root, "kind"), "AdmissionReview") ||
         !json_view_equals(view, json_view_member(view, root, "apiVersion"),
                           "admission.k8s.io/v1")) {
-        review_reject(review, 400, "expected kind AdmissionReview of admission.k8s.io/v1");
+        char kind[64];
+        char version[64];
+        read_word(view, root, "kind", kind, sizeof(kind));
+        read_word(view, root, "apiVersion", version, sizeof(version));
+        snprintf(text, sizeof(text),
+                 "expected kind AdmissionReview of admission.k8s.io/v1, not kind \"%s\" of \"%s\"",
+                 kind, version);
+        review_reject(review, 400, text);
         return;
     }
     if (json_view_text(view, json_view_member(view, request, "uid"), review->uid,

@@ -247,6 +247,9 @@ static int decode_annotations(const struct decoder *decoder, const struct json_n
                               const struct json_node *spec, struct service *service)
 {
     const struct json_view *view = decoder->view;
+    if (decoder->strict && !json_view_is_null(annotations) && !json_view_is_object(annotations))
+        return error_set(decoder->error, -EINVAL,
+                         "metadata.annotations: not an object of names and texts");
     service->wants_auto = json_view_equals(
         view, json_view_member(view, annotations, SERVICE_ANNOTATION_AUTO), "auto");
     if (copy_text(view, json_view_member(view, annotations, SERVICE_ANNOTATION_POOL),
@@ -281,8 +284,12 @@ static int decode_ports(const struct decoder *decoder, const struct json_node *p
         int64_t port;
         const struct json_node *protocol = json_view_member(view, item, "protocol");
         if (!json_view_int64(view, json_view_member(view, item, "port"), &port) || port < 0 ||
-            port > 65535)
+            port > 65535) {
+            if (decoder->strict)
+                return error_set(decoder->error, -EINVAL,
+                                 "spec.ports[].port: missing, or no number from 1 to 65535");
             continue;
+        }
         struct service_port *entry = &service->ports[service->port_count++];
         entry->port = (uint16_t)port;
         entry->protocol = json_view_equals(view, protocol, "UDP")    ? SERVICE_UDP

@@ -145,7 +145,7 @@ static inline void review(bool mutating, const char *resource, const char *opera
     bool core = strncmp(resource, "services", 8) == 0;
     const char *slash = strchr(resource, '/');
     snprintf(body, sizeof(body),
-             "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{"
+             "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'kind':{},"
              "'uid':'the-uid','operation':'%s','resource':{'group':'%s','version':'v1','resource':"
              "'%.*s'}%s%s%s,'namespace':'a','name':'the-name','object':%s,'oldObject':%s%s}}",
              operation, core ? "" : "ipcontroller.ext",

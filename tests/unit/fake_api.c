@@ -1,4 +1,5 @@
-/* The fake API server: one thread accepts, one thread a connection reads requests and plays the answers. */
+/* The fake API server: one thread accepts, one thread a connection reads requests and plays the
+ * answers. */
 #include "tests/unit/fake_api.h"
 
 #include "tests/unit/fake_tls.h"

@@ -1,5 +1,6 @@
-/* An API server for tests: HTTP/1.1 on a loopback port, with or without TLS, that gives the answers a test has prepared
- * and remembers the requests. A request for which no answer is prepared waits until one is, or until the end. */
+/* An API server for tests: HTTP/1.1 on a loopback port, with or without TLS, that gives the answers
+ * a test has prepared and remembers the requests. A request for which no answer is prepared waits
+ * until one is, or until the end. */
 #ifndef IPWARDEN_TESTS_UNIT_FAKE_API_H
 #define IPWARDEN_TESTS_UNIT_FAKE_API_H
 
@@ -40,15 +41,16 @@ struct fake_request {
 
 /* What TLS needs. ca_pem and client_*_pem are for the client under test. */
 struct fake_tls;
-/* Makes a CA, a server certificate for name (DNS) or 127.0.0.1 when it is NULL, and a client certificate. */
+/* Makes a CA, a server certificate for name (DNS) or 127.0.0.1 when it is NULL, and a client
+ * certificate. */
 struct fake_tls *fake_tls_new(const char *name);
 void fake_tls_free(struct fake_tls *tls);
 const char *fake_tls_ca(const struct fake_tls *tls);
 const char *fake_tls_client_cert(const struct fake_tls *tls);
 const char *fake_tls_client_key(const struct fake_tls *tls);
 
-/* tls NULL: plain HTTP. Otherwise borrowed; require_client: refuse clients without a certificate of its CA. Aborts when it
- * can't. */
+/* tls NULL: plain HTTP. Otherwise borrowed; require_client: refuse clients without a certificate of
+ * its CA. Aborts when it can't. */
 struct fake_api *fake_api_new(const struct fake_tls *tls, bool require_client);
 void fake_api_free(struct fake_api *api);
 /* "http://127.0.0.1:PORT" */
@@ -56,7 +58,8 @@ const char *fake_api_url(const struct fake_api *api);
 
 /* Answers are taken in the order they were added; texts are borrowed, the struct is copied. */
 void fake_api_answer(struct fake_api *api, const struct fake_answer *answer);
-/* Asked, on the connection's thread, for an answer where none is prepared; false: there is none yet, ask again soon. */
+/* Asked, on the connection's thread, for an answer where none is prepared; false: there is none
+ * yet, ask again soon. */
 typedef bool (*fake_handler)(void *context, const struct fake_request *request,
                              struct fake_answer *ret_answer);
 /* Before the first request. */

@@ -1,4 +1,5 @@
-/* What tests of the Kubernetes client share: a client for a fake API server, and requests whose answers are kept. */
+/* What tests of the Kubernetes client share: a client for a fake API server, and requests whose
+ * answers are kept. */
 #ifndef IPWARDEN_TESTS_UNIT_FAKE_CLIENT_H
 #define IPWARDEN_TESTS_UNIT_FAKE_CLIENT_H
 

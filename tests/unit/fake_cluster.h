@@ -1,7 +1,7 @@
-/* What stands behind a fake API server when a test says nothing else: claims that can be created, read, patched and deleted
- * as the real one does it (names are unique, resource versions and preconditions count), and other objects that a test puts
- * there to be read. Patches of those are taken and change nothing. A test prepares faults with fake_api_answer, which
- * comes first. */
+/* What stands behind a fake API server when a test says nothing else: claims that can be created,
+ * read, patched and deleted as the real one does it (names are unique, resource versions and
+ * preconditions count), and other objects that a test puts there to be read. Patches of those are
+ * taken and change nothing. A test prepares faults with fake_api_answer, which comes first. */
 #ifndef IPWARDEN_TESTS_FAKE_CLUSTER_H
 #define IPWARDEN_TESTS_FAKE_CLUSTER_H
 
@@ -286,8 +286,9 @@ static inline const char *fake_cluster_get(struct fake_cluster *cluster, const c
     return text;
 }
 
-/* The "METHOD path" of all requests so far that begin with start, from the first on, joined by blanks and without the
- * common part of claims' paths: "POST GET/192-0-2-1-32". Lives until the next call. */
+/* The "METHOD path" of all requests so far that begin with start, from the first on, joined by
+ * blanks and without the common part of claims' paths: "POST GET/192-0-2-1-32". Lives until the
+ * next call. */
 static inline const char *fake_cluster_requests(struct fake_cluster *cluster, unsigned int from)
 {
     static char text[4096];

@@ -1,5 +1,6 @@
-/* Requests without a listener: defines what server/admission calls of server/http's listener.h, so that a program that
- * includes this hands reviews in directly and gets the answers back. For one file of a program. */
+/* Requests without a listener: defines what server/admission calls of server/http's listener.h, so
+ * that a program that includes this hands reviews in directly and gets the answers back. For one
+ * file of a program. */
 #ifndef IPWARDEN_TESTS_FAKE_REQUEST_H
 #define IPWARDEN_TESTS_FAKE_REQUEST_H
 

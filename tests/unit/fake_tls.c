@@ -1,5 +1,5 @@
-/* A CA, a server and a client certificate made for one test run. Everything that fails here is the test's own
- * trouble, so it aborts. */
+/* A CA, a server and a client certificate made for one test run. Everything that fails here is the
+ * test's own trouble, so it aborts. */
 #include "tests/unit/fake_tls.h"
 
 #include <openssl/ec.h>

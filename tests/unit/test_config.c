@@ -1,4 +1,5 @@
-/* Kubeconfig files and the in-cluster account: what is read from where, and that errors name file and field. */
+/* Kubeconfig files and the in-cluster account: what is read from where, and that errors name file
+ * and field. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

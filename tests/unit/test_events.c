@@ -1,4 +1,5 @@
-/* Events against a fake API server: the documents, counting up, the rate, the queue, failures, the end. */
+/* Events against a fake API server: the documents, counting up, the rate, the queue, failures, the
+ * end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The informer against a fake API server: what the handler is told, and which requests it takes, through every way a
- * list or a watch can go wrong. */
+/* The informer against a fake API server: what the handler is told, and which requests it takes,
+ * through every way a list or a watch can go wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,8 @@ static struct k8s_config config;
 static struct k8s_client *client;
 static struct k8s_informer *informer;
 
-/* What the handler was told: "[" begin, "]" end, "+name" listed, "~name" changed, "-name" removed, "H" healthy, "U" unhealthy. */
+/* What the handler was told: "[" begin, "]" end, "+name" listed, "~name" changed, "-name" removed,
+ * "H" healthy, "U" unhealthy. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char told[4096];
 static char unhealthy_reason[256];
@@ -243,7 +244,8 @@ static void test_clean_end(void **state)
     assert_int_equal(fake_api_connections(api), 1);
 }
 
-/* One that ends at once, again and again, isn't asked for in a busy loop; that is no failure yet. */
+/* One that ends at once, again and again, isn't asked for in a busy loop; that is no failure
+ * yet. */
 static void test_short_watches(void **state)
 {
     (void)state;
@@ -511,7 +513,8 @@ static void test_silence(void **state)
     expect_request(4, WATCH_LINE, "resourceVersion=12", NULL);
 }
 
-/* The silence of a watch that has ended is nobody's business: it must not turn the list that is due into a watch. */
+/* The silence of a watch that has ended is nobody's business: it must not turn the list that is due
+ * into a watch. */
 static void test_no_silence_without_watch(void **state)
 {
     (void)state;

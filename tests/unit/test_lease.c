@@ -1,7 +1,8 @@
-/* Leader election against fake API servers that share one Lease: taking, renewing, losing, fencing, giving up.
+/* Leader election against fake API servers that share one Lease: taking, renewing, losing, fencing,
+ * giving up.
  *
- * The API has no clock to move by hand, so the times are short: a lease of one second, which is the least a Lease can
- * say. */
+ * The API has no clock to move by hand, so the times are short: a lease of one second, which is the
+ * least a Lease can say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -333,7 +334,8 @@ static void test_renewed_by_other(void **state)
     fake_until(atomic_load(&servers[0].leader));
 }
 
-/* The server is gone: the holder stops before anybody else may take over, counted from before its last renewal was sent. */
+/* The server is gone: the holder stops before anybody else may take over, counted from before its
+ * last renewal was sent. */
 static void test_fencing(void **state)
 {
     (void)state;
@@ -474,7 +476,8 @@ static void test_free_without_answer(void **state)
     assert_int_equal(servers[0].changes, 2);
 }
 
-/* A write is under way when it ends. Whether its answer comes or is lost, what it has taken is given up. */
+/* A write is under way when it ends. Whether its answer comes or is lost, what it has taken is
+ * given up. */
 static void free_during_write(bool lose_answer)
 {
     pthread_t thread;

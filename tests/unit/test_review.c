@@ -2,7 +2,8 @@
 #include "tests/unit/admission_fixture.h"
 
 #define REVIEW(request)                                                                            \
-    "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{" request "}}"
+    "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'kind':{}," request   \
+    "}}"
 #define SERVICES "'resource':{'group':'','version':'v1','resource':'services'}"
 #define PLAIN "{'metadata':{'name':'web'}}"
 

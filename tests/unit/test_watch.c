@@ -1,4 +1,5 @@
-/* Cutting a watch's stream into events, wherever the chunks are cut, and cleaning texts of NUL characters. */
+/* Cutting a watch's stream into events, wherever the chunks are cut, and cleaning texts of NUL
+ * characters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
