@@ -1,5 +1,5 @@
-/* The mapping of HTTP statuses, metav1.Status documents and transport failures to error codes: the one place
- * that knows it. */
+/* The mapping of HTTP statuses, metav1.Status documents and transport failures to error codes: the
+ * one place that knows it. */
 #include "k8s/answer.h"
 
 #include "server/base/json_view.h"
@@ -16,7 +16,8 @@ struct meaning {
     int code;
 };
 
-/* The first row that matches counts. Anything without a row (1xx and redirects, which nobody follows) is -EPROTO. */
+/* The first row that matches counts. Anything without a row (1xx and redirects, which nobody
+ * follows) is -EPROTO. */
 static const struct meaning meanings[] = {
     {401, 401, NULL, -EACCES}, {403, 403, NULL, -EACCES},
     {404, 404, NULL, -ENOENT}, {409, 409, "AlreadyExists", -EEXIST},
@@ -69,7 +70,8 @@ void k8s_answer_judge_status(const struct json_view *view, const struct json_nod
         *ret_status = (int)number;
 }
 
-/* What can be shown of an answer that isn't a Status (a proxy's page): its first line's printable characters. */
+/* What can be shown of an answer that isn't a Status (a proxy's page): its first line's printable
+ * characters. */
 static void set_excerpt(struct error *error, int code, int status, const char *body, size_t length)
 {
     char excerpt[81];

@@ -1,4 +1,5 @@
-/* How long to wait before the next try, and the randomness that keeps many clients from trying in step. */
+/* How long to wait before the next try, and the randomness that keeps many clients from trying in
+ * step. */
 #ifndef IPWARDEN_K8S_BACKOFF_H
 #define IPWARDEN_K8S_BACKOFF_H
 

@@ -1,5 +1,5 @@
-/* The api thread: its inbox, its loop, and the public functions. What happens to a single request is in transfer.c,
- * the handles it travels on in handle.c. */
+/* The api thread: its inbox, its loop, and the public functions. What happens to a single request
+ * is in transfer.c, the handles it travels on in handle.c. */
 #include "k8s/client.h"
 
 #include "k8s/client_private.h"
@@ -166,7 +166,8 @@ int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(v
 
 /* --- the loop --- */
 
-/* Milliseconds until the next timer, rounded up so that it is due when we wake; curl knows its own timers. */
+/* Milliseconds until the next timer, rounded up so that it is due when we wake; curl knows its own
+ * timers. */
 static int poll_timeout(const struct k8s_client *client)
 {
     if (atomic_load_explicit(&client->inbox, memory_order_relaxed) != NULL)
@@ -226,7 +227,8 @@ static void *run_loop(void *context)
     return NULL;
 }
 
-/* All signals are for the main thread, and SIGPIPE is for nobody: blocked, a write to a closed connection just fails. */
+/* All signals are for the main thread, and SIGPIPE is for nobody: blocked, a write to a closed
+ * connection just fails. */
 static int start_thread(struct k8s_client *client)
 {
     sigset_t all, previous;

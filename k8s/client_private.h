@@ -1,8 +1,8 @@
-/* What the files of the client share, and what informer, lease and events use of it beyond client.h: work on the api
- * thread, timers, and transfers that can be cancelled and streamed.
+/* What the files of the client share, and what informer, lease and events use of it beyond
+ * client.h: work on the api thread, timers, and transfers that can be cancelled and streamed.
  *
- * A transfer's life: QUEUED in the inbox, RUNNING inside curl_multi, perhaps WAITING for its next attempt, and gone after its
- * callback. All but the submission happens on the api thread. */
+ * A transfer's life: QUEUED in the inbox, RUNNING inside curl_multi, perhaps WAITING for its next
+ * attempt, and gone after its callback. All but the submission happens on the api thread. */
 #ifndef IPWARDEN_K8S_CLIENT_PRIVATE_H
 #define IPWARDEN_K8S_CLIENT_PRIVATE_H
 
@@ -61,8 +61,8 @@ struct k8s_client {
 
 /* client.c */
 
-/* Hands a job to the api thread; jobs posted one after the other run in that order, and so do calls of k8s_after without a
- * delay among them. Any thread, can't fail. */
+/* Hands a job to the api thread; jobs posted one after the other run in that order, and so do calls
+ * of k8s_after without a delay among them. Any thread, can't fail. */
 void k8s_client_post(struct k8s_client *client, struct k8s_job *job);
 /* Runs function on the api thread and waits for its end. Not from the api thread. */
 void k8s_client_run(struct k8s_client *client, void (*function)(void *context), void *context);
@@ -82,20 +82,23 @@ must_check int k8s_handle_target(struct k8s_client *client, struct error *error)
 struct k8s_transfer;
 
 struct k8s_transfer_options {
-    /* Not NULL: the request is a stream without end and deadline; called with what arrives of a 2xx answer, with length 0 once
-     * when its head arrived. Returning false ends the transfer with -ECANCELED. */
+    /* Not NULL: the request is a stream without end and deadline; called with what arrives of a 2xx
+     * answer, with length 0 once when its head arrived. Returning false ends the transfer with
+     * -ECANCELED. */
     bool (*data)(void *context, const char *data, size_t length);
     _Atomic int64_t *heard; /* set to clock_monotonic() whenever a byte arrives; or NULL */
 };
 
-/* As k8s_submit; *ret_transfer (may be NULL) is valid until the callback is called. options may be NULL. */
+/* As k8s_submit; *ret_transfer (may be NULL) is valid until the callback is called. options may be
+ * NULL. */
 must_check int k8s_transfer_submit(struct k8s_client *client, const struct k8s_request *request,
                                    const struct k8s_transfer_options *options,
                                    k8s_callback callback, void *context,
                                    struct k8s_transfer **ret_transfer, struct error *error);
 /* Ends it without its callback. Api thread, but not from within a data callback. NULL is fine. */
 void k8s_transfer_cancel(struct k8s_transfer *transfer);
-/* The same for one that has been silent: its connection is closed too when nothing came over it for anybody. */
+/* The same for one that has been silent: its connection is closed too when nothing came over it for
+ * anybody. */
 void k8s_transfer_abandon(struct k8s_transfer *transfer);
 /* curl is done with easy. */
 void k8s_transfer_done(CURL *easy, CURLcode code);

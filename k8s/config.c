@@ -1,5 +1,6 @@
-/* Choosing where the configuration comes from, the in-cluster service account, and the checks that every
- * configuration passes whatever its source. The kubeconfig format itself is in kubeconfig.c. */
+/* Choosing where the configuration comes from, the in-cluster service account, and the checks
+ * that every configuration passes whatever its source. The kubeconfig format itself is in
+ * kubeconfig.c. */
 #include "k8s/config.h"
 
 #include "k8s/config_private.h"
@@ -16,7 +17,8 @@
 #define SERVICE_ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount"
 #define READ_STEP 4096
 
-/* Reads until the end rather than st_size bytes: projected volumes swap files while they are read. */
+/* Reads until the end rather than st_size bytes: projected volumes swap files while they are
+ * read. */
 static int read_all(int file, size_t maximum, char **ret_text, size_t *ret_length)
 {
     char *text = NULL;
@@ -179,8 +181,8 @@ int k8s_config_in_cluster(const char *folder, const char *host, const char *port
 static int load_file(const char *path, const char *context, struct k8s_config *config,
                      struct error *error)
 {
-    char *text;
-    size_t length;
+    char *text = NULL;
+    size_t length = 0;
     int result = k8s_file_read(path, K8S_CONFIG_FILE_MAXIMUM, &text, &length, error);
     if (result != 0)
         return result;

@@ -1,5 +1,6 @@
-/* Where the API server is and how to prove who we are: a kubeconfig file (clusters, users, contexts; files and
- * inline data; client certificates, tokens, token files) or the in-cluster service account. */
+/* Where the API server is and how to prove who we are: a kubeconfig file (clusters, users,
+ * contexts; files and inline data; client certificates, tokens, token files) or the in-cluster
+ * service account. */
 #ifndef IPWARDEN_K8S_CONFIG_H
 #define IPWARDEN_K8S_CONFIG_H
 
@@ -20,11 +21,12 @@ struct k8s_config {
     bool insecure;         /* insecure-skip-tls-verify */
 };
 
-/* Loads path; NULL: $KUBECONFIG (the first existing file of the list; it is an error when it is set and none exists),
- * else the in-cluster account, else ~/.kube/config. context NULL: current-context. Relative paths in a kubeconfig are
- * relative to its folder. What would change who we are and isn't supported (exec and auth-provider plugins, basic
- * authentication, impersonation, proxies) is refused, not ignored. Errors name the file and the field. Main thread.
- * Source: k8s.io/client-go/tools/clientcmd/api/v1 Config. */
+/* Loads path; NULL: $KUBECONFIG (the first existing file of the list; it is an error when it is set
+ * and none exists), else the in-cluster account, else ~/.kube/config. context NULL:
+ * current-context. Relative paths in a kubeconfig are relative to its folder. What would change who
+ * we are and isn't supported (exec and auth-provider plugins, basic authentication, impersonation,
+ * proxies) is refused, not ignored. Errors name the file and the field. Main thread. Source:
+ * k8s.io/client-go/tools/clientcmd/api/v1 Config. */
 must_check int k8s_config_load(const char *path, const char *context,
                                struct k8s_config **ret_config, struct error *error);
 void k8s_config_free(struct k8s_config *config); /* NULL is fine */

@@ -1,5 +1,5 @@
-/* Writing Event documents. The texts in them may quote anything, so they go through the buffer's JSON strings, which
- * can't be broken by bytes that are no UTF-8. */
+/* Writing Event documents. The texts in them may quote anything, so they go through the buffer's
+ * JSON strings, which can't be broken by bytes that are no UTF-8. */
 #include "k8s/event_document.h"
 
 #include "server/base/clock.h"

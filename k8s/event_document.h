@@ -1,6 +1,7 @@
-/* The core/v1 Event as text: its name and its two documents, the new event and the patch that counts it up. Pure; any thread.
- * Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ and, for the limits,
- * k8s.io/kubernetes/pkg/apis/core/validation ValidateEventCreate. */
+/* The core/v1 Event as text: its name and its two documents, the new event and the patch that
+ * counts it up. Pure; any thread. Source:
+ * https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ and, for the
+ * limits, k8s.io/kubernetes/pkg/apis/core/validation ValidateEventCreate. */
 #ifndef IPWARDEN_K8S_EVENT_DOCUMENT_H
 #define IPWARDEN_K8S_EVENT_DOCUMENT_H
 

@@ -1,8 +1,8 @@
-/* Recording, counting and writing events. Any thread records under a short lock; the api thread writes, one at a
- * time, as its rate allows.
+/* Recording, counting and writing events. Any thread records under a short lock; the api thread
+ * writes, one at a time, as its rate allows.
  *
- * An entry stands for one event object. It is known under its key for 10 minutes after it was last recorded, and is
- * in the queue while it has something unwritten. */
+ * An entry stands for one event object. It is known under its key for 10 minutes after it was last
+ * recorded, and is in the queue while it has something unwritten. */
 #include "k8s/events.h"
 
 #include "k8s/backoff.h"
@@ -112,16 +112,15 @@ static struct entry *take_waiting(struct k8s_events *events)
     return entry;
 }
 
-/* Puts entry at the end of the queue. Where it is full the oldest loses what wasn't written of it. */
+/* Puts entry at the end of the queue. Where it is full the oldest loses what wasn't written of
+ * it. */
 static void put_waiting(struct k8s_events *events, struct entry *entry)
 {
     if (entry->waiting || entry == events->writing)
         return;
-    if (events->waiting >= events->queue_most) {
-        struct entry *dropped = take_waiting(events);
-        if (dropped->written == 0)
-            forget_entry(events, dropped);
-    }
+    struct entry *dropped = events->waiting >= events->queue_most ? take_waiting(events) : NULL;
+    if (dropped != NULL && dropped->written == 0)
+        forget_entry(events, dropped);
     entry->next_waiting = NULL;
     *(events->last_waiting != NULL ? &events->last_waiting->next_waiting : &events->first_waiting) =
         entry;
@@ -130,8 +129,8 @@ static void put_waiting(struct k8s_events *events, struct entry *entry)
     events->waiting++;
 }
 
-/* Forgets those that are too old to be counted up, and the oldest where there are too many. Entries that have something to
- * write stay. */
+/* Forgets those that are too old to be counted up, and the oldest where there are too many. Entries
+ * that have something to write stay. */
 static void forget_old(struct k8s_events *events, int64_t now)
 {
     struct entry *entry = events->oldest_known;
@@ -197,7 +196,8 @@ static struct entry *new_entry(struct k8s_events *events, const struct buffer *k
     return entry;
 }
 
-/* A name that this process never used: the time, or one more than the last when the clock stood still. */
+/* A name that this process never used: the time, or one more than the last when the clock stood
+ * still. */
 static void name_entry(struct k8s_events *events, struct entry *entry, int64_t wall)
 {
     uint64_t stamp = (uint64_t)wall;
@@ -314,7 +314,8 @@ static int send_entry(struct k8s_events *events, const struct event_document *do
                                &events->transfer, &error);
 }
 
-/* Whether there is something to write; when there isn't, the pump sleeps until something is recorded. */
+/* Whether there is something to write; when there isn't, the pump sleeps until something is
+ * recorded. */
 static bool stay_awake(struct k8s_events *events)
 {
     mutex_guard(&events->lock);
@@ -325,7 +326,8 @@ static bool stay_awake(struct k8s_events *events)
     return false;
 }
 
-/* Takes the next one to write and gives a copy of its document, as recorders change the entry's own. */
+/* Takes the next one to write and gives a copy of its document, as recorders change the entry's
+ * own. */
 static bool next_entry(struct k8s_events *events, struct event_document *ret_document)
 {
     mutex_guard(&events->lock);
@@ -343,7 +345,8 @@ static bool is_stopping(struct k8s_events *events)
     return events->stopping;
 }
 
-/* The entry under way is done with, for now: written up to count, or given up. It goes back when more was recorded. */
+/* The entry under way is done with, for now: written up to count, or given up. It goes back when
+ * more was recorded. */
 static void end_entry(struct k8s_events *events, bool stored, bool again)
 {
     mutex_guard(&events->lock);

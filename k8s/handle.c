@@ -1,5 +1,5 @@
-/* curl easy handles: set up once with what never changes (trust, credentials, protocol) and reused, so that a request
- * on a warm connection costs no more than its URL, its body and its headers. */
+/* curl easy handles: set up once with what never changes (trust, credentials, protocol) and reused,
+ * so that a request on a warm connection costs no more than its URL, its body and its headers. */
 #include "k8s/client_private.h"
 
 #include <errno.h>
@@ -22,8 +22,9 @@ static CURLcode set_blob(CURL *easy, CURLoption option, char *text)
 
 static CURLcode set_transport(struct k8s_client *client, CURL *easy)
 {
-    /* Requests wait for the first connection's handshake to tell whether they can share it. Without TLS there is none, and they
-     * would wait for the first answer instead, which may be long in coming. */
+    /* Requests wait for the first connection's handshake to tell whether they can share it. Without
+     * TLS there is none, and they would wait for the first answer instead, which may be long in
+     * coming. */
     bool wait_for_handshake = strncmp(client->base_url, "https:", strlen("https:")) == 0;
     const struct {
         CURLoption option;
@@ -50,7 +51,8 @@ static CURLcode set_transport(struct k8s_client *client, CURL *easy)
         code = curl_easy_setopt(easy, numbers[i].option, numbers[i].value);
     if (code == CURLE_OK)
         code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    /* The environment's proxies are not for the API server; a configured one is refused when the configuration is read. */
+    /* The environment's proxies are not for the API server; a configured one is refused when the
+     * configuration is read. */
     if (code == CURLE_OK)
         code = curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (code == CURLE_OK)
@@ -137,8 +139,8 @@ void k8s_handle_free_all(struct k8s_client *client)
     }
 }
 
-/* "https://NAME:port/path" and the instruction to connect to the real host for it, so that the name is the one that goes
- * into SNI and that the certificate is checked for. */
+/* "https://NAME:port/path" and the instruction to connect to the real host for it, so that the name
+ * is the one that goes into SNI and that the certificate is checked for. */
 static int rename_target(struct k8s_client *client, CURLU *url, struct error *error)
 {
     char *host = NULL;

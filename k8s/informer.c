@@ -1,9 +1,9 @@
-/* The informer: a small machine on the api thread that is always in one of four places: waiting for a page, feeding
- * a watch, waiting for its next try, or stopped.
+/* The informer: a small machine on the api thread that is always in one of four places: waiting for
+ * a page, feeding a watch, waiting for its next try, or stopped.
  *
- * What failed decides how it goes on. A list goes on at the page that failed as long as the server knows its continue
- * token. A watch is resumed from the last version seen; only where that can't work (410), or hasn't worked twice,
- * everything is listed again. */
+ * What failed decides how it goes on. A list goes on at the page that failed as long as the server
+ * knows its continue token. A watch is resumed from the last version seen; only where that can't
+ * work (410), or hasn't worked twice, everything is listed again. */
 #include "k8s/informer.h"
 
 #include "k8s/answer.h"
@@ -151,7 +151,8 @@ static void list_page(void *context)
 static void page_refused(struct k8s_informer *informer, const struct error *error)
 {
     if (error->code == -ESTALE && informer->continue_token != NULL) {
-        /* The server has forgotten the list we were in the middle of. It is as good as ever otherwise. */
+        /* The server has forgotten the list we were in the middle of. It is as good as ever
+         * otherwise. */
         forget_list(informer);
         try_again(informer, list_page, informer->list_failures++);
         return;
@@ -180,7 +181,8 @@ static int parse(struct k8s_informer *informer, const char *text, size_t length,
     return json_view_parse(&informer->view, clean, length, JSON_DEPTH, error);
 }
 
-/* The member of metadata as a string to free(), or NULL when it is absent or empty. -ENOMEM when there is no memory. */
+/* The member of metadata as a string to free(), or NULL when it is absent or empty. -ENOMEM when
+ * there is no memory. */
 static int copy_metadata(const struct json_view *view, const struct json_node *object,
                          const char *name, char **ret_text)
 {
@@ -192,7 +194,8 @@ static int copy_metadata(const struct json_view *view, const struct json_node *o
     return *ret_text != NULL ? 0 : -ENOMEM;
 }
 
-/* Reads the page's head: the version of the list, from its first page, and the token of the next one. */
+/* Reads the page's head: the version of the list, from its first page, and the token of the next
+ * one. */
 static int read_page(struct k8s_informer *informer, const struct k8s_response *response,
                      const struct json_node **ret_items, char **ret_token, struct error *error)
 {
@@ -273,8 +276,9 @@ static void watch_failed(struct k8s_informer *informer, const struct error *erro
     try_again(informer, start_watch, informer->watch_failures++);
 }
 
-/* What the server said, in an ERROR event or instead of the watch. Where it didn't like the version there is only the list;
- * where it was busy or down, or didn't know us, another list would only make it worse. */
+/* What the server said, in an ERROR event or instead of the watch. Where it didn't like the version
+ * there is only the list; where it was busy or down, or didn't know us, another list would only
+ * make it worse. */
 static void watch_refused(struct k8s_informer *informer, const struct error *error, int status)
 {
     bool resumable = status == 401 || status == 403 || status == 429 || status == 500 ||
@@ -288,8 +292,8 @@ static void watch_refused(struct k8s_informer *informer, const struct error *err
     relist(informer);
 }
 
-/* Takes over the version of object, so that a resumed watch goes on behind it. Without memory for it the watch would
- * repeat some events, which does no harm. */
+/* Takes over the version of object, so that a resumed watch goes on behind it. Without memory for
+ * it the watch would repeat some events, which does no harm. */
 static void take_version(struct k8s_informer *informer, const struct json_node *object)
 {
     char *version;

@@ -1,11 +1,13 @@
-/* List and watch of one resource, for ever: lists in pages, watches with bookmarks, resumes from the last version it saw,
- * lists again on 410 or a broken stream it can't resume, with backoff and jitter (100 ms at first, 5 s at most); a connection that
- * has been silent for longer than a heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does,
+/* List and watch of one resource, for ever: lists in pages, watches with bookmarks, resumes from
+ * the last version it saw, lists again on 410 or a broken stream it can't resume, with backoff and
+ * jitter (100 ms at first, 5 s at most); a connection that has been silent for longer than a
+ * heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does,
  * as projections. At most one page of text (or one event, 8 MiB) is in memory.
  *
- * All handler calls come from the api thread, in order. After a resumption an event may come again, never fewer. Objects come as
- * the API server sent them, except that a NUL character in a string arrives as U+FFFD. Items of a list may lack apiVersion and
- * kind. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (efficient detection of changes). */
+ * All handler calls come from the api thread, in order. After a resumption an event may come again,
+ * never fewer. Objects come as the API server sent them, except that a NUL character in a string
+ * arrives as U+FFFD. Items of a list may lack apiVersion and kind. Source:
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/ (efficient detection of changes). */
 #ifndef IPWARDEN_K8S_INFORMER_H
 #define IPWARDEN_K8S_INFORMER_H
 
@@ -15,17 +17,18 @@
 struct k8s_informer;
 
 struct k8s_informer_handler {
-    /* A full list begins: objects the handler knows and that don't come by before replace_end are gone. A list that breaks
-     * off midway is begun again (replace_begin is called again). */
+    /* A full list begins: objects the handler knows and that don't come by before replace_end are
+     * gone. A list that breaks off midway is begun again (replace_begin is called again). */
     void (*replace_begin)(void *context);
-    /* An object of the list (initial true), or added or changed. The view lives during the call only. */
+    /* An object of the list (initial true), or added or changed. The view lives during the call
+     * only. */
     void (*upsert)(void *context, const struct json_view *view, const struct json_node *object,
                    bool initial);
     void (*replace_end)(void *context); /* from the first call on: synced */
     void (*remove)(void *context, const struct json_view *view,
                    const struct json_node *object); /* deleted; its last state */
-    /* The connection to the API, told when it changes: false when list or watch fails, true when it works (again). reason
-     * lives during the call. May be NULL. */
+    /* The connection to the API, told when it changes: false when list or watch fails, true when it
+     * works (again). reason lives during the call. May be NULL. */
     void (*health)(void *context, bool healthy, const char *reason);
 };
 
@@ -33,24 +36,27 @@ struct k8s_informer_options {
     const char *path;       /* "/api/v1/services" */
     const char *query;      /* field or label selector, escaped, or NULL */
     unsigned int page_size; /* 0: 500; made smaller when pages come out too large */
-    int64_t
-        silence; /* nanoseconds without any byte before the connection is given up; 0: 90 s (bookmarks come about each minute) */
-    int64_t
-        watch_timeout; /* timeoutSeconds asked of the server, randomised up to double; 0: 300 s */
+    /* Nanoseconds without any byte before the connection is given up; 0: 90 s. (Bookmarks come
+     * about each minute.) */
+    int64_t silence;
+    /* timeoutSeconds asked of the server (in nanoseconds), randomised up to double; 0: 300 s. */
+    int64_t watch_timeout;
 };
 
-/* Starts at once, also when the API server can't be reached yet. The handler table is borrowed, options are copied. -EINVAL for
- * a path or query that can't be one. Any thread. */
+/* Starts at once, also when the API server can't be reached yet. The handler table is borrowed,
+ * options are copied. -EINVAL for a path or query that can't be one. Any thread. */
 must_check int k8s_informer_new(struct k8s_client *client,
                                 const struct k8s_informer_options *options,
                                 const struct k8s_informer_handler *handler, void *context,
                                 struct k8s_informer **ret_informer, struct error *error);
-/* Stops and waits until no handler call is running. Not from the api thread. Before k8s_client_free. NULL is fine. */
+/* Stops and waits until no handler call is running. Not from the api thread. Before
+ * k8s_client_free. NULL is fine. */
 void k8s_informer_free(struct k8s_informer *informer);
 
 /* Whether a full list has been delivered since the start (stays true). Any thread. */
 bool k8s_informer_synced(const struct k8s_informer *informer);
-/* Nanoseconds (monotonic) of the last byte received from the API server for this informer; 0 before. Any thread. */
+/* Nanoseconds (monotonic) of the last byte received from the API server for this informer; 0
+ * before. Any thread. */
 int64_t k8s_informer_last_heard(const struct k8s_informer *informer);
 
 #endif

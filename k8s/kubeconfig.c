@@ -1,6 +1,6 @@
-/* The kubeconfig format: three lists of named entries (clusters, users, contexts), of which the chosen context
- * picks one each. Read through libyaml's document form, where an alias is just the same node again, so nothing
- * can be blown up by nesting aliases. */
+/* The kubeconfig format: three lists of named entries (clusters, users, contexts), of which the
+ * chosen context picks one each. Read through libyaml's document form, where an alias is just the
+ * same node again, so nothing can be blown up by nesting aliases. */
 #include "k8s/config_private.h"
 
 #include <errno.h>
@@ -51,7 +51,8 @@ static int field_error(const struct source *source, const char *field, const cha
                      source->entry[0] != '\0' ? "." : "", field, what);
 }
 
-/* The text of a scalar member; *ret_text stays NULL when it is absent or empty. Borrowed from the document. */
+/* The text of a scalar member; *ret_text stays NULL when it is absent or empty. Borrowed from the
+ * document. */
 static int text_field(const struct source *source, yaml_node_t *mapping, const char *field,
                       const char **ret_text, struct error *error)
 {
@@ -107,8 +108,8 @@ static int base64_value(char character)
     return character == '+' ? 62 : character == '/' ? 63 : -1;
 }
 
-/* RFC 4648 section 4. White space is skipped (folded YAML scalars have it); padding must be right. The result is
- * text: a NUL byte in it is refused. */
+/* RFC 4648 section 4. White space is skipped (folded YAML scalars have it); padding must be right.
+ * The result is text: a NUL byte in it is refused. */
 static bool decode_base64(const char *text, char *ret_text)
 {
     unsigned int bits = 0;
@@ -195,7 +196,8 @@ static int pem_field(const struct source *source, yaml_node_t *mapping, const ch
     return read_path(source, field, path, ret_pem, error);
 }
 
-/* Finds the entry of list whose name is name and gives its member body; two of one name are refused. */
+/* Finds the entry of list whose name is name and gives its member body; two of one name are
+ * refused. */
 static int find_entry(struct source *source, const char *list, const char *body, const char *name,
                       yaml_node_t **ret_body, struct error *error)
 {
@@ -228,7 +230,8 @@ static int find_entry(struct source *source, const char *list, const char *body,
     return 0;
 }
 
-/* Fields that would change who we are or how we get there: ignoring one would be worse than refusing it. */
+/* Fields that would change who we are or how we get there: ignoring one would be worse than
+ * refusing it. */
 struct unsupported {
     const char *field;
     const char *what;

@@ -1,5 +1,6 @@
-/* The election: read, judge, write, wait, on the api thread. A leader skips the reading as long as it knows what it
- * wrote last; every write carries the resource version that was read, so of two candidates one succeeds. */
+/* The election: read, judge, write, wait, on the api thread. A leader skips the reading as long as
+ * it knows what it wrote last; every write carries the resource version that was read, so of two
+ * candidates one succeeds. */
 #include "k8s/lease.h"
 
 #include "k8s/backoff.h"
@@ -247,7 +248,8 @@ static void try_lease(void *context)
         read_lease(lease);
 }
 
-/* Notes when the record was last seen changing; only that is judged, never the times written in it. */
+/* Notes when the record was last seen changing; only that is judged, never the times written in
+ * it. */
 static void observe(struct k8s_lease *lease)
 {
     long long transitions = lease_record_transitions(lease->record);
@@ -302,8 +304,8 @@ static void on_read(void *context, const struct k8s_response *response)
     }
 }
 
-/* After a write that failed nobody knows what is stored: either the answer or the write was lost, or somebody else was
- * quicker. It is read before anything else. */
+/* After a write that failed nobody knows what is stored: either the answer or the write was lost,
+ * or somebody else was quicker. It is read before anything else. */
 static void write_failed(struct k8s_lease *lease, int code)
 {
     forget_record(lease);

@@ -1,5 +1,5 @@
-/* Lease documents. They are small and few, and what others put into them has to survive our updates, so they are kept
- * as jansson documents. */
+/* Lease documents. They are small and few, and what others put into them has to survive our
+ * updates, so they are kept as jansson documents. */
 #include "k8s/lease_record.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Keeping track of curl's sockets. curl doesn't say which socket a transfer on a shared connection uses, but it says
- * its local port, so that is what a socket is found by. */
+/* Keeping track of curl's sockets. curl doesn't say which socket a transfer on a shared connection
+ * uses, but it says its local port, so that is what a socket is found by. */
 #include "k8s/sockets.h"
 
 #include "server/base/clock.h"
@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A peer that acknowledges nothing for this long is gone. Without it the kernel goes on for a quarter of an hour. */
+/* A peer that acknowledges nothing for this long is gone. Without it the kernel goes on for a
+ * quarter of an hour. */
 #define USER_TIMEOUT_MS 15000
 
 static void add(struct k8s_sockets *sockets, curl_socket_t socket)

@@ -1,6 +1,6 @@
-/* The timers of the api thread: intrusive, so that setting one never fails, and cancellable. A sorted list searched
- * from its end: there are few timers and most are set for later than all others. Timers due at the same
- * moment fire in the order they were set. Api thread only. */
+/* The timers of the api thread: intrusive, so that setting one never fails, and cancellable. A
+ * sorted list searched from its end: there are few timers and most are set for later than all
+ * others. Timers due at the same moment fire in the order they were set. Api thread only. */
 #ifndef IPWARDEN_K8S_TIMERS_H
 #define IPWARDEN_K8S_TIMERS_H
 

@@ -1,5 +1,6 @@
-/* Reading and renewing the bearer token. The kubelet replaces a service account's token long before it ends, so
- * reading it once a minute is enough; the reading after a 401 is for a file that was replaced by hand. */
+/* Reading and renewing the bearer token. The kubelet replaces a service account's token long before
+ * it ends, so reading it once a minute is enough; the reading after a 401 is for a file that was
+ * replaced by hand. */
 #include "k8s/token.h"
 
 #include "k8s/config_private.h"

@@ -14,12 +14,12 @@ struct k8s_token {
     int64_t read_at; /* clock_monotonic() of the last reading of the file */
 };
 
-/* Brings the token up to date: reads the file when that was not done for 60 s. A file that can't be read leaves the
- * token as it is; it is an error only when there is none. */
+/* Brings the token up to date: reads the file when that was not done for 60 s. A file that can't be
+ * read leaves the token as it is; it is an error only when there is none. */
 must_check int k8s_token_refresh(struct k8s_token *token, const struct k8s_config *config,
                                  int64_t now, struct error *error);
-/* After a 401 for a request sent with generation. Returns whether there is another token now, so that it is worth asking
- * once more. Reads the file, but at most once a second. */
+/* After a 401 for a request sent with generation. Returns whether there is another token now, so
+ * that it is worth asking once more. Reads the file, but at most once a second. */
 bool k8s_token_renew(struct k8s_token *token, const struct k8s_config *config, int64_t now,
                      unsigned int generation);
 void k8s_token_clear(struct k8s_token *token);

@@ -1,4 +1,5 @@
-/* One request from submission to callback: building it, its attempts, and the decision whether to try again. */
+/* One request from submission to callback: building it, its attempts, and the decision whether to
+ * try again. */
 #include "k8s/answer.h"
 #include "k8s/backoff.h"
 #include "k8s/client_private.h"
@@ -46,8 +47,8 @@ struct k8s_transfer {
     int64_t started;
     unsigned int token_generation;
     bool token_repeated;
-    bool
-        sent; /* something may have reached the server, in this attempt or an earlier one that had no answer */
+    /* Something may have reached the server, now or in an earlier attempt that had no answer. */
+    bool sent;
     bool refused;   /* our own callback broke it off */
     int status;     /* of the answer that is arriving; 0 before */
     int local_port; /* of the connection it went out on; 0: none yet */
@@ -190,7 +191,8 @@ static void free_transfer(struct k8s_transfer *transfer)
     free(transfer);
 }
 
-/* Tells the observer and the caller. Whatever the callback does, the transfer isn't touched by anybody else. */
+/* Tells the observer and the caller. Whatever the callback does, the transfer isn't touched by
+ * anybody else. */
 static void complete(struct k8s_transfer *transfer, const struct k8s_response *response)
 {
     const struct k8s_client *client = transfer->client;
@@ -289,7 +291,8 @@ static void finish_failed(struct k8s_transfer *transfer, CURLcode code)
     complete_failed(transfer, &error);
 }
 
-/* It has waited for an answer in vain: perhaps the connection is to blame. Not when it hasn't waited long. */
+/* It has waited for an answer in vain: perhaps the connection is to blame. Not when it hasn't
+ * waited long. */
 static void distrust(struct k8s_transfer *transfer)
 {
     if (clock_monotonic(clock_system()) - transfer->started >= DISTRUST_AFTER)
@@ -314,7 +317,8 @@ void k8s_transfer_done(CURL *easy, CURLcode code)
 
 /* --- an attempt --- */
 
-/* Called between connecting and sending, also when curl sends again because a kept connection turned out to be closed. */
+/* Called between connecting and sending, also when curl sends again because a kept connection
+ * turned out to be closed. */
 static int on_sending(void *context, char *peer, char *local, int peer_port, int local_port)
 {
     (void)peer;
@@ -383,7 +387,8 @@ static bool set_headers(struct k8s_transfer *transfer)
            (token->header == NULL || append_header(&transfer->headers, token->header));
 }
 
-/* What differs between requests; everything here is set every time, as the handle was another request's before. */
+/* What differs between requests; everything here is set every time, as the handle was another
+ * request's before. */
 static bool set_request(struct k8s_transfer *transfer, long timeout)
 {
     CURL *easy = transfer->handle->easy;

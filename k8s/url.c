@@ -103,7 +103,8 @@ void k8s_url_resource(const char *path, char *ret_resource, size_t size)
     ret_resource[0] = '\0';
     if (at == UINT32_MAX)
         return;
-    /* .../namespaces/NAME/PLURAL, but .../namespaces/NAME is about the namespace, and so are its two subresources. */
+    /* .../namespaces/NAME/PLURAL, but .../namespaces/NAME is about the namespace, and so are its
+     * two subresources. */
     if (segment_is(path, at, "namespaces") && !segment_is(path, at + 2, "") &&
         !segment_is(path, at + 2, "status") && !segment_is(path, at + 2, "finalize"))
         at += 2;

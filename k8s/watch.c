@@ -1,4 +1,5 @@
-/* Cutting a watch's stream into events. An event that lies whole in a chunk, as most do, is handed on without a copy. */
+/* Cutting a watch's stream into events. An event that lies whole in a chunk, as most do, is handed
+ * on without a copy. */
 #include "k8s/watch.h"
 
 #include <errno.h>
@@ -83,7 +84,8 @@ int k8s_watch_feed(struct k8s_watch *watch, const char *data, size_t length, k8s
     return length > 0 ? keep(watch, data, length, error) : 0;
 }
 
-/* Whether the backslash at text[at] begins an escape: it doesn't when it is the second of a pair. */
+/* Whether the backslash at text[at] begins an escape: it doesn't when it is the second of a
+ * pair. */
 static bool begins_escape(const char *text, size_t at)
 {
     size_t before = 0;

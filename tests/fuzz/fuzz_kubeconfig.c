@@ -1,5 +1,6 @@
-/* Any text as a kubeconfig: it is refused with a text or gives a configuration that passes its own checks. The file is
- * said to lie in a folder that doesn't exist, so that nothing of the machine is read. */
+/* Any text as a kubeconfig: it is refused with a text or gives a configuration that passes its own
+ * checks. The file is said to lie in a folder that doesn't exist, so that nothing of the machine is
+ * read. */
 #undef NDEBUG /* the assertions are what this is for, in every build */
 
 #include "k8s/config_private.h"

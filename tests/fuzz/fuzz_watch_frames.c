@@ -1,5 +1,6 @@
-/* Any bytes as a watch: cut into chunks in two ways they must give the same events, and cleaning an event must leave
- * neither an escaped NUL nor change anything else. The first two bytes choose the chunks. */
+/* Any bytes as a watch: cut into chunks in two ways they must give the same events, and cleaning an
+ * event must leave neither an escaped NUL nor change anything else. The first two bytes choose the
+ * chunks. */
 #undef NDEBUG /* the assertions are what this is for, in every build */
 
 #include "k8s/watch.h"
