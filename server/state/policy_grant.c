@@ -342,6 +342,7 @@ bool policy_pick(const struct policy_decision *decision, uint8_t family,
             ret_shortage->on_exhausted = pool->on_exhausted;
         describe_shortage(ret_shortage, &length, pool);
     }
+    ret_shortage->no_pool = length == 0;
     const char *way_out =
         length > 0 ? "; delete a Service, add addresses to the pool or add a pool" : "";
     if (length > 0)
