@@ -216,12 +216,17 @@ class Replica:
             return None
 
     def _metrics_port(self):
-        if not self.ports:
-            try:
-                self.ports = json.loads(self._ports_file.read_text())
-            except (FileNotFoundError, json.JSONDecodeError):
-                raise ConnectionError("it has not said its ports yet") from None
-        return self.ports["metrics"]
+        if self.ports:
+            return self.ports["metrics"]
+        try:
+            self.ports = json.loads(self._ports_file.read_text())
+            return self.ports["metrics"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            # The file comes with the certificate; health can be asked for before that.
+            others = listening_ports(self.process.pid) - {self.port}
+            if not others:
+                raise ConnectionError("it does not listen yet") from None
+            return others.pop()
 
 
 class Fleet:
@@ -313,6 +318,22 @@ class Fleet:
 
     def count(self, name, **labels):
         return sum(replica.count(name, **labels) for replica in self.replicas if replica.running())
+
+
+def listening_ports(pid):
+    """The TCP ports of 127.0.0.1 that a process listens on."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets.add(os.readlink(descriptor))
+        except FileNotFoundError:
+            pass
+    found = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_, inode = line.split()[:10]
+        if state == "0A" and f"socket:[{inode}]" in sockets:
+            found.add(int(local.partition(":")[2], 16))
+    return found
 
 
 def lease_holder(cluster):

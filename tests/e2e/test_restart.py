@@ -12,7 +12,7 @@ LOST = (OSError, http.client.HTTPException)
 
 def populated(lab, count=20):
     """Makes Services of both kinds and returns what is stored about them, at rest."""
-    lab.pool(size=2 * count)
+    lab.pool(size=4 * count)
     parallel(8, lambda n: lab.create(lab.service(f"kept-{n}", auto=True)), range(count))
     parallel(8, lambda n: lab.create(lab.load_balancer(f"kept-lb-{n}")), range(count // 2))
     for index in range(count // 2):
@@ -27,6 +27,17 @@ def nothing_moved(lab, before):
     found = invariants.moved(before, after) + invariants.freed(before, after)
     assert not found, "\n".join(map(str, found))
     assert len(after.claims) >= len(before.claims)
+
+
+def create_soon(lab):
+    """Creates a Service as soon as that works."""
+    answers = []
+
+    def attempt():
+        answers.append(lab.try_create(lab.service(auto=True)))
+        return answers[-1].ok
+
+    wait_until(attempt, lambda: f"creates to work again: {[str(a)[:300] for a in answers[-3:]]}")
 
 
 def test_a_restart_of_all_replicas_at_once_recovers_by_itself(lab_of_two):
@@ -82,15 +93,16 @@ def test_replicas_wait_for_a_control_plane_that_comes_later(lab_of_two):
     lab.fleet.kill()
     for index in range(2):
         lab.cluster.kill_apiserver(index)
-    for replica in lab.fleet.replicas:
-        replica.start(wait=False)
-    for replica in lab.fleet.replicas:
-        wait_until(lambda r=replica: _answers(r), "it to answer on its metrics port")
-        assert replica.get("/healthz")[0] == 200
-        status, reasons = replica.get("/readyz")
-        assert status == 503 and reasons.strip()
-    for index in range(2):
-        lab.cluster.start_apiserver(index)
+    try:
+        for replica in lab.fleet.replicas:
+            replica.start(wait=False)
+        for replica in lab.fleet.replicas:
+            wait_until(lambda r=replica: _answers(r), "it to answer on its metrics port")
+            status, reasons = replica.get("/readyz")
+            assert status == 503 and reasons.strip()
+    finally:
+        for index in range(2):
+            lab.cluster.start_apiserver(index)
     lab.fleet.ensure()
     lab.create(lab.service(auto=True))
     nothing_moved(lab, before)
@@ -109,13 +121,16 @@ def test_an_api_server_that_goes_and_comes_back_is_found_again(lab_of_two):
     lab.leaves_reservations = True
     for index in range(2):
         lab.cluster.kill_apiserver(index)
-        # The other one goes on; what its webhook call meets is either replica.
-        for number in range(10):
-            lab.try_create(lab.service(f"during-{index}-{number}", auto=True), server=1 - index)
-        lab.cluster.start_apiserver(index)
+        try:
+            # The other one goes on; what its webhook call meets is either replica.
+            for number in range(10):
+                service = lab.service(f"during-{index}-{number}", auto=True)
+                lab.try_create(service, server=1 - index)
+        finally:
+            lab.cluster.start_apiserver(index)
     for replica in lab.fleet.replicas:
         replica.wait_ready()
-    wait_until(lambda: lab.try_create(lab.service(auto=True)).ok, "creates to work again")
+    create_soon(lab)
     found = invariants.check(lab.snapshot(), rules=invariants.MOVING)
     assert not found, found
     lab.check_at_rest(grace=120)
@@ -129,15 +144,17 @@ def test_api_servers_that_hang_for_a_while_do_no_harm(lab_of_two):
     lab.leaves_reservations = True
     for index in range(2):
         lab.cluster.pause_apiserver(index)
-    # Long enough for the lease to be lost meanwhile.
-    wait_until(
-        lambda: not any(replica.leads() for replica in lab.fleet.replicas),
-        "the leader to step down",
-        LEASE_SECONDS * 4,
-    )
-    for index in range(2):
-        lab.cluster.resume_apiserver(index)
-    wait_until(lambda: lab.try_create(lab.service(auto=True)).ok, "creates to work again")
+    try:
+        # Long enough for the lease to be lost meanwhile.
+        wait_until(
+            lambda: not any(replica.leads() for replica in lab.fleet.replicas),
+            "the leader to step down",
+            LEASE_SECONDS * 4,
+        )
+    finally:
+        for index in range(2):
+            lab.cluster.resume_apiserver(index)
+    create_soon(lab)
     lab.with_ingress(lab.create(lab.load_balancer()))
     lab.check_at_rest(grace=120)
     after = lab.snapshot()
