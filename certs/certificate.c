@@ -24,6 +24,15 @@ int certs_key_check(const char *certificate_pem, const char *key_pem, struct err
     return code;
 }
 
+/* Why a chain doesn't verify. */
+static int explain(int reason, struct error *error)
+{
+    if (reason == X509_V_ERR_OUT_OF_MEM)
+        return error_no_memory(error);
+    return certs_pem_fail_with(error, -EINVAL, "the certificate doesn't verify",
+                               X509_verify_cert_error_string(reason));
+}
+
 /* The body of both verify functions: sets up a store that trusts exactly the given certificates. */
 static int verify(const char *chain_pem, const char *ca_pem, unsigned long flags, time_t when,
                   struct error *error)
@@ -47,8 +56,7 @@ static int verify(const char *chain_pem, const char *ca_pem, unsigned long flags
         if ((flags & X509_V_FLAG_NO_CHECK_TIME) == 0)
             X509_STORE_CTX_set_time(context, 0, when);
         if (X509_verify_cert(context) != 1)
-            code = error_set(error, -EINVAL, "the certificate doesn't verify: %s",
-                             X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
+            code = explain(X509_STORE_CTX_get_error(context), error);
     }
     X509_STORE_CTX_free(context);
     X509_STORE_free(store);

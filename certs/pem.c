@@ -12,15 +12,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Empties the queue. *ret_last is the last reason, 0 for none. Returns whether any was that
+ * memory had run out: OpenSSL's outer layers report that as broken input. */
+static bool drain_reasons(unsigned long *ret_last)
+{
+    bool memory = false;
+    *ret_last = 0;
+    for (unsigned long reason; (reason = ERR_get_error()) != 0; *ret_last = reason)
+        memory = memory || ERR_GET_REASON(reason) == ERR_R_MALLOC_FAILURE;
+    return memory;
+}
+
 int certs_pem_fail(struct error *error, int code, const char *what)
 {
-    unsigned long reason = ERR_peek_last_error();
+    unsigned long reason = 0;
+    if (drain_reasons(&reason))
+        return error_no_memory(error);
     const char *text = reason != 0 ? ERR_reason_error_string(reason) : NULL;
-    if (ERR_GET_REASON(reason) == ERR_R_MALLOC_FAILURE)
-        code = -ENOMEM;
-    error_set(error, code, "%s: %s", what, text != NULL ? text : "OpenSSL gave no reason");
-    ERR_clear_error();
-    return code;
+    return error_set(error, code, "%s: %s", what, text != NULL ? text : "OpenSSL gave no reason");
+}
+
+int certs_pem_fail_with(struct error *error, int code, const char *what, const char *why)
+{
+    unsigned long reason = 0;
+    if (drain_reasons(&reason))
+        return error_no_memory(error);
+    return error_set(error, code, "%s: %s", what, why);
 }
 
 void certs_pem_free(char *pem)
@@ -84,9 +101,8 @@ static int read_all(const char *pem, STACK_OF(X509) * *ret_certificates, size_t 
     size_t broken = 0;
     while (code == 0) {
         X509 *certificate = PEM_read_bio_X509(bio, NULL, refuse_passphrase, NULL);
-        unsigned long reason = certificate == NULL ? ERR_peek_last_error() : 0;
-        ERR_clear_error();
-        if (certificate == NULL && ERR_GET_REASON(reason) == ERR_R_MALLOC_FAILURE) {
+        unsigned long reason = 0;
+        if (drain_reasons(&reason) && certificate == NULL) {
             code = error_no_memory(error);
         } else if (certificate == NULL && is_end(reason)) {
             break;

@@ -47,6 +47,9 @@ void certs_pem_free_stack(STACK_OF(X509) * certificates);
 
 /* Fails with "what: OpenSSL's reason" and empties OpenSSL's error queue of this thread. */
 int certs_pem_fail(struct error *error, int code, const char *what);
+/* The same with "what: why", where OpenSSL tells the reason in another way. Both give -ENOMEM
+ * instead when memory ran out. */
+int certs_pem_fail_with(struct error *error, int code, const char *what, const char *why);
 
 #define _cleanup_pem_ __attribute__((cleanup(certs_pem_free_pointer)))
 #define _cleanup_stack_ __attribute__((cleanup(certs_pem_free_stack_pointer)))
