@@ -19,6 +19,27 @@ static void check_name(const struct claim *claim, struct field_errors *errors)
                      name);
 }
 
+/* An address with its mask; the mask of a whole address, or of the link, as the older version writes it. */
+static void check_cidr(const struct review *review, const struct claim *claim,
+                       struct field_errors *errors)
+{
+    const struct json_view *view = &review->view;
+    char text[64];
+    char address[ADDRESS_TEXT_SIZE];
+    if (json_view_text(view, json_view_path(view, review->object, "spec", "cidr", NULL), text,
+                       sizeof(text)) < 0)
+        text[0] = '\0';
+    const char *slash = strchr(text, '/');
+    size_t digits = slash != NULL ? strspn(slash + 1, "0123456789") : 0;
+    if (digits > 0 && digits < 4 && slash[1 + digits] == '\0' && (slash[1] != '0' || digits == 1) &&
+        strtoul(slash + 1, NULL, 10) <= address_bits(claim->address.family))
+        return;
+    address_format(&claim->address, address);
+    field_errors_add(
+        errors, "FieldValueInvalid", "spec.cidr", "%s has no mask from 0 to %u: write %s/%u", text,
+        address_bits(claim->address.family), address, address_bits(claim->address.family));
+}
+
 static void check_twice(const struct state *state, const struct claim *claim,
                         struct field_errors *errors)
 {
@@ -61,6 +82,7 @@ void claim_validate(struct review *review)
         field_errors_add(&errors, "FieldValueInvalid", "spec.cidr", "%s", error.text);
     } else if (review->operation == REVIEW_CREATE) {
         check_name(claim, &errors);
+        check_cidr(review, claim, &errors);
         mutex_guard(&state->mutex);
         check_twice(state, claim, &errors);
     } else {

@@ -142,6 +142,12 @@ static void validate(struct review *review, bool status)
         validation_free(validation);
         return;
     }
+    /* Until it is stored, a Service is known by its name alone: its claim may name the uid of one that is there already, and then
+     * the API server says so better than we could. */
+    if (review->operation == REVIEW_CREATE) {
+        free(validation->service->uid);
+        validation->service->uid = NULL;
+    }
     const struct service *service = validation->service;
     validation->foreign_is_fine = status && !state_serves_load_balancer(state, service);
     result =

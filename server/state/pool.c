@@ -67,7 +67,34 @@ static void decode_metadata(struct decoder *decoder, const struct json_node *met
               "longer than 63 characters: it becomes a label value on every claim of the pool");
 }
 
-/* Reads a list of range entries. NULL when there are none, or nothing in it is right. */
+/* Adds one entry to the set, or says what is wrong with it. */
+static void decode_range(struct decoder *decoder, const char *entry, const char *path,
+                         const struct cidr *cidr, bool overlap_is_fine, struct ranges *ranges)
+{
+    _cleanup_ranges_ struct ranges *alone = ranges_new();
+    _cleanup_ranges_ struct ranges *within = ranges_new();
+    struct error reason;
+    if (alone == NULL || within == NULL ||
+        (cidr->address.family != 0 && ranges_merge_cidr(within, cidr, NULL) < 0)) {
+        decoder->out_of_memory = true;
+        return;
+    }
+    int result = ranges_add(alone, entry, &reason);
+    if (result == 0 && cidr->address.family != 0 && !ranges_covers_all(within, alone)) {
+        char text[CIDR_TEXT_SIZE];
+        cidr_format(cidr, text);
+        result = error_set(&reason, -EINVAL, "%.100s is not within spec.cidr %s", entry, text);
+    }
+    if (result == 0)
+        result = overlap_is_fine ? ranges_merge(ranges, entry, &reason)
+                                 : ranges_add(ranges, entry, &reason);
+    if (result == -ENOMEM)
+        decoder->out_of_memory = true;
+    else if (result < 0)
+        fault(decoder, INVALID, path, reason.text);
+}
+
+/* Reads a list of range entries. NULL when there are none, or for want of memory. */
 static struct ranges *decode_ranges(struct decoder *decoder, const struct json_node *list,
                                     const char *field, const struct cidr *cidr,
                                     bool overlap_is_fine)
@@ -76,50 +103,22 @@ static struct ranges *decode_ranges(struct decoder *decoder, const struct json_n
     if (!json_view_is_array(list) || json_view_count(list) == 0)
         return NULL;
     struct ranges *ranges = ranges_new();
-    struct ranges *within = ranges_new();
-    size_t index = 0;
-    if (ranges == NULL || within == NULL ||
-        (cidr->address.family != 0 && ranges_merge_cidr(within, cidr, decoder->error) < 0)) {
+    if (ranges == NULL)
         decoder->out_of_memory = true;
-        goto failed;
-    }
-    for (const struct json_node *item = json_view_first(view, list); item != NULL;
+    size_t index = 0;
+    for (const struct json_node *item = json_view_first(view, list);
+         item != NULL && !decoder->out_of_memory;
          item = json_view_after(view, list, item), index++) {
         char path[64];
         char entry[2 * ADDRESS_TEXT_SIZE + 8];
-        struct error reason;
         snprintf(path, sizeof(path), "%s[%zu]", field, index);
-        if (json_view_text(view, item, entry, sizeof(entry)) < 0) {
+        if (json_view_text(view, item, entry, sizeof(entry)) < 0)
             fault(decoder, INVALID, path,
                   "not a range: give a CIDR, \"first-last\" or a single address");
-            continue;
-        }
-        int result = overlap_is_fine ? ranges_merge(ranges, entry, &reason)
-                                     : ranges_add(ranges, entry, &reason);
-        if (result == -ENOMEM) {
-            decoder->out_of_memory = true;
-            goto failed;
-        }
-        if (result < 0) {
-            fault(decoder, INVALID, path, reason.text);
-            continue;
-        }
+        else
+            decode_range(decoder, entry, path, cidr, overlap_is_fine, ranges);
     }
-    if (cidr->address.family != 0 && !ranges_is_empty(ranges) &&
-        !ranges_covers_all(within, ranges)) {
-        char text[CIDR_TEXT_SIZE];
-        char message[128];
-        cidr_format(cidr, text);
-        snprintf(message, sizeof(message),
-                 "not within spec.cidr %s: every entry must lie inside it", text);
-        fault(decoder, INVALID, field, message);
-    }
-    ranges_free(within);
     return ranges;
-failed:
-    ranges_free(ranges);
-    ranges_free(within);
-    return NULL;
 }
 
 /* The whole cidr, less IPv4's network and broadcast addresses where there are any. */
