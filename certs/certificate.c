@@ -99,7 +99,7 @@ int certs_authority_check(const struct certs_pair *authority, struct error *erro
 {
     static const char *const name = "example.org";
     static const struct certs_names names = {.dns = &name, .dns_count = 1};
-    struct certs_description description;
+    struct certs_description description = {0};
     struct certs_pair leaf;
     struct clock_fake moment;
     int code = certs_describe(authority->certificate_pem, &description, error);

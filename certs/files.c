@@ -248,10 +248,11 @@ static int judge(const struct certs_bundle *bundle, struct error *error)
 
 static int take_over(struct certs_files *files, bool *ret_changed, struct error *error)
 {
-    struct certs_bundle bundle;
+    struct certs_bundle bundle = {0};
     char *nothing = strdup("");
-    int code = nothing != NULL ? certs_files_read(files->directory, &bundle, error)
-                               : error_no_memory(error);
+    if (nothing == NULL)
+        return error_no_memory(error);
+    int code = certs_files_read(files->directory, &bundle, error);
     if (code != 0) {
         free(nothing);
         return code;

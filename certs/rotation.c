@@ -5,6 +5,7 @@
 #include "certs/certificate.h"
 #include "certs/pem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,6 +332,7 @@ int certs_rotation_join(const char *first, const char *second, char **ret_joined
     char **list = NULL;
     size_t count = 0;
     size_t added = 0;
+    assert(first != NULL && second != NULL);
     /* The usual case, for which nothing need be parsed: the same text. */
     bool contained = strstr(first, second) != NULL;
     int code = contained ? 0 : certs_list_salvage(second, &list, &count, error);

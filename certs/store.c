@@ -182,8 +182,8 @@ static int note_published(struct certs_store *store, struct certs_look *look, st
     }
     look->trusted = trusted;
     char *text = buffer_steal(&seen, NULL);
-    if (code == 0 && text == NULL)
-        code = error_no_memory(error);
+    if (text == NULL)
+        return error_no_memory(error);
     if (code != 0) {
         free(text);
         return code;
@@ -205,10 +205,10 @@ static int compare(struct certs_look *look, struct error *error)
     look->covering = look->published_known;
     for (size_t i = 0; code == 0 && i < look->published.count; i++) {
         size_t lacking = 0;
+        joined = NULL;
         code = certs_rotation_join(look->published.entries[i].ca_pem, look->bundle.ca_pem, &joined,
                                    &lacking, error);
-        if (code == 0)
-            free(joined);
+        free(joined);
         look->covering = look->covering && lacking == 0;
     }
     return code;
