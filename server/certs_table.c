@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW "%-10s %-32s %-21s %-21s %6s  %-16s %-5s  "
+#define ROW "%-10s %-34s %-21s %-21s %6s  %-16s %-5s  "
 
 /* One certificate of the bundle. */
 struct line {
@@ -83,7 +83,7 @@ static void write_row(const struct line *line, struct buffer *buffer)
     char days[24];
     const struct certs_description *description = &line->description;
     snprintf(days, sizeof(days), "%lld", line->days_left);
-    buffer_printf(buffer, "%-10s %-32s %-21s %-21s %6s  %-16.16s %-5s  ", line->kind,
+    buffer_printf(buffer, "%-10s %-34s %-21s %-21s %6s  %-16.16s %-5s  ", line->kind,
                   description->subject, line->not_before, line->not_after, days,
                   description->fingerprint, line->signs ? "yes" : "");
     append_names(description->dns, description->dns_count, 0, buffer);
