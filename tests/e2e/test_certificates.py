@@ -54,7 +54,7 @@ def test_the_webhook_is_trusted_by_the_bundle_and_by_nothing_else(lab):
 
 def test_certificates_rotate_under_a_load_of_creates_that_all_succeed(lab_of_two):
     lab = lab_of_two
-    lab.pool(size=2000)
+    lab.pool(size=15000)
     before = Webhook(lab.cluster)
     old = served(before)
     expiry = [r.count("ipwarden_certificate_expiry_seconds") for r in lab.fleet.replicas]

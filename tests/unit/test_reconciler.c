@@ -475,7 +475,7 @@ static void a_service_without_an_address_gets_one_late(void **state)
     lead();
     /* No pool: it waits, and says so. */
     await_requests("PATCH" WEB_PATH "/status");
-    assert_in(body_of(0), "'reason':'NoFreeAddress'");
+    assert_in(body_of(0), "'reason':'NoPool'");
     assert_in(body_of(0), "'resourceVersion':'20'");
     fixture_put_pool(world, Q("{'metadata':{'name':'blue','finalizers':['ipcontroller.ext/pool']},"
                               "'spec':{'cidr':'192.0.2.1/32'}}"));
