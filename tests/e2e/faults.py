@@ -105,6 +105,7 @@ class Rule:
         self.path = re.compile(path)
         self.left = times
         self.met = 0
+        self.done = 0  # of those met, how many are over
 
 
 class HttpProxy:
@@ -153,13 +154,13 @@ class HttpProxy:
             _close(connection)
 
     def take(self, method, path):
-        """The fault for a request, or None."""
+        """The rule for a request, or None."""
         with self._lock:
             for rule in self._rules:
                 if rule.left and rule.method.fullmatch(method) and rule.path.search(path):
                     rule.left -= 1
                     rule.met += 1
-                    return rule.fault
+                    return rule
         return None
 
     @contextlib.contextmanager
@@ -212,11 +213,14 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
     def serve(self):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.server.proxy.take(self.command, self.path)
+        rule = self.server.proxy.take(self.command, self.path)
         try:
-            (fault or Exchange.pass_on)(self)
+            (rule.fault if rule else Exchange.pass_on)(self)
         except (OSError, http.client.HTTPException):
             self.hang_up()
+        finally:
+            if rule:
+                rule.done += 1
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
