@@ -110,6 +110,10 @@ class Replica:
         answer = self._readiness()
         return answer is not None and answer[0] == 200
 
+    def listens(self):
+        """Whether the webhook's port is open, ready or not."""
+        return self.port in listening_ports(self.process.pid)
+
     def leads(self):
         return self.metrics().get(("ipwarden_leader", frozenset())) == 1
 

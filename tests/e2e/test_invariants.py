@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import subprocess
 
 import pytest
 
@@ -221,6 +222,28 @@ def test_a_trace_of_a_dry_run_is_seen(sound):
         "I5: claim 203-0-113-3-32 is new",
         "I5: pool blue was written",
     ]
+
+
+def test_the_command_checks_a_cluster_and_tells_by_its_exit_code(lab):
+    def run(*arguments):
+        return subprocess.run(
+            [invariants.__file__, "--kubeconfig", lab.cluster.kubeconfig, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    lab.pool(size=2)
+    lab.create(lab.service(auto=True))
+    lab.check_at_rest()
+    port = lab.fleet.replicas[0].ports["metrics"]
+    done = run("--grace", "0", "--metrics", f"http://127.0.0.1:{port}/metrics")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ": 0 violations" in done.stderr
+    lab.fleet.stop()
+    lab.delete_services()
+    done = run("--grace", "0")
+    assert done.returncode == 1 and done.stdout.startswith("I3: claim ")
 
 
 def test_an_address_that_moves_is_seen(sound):
