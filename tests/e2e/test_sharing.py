@@ -83,7 +83,9 @@ def test_an_edit_to_a_port_that_is_taken_is_refused(lab, address):
     answer = lab.try_patch(second, {"spec": {"ports": [{"name": "p", "port": 80}]}})
     assert answer.status == 403 and first["metadata"]["name"] in answer.message
     lab.patch(second, {"spec": {"ports": [{"name": "p", "port": 82}]}})
-    lab.patch(first, {"spec": {"ports": [{"name": "p", "port": 81}]}})
+    # Free for another once the edit has been seen in storage: until then both ports count.
+    freed = {"spec": {"ports": [{"name": "p", "port": 81}]}}
+    wait_until(lambda: lab.try_patch(first, freed).ok, "port 81 to be free")
     lab.check_at_rest()
 
 
