@@ -13,6 +13,7 @@
 #include "k8s/watch.h"
 #include "server/base/clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -470,6 +471,17 @@ static void stop(void *context)
     k8s_transfer_cancel(informer->transfer);
     k8s_timers_cancel(&informer->client->timers, &informer->next_try);
     k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
+}
+
+void k8s_informer_list_again(struct k8s_informer *informer)
+{
+    assert(k8s_on_api_thread(informer->client));
+    k8s_transfer_cancel(informer->transfer);
+    informer->transfer = NULL;
+    k8s_timers_cancel(&informer->client->timers, &informer->next_try);
+    k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
+    forget_list(informer);
+    list_page(informer);
 }
 
 static void free_informer(struct k8s_informer *informer)

@@ -53,6 +53,10 @@ must_check int k8s_informer_new(struct k8s_client *client,
  * k8s_client_free. NULL is fine. */
 void k8s_informer_free(struct k8s_informer *informer);
 
+/* Gives up what is under way and lists anew: what replace_begin then begins is a list that was asked for after
+ * this call, and so shows everything that was stored before it. From the api thread only. */
+void k8s_informer_list_again(struct k8s_informer *informer);
+
 /* Whether a full list has been delivered since the start (stays true). Any thread. */
 bool k8s_informer_synced(const struct k8s_informer *informer);
 /* Nanoseconds (monotonic) of the last byte received from the API server for this informer; 0

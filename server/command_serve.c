@@ -148,6 +148,12 @@ static void leadership_changed(void *context, bool leader, long long transitions
     reconciler_lead(serve->reconciler, leader);
 }
 
+static uint64_t list_requests_again(void *context)
+{
+    struct serve *serve = context;
+    return feed_list_again(serve->feed, STATE_REQUESTS);
+}
+
 static void observe_reconcile(void *context, const char *kind, const char *result)
 {
     struct serve *serve = context;
@@ -250,7 +256,7 @@ static int start_metrics_listener(struct serve *serve, struct error *error)
         return error_no_memory(error);
     health_set(serve->health, "certificates", false, "waiting for the serving certificate");
     health_set(serve->health, "lists", false,
-               "waiting for the full lists of Services, claims and pools");
+               "waiting for the full lists of Services, claims, pools, ranges and requests");
     health_set(serve->health, "running", true, "");
     struct http_listener_options options = {.address = serve->options.metrics_listen,
                                             .threads = 1,
@@ -341,6 +347,7 @@ static int start_reconciler(struct serve *serve, struct error *error)
         .grace = serve->options.grace,
         .resync = serve->options.resync,
         .may_act = may_act,
+        .list_requests_again = list_requests_again,
         .observe = observe_reconcile,
         .context = serve,
     };

@@ -31,6 +31,37 @@ static void collect_pool(struct serve_metrics *metrics, const struct pool *pool)
                 "free", NULL);
 }
 
+static void collect_range(struct serve_metrics *metrics, const struct state_range *home)
+{
+    struct blocks_counts counts;
+    if (home->range == NULL || home->blocks == NULL)
+        return;
+    const struct object_meta *meta = &home->range->meta;
+    blocks_counts(home->blocks, &counts);
+    metrics_set(metrics->range_addresses, address_count_double(counts.total), meta->namespace_name,
+                meta->name, "total", NULL);
+    metrics_set(metrics->range_addresses, address_count_double(counts.used), meta->namespace_name,
+                meta->name, "used", NULL);
+    metrics_set(metrics->range_addresses, address_count_double(counts.free), meta->namespace_name,
+                meta->name, "free", NULL);
+}
+
+/* With the lock of state held: how many requests have no CIDR. */
+static size_t collect_ranges(struct serve_metrics *metrics)
+{
+    const struct state *state = metrics->state;
+    size_t position = 0;
+    size_t waiting = 0;
+    metrics_forget(metrics->range_addresses, NULL);
+    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        collect_range(metrics, home);
+        for (size_t i = 0; i < home->waiting_count; i++)
+            waiting += home->waiting[i] != NULL;
+        waiting += home->unstored_count;
+    }
+    return waiting;
+}
+
 static void collect(void *context)
 {
     struct serve_metrics *metrics = context;
@@ -41,9 +72,13 @@ static void collect(void *context)
         collect_pool(metrics, state->pools[i]);
     double confirmed = (double)state->confirmed;
     double all = (double)map_count(state->claims);
+    double waiting = (double)collect_ranges(metrics);
+    double requests = (double)map_count(state->requests);
     mutex_unlock(&state->mutex);
     metrics_set(metrics->claims, confirmed, "confirmed", NULL);
     metrics_set(metrics->claims, all - confirmed, "reserved", NULL);
+    metrics_set(metrics->requests, requests - waiting, "ready", NULL);
+    metrics_set(metrics->requests, waiting, "waiting", NULL);
     struct reconciler *reconciler = atomic_load(&metrics->reconciler);
     struct certificates *certificates = atomic_load(&metrics->certificates);
     bool leads = metrics->leads != NULL && metrics->leads(metrics->leads_context);
@@ -81,6 +116,13 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
     metrics->claims = metrics_declare(all, METRICS_GAUGE, "ipwarden_claims",
                                       "IpClaims; reserved until their Service was seen in storage.",
                                       "state", NULL);
+    metrics->range_addresses =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_range_addresses",
+                        "Addresses of an IPAMRange; state is total, used or free.", "namespace",
+                        "range", "state", NULL);
+    metrics->requests =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_requests",
+                        "IPAMRequests; waiting until they have a CIDR.", "state", NULL);
     metrics->leader = metrics_declare(all, METRICS_GAUGE, "ipwarden_leader",
                                       "1 while this replica reconciles.", NULL);
     metrics->certificate_expiry =

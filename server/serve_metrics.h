@@ -18,6 +18,8 @@ struct serve_metrics {
     struct metrics_family *reconcile_queue;
     struct metrics_family *pool_addresses;
     struct metrics_family *claims;
+    struct metrics_family *range_addresses;
+    struct metrics_family *requests;
     struct metrics_family *leader;
     struct metrics_family *certificate_expiry;
     struct metrics_family *watch_healthy;

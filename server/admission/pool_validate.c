@@ -64,12 +64,14 @@ void pool_validate(struct review *review)
         review_refuse(review, 422, NULL, error.text);
         return;
     }
-    if (pool->invalid == NULL) {
-        mutex_guard(&state->mutex);
+    mutex_lock(&state->mutex);
+    if (state_resolve_pool(state, pool) < 0 || (old != NULL && state_resolve_pool(state, old) < 0))
+        field_errors_add(&errors, INVALID, "spec.fromRequest", "out of memory; try again");
+    if (pool->invalid == NULL)
         check_overlap(state, pool, &errors);
-        if (old != NULL && old->invalid == NULL)
-            check_shrink(state, old, pool, &errors);
-    }
+    if ((pool->invalid == NULL || pool->unresolved) && old != NULL && old->invalid == NULL)
+        check_shrink(state, old, pool, &errors);
+    mutex_unlock(&state->mutex);
     /* One that is on its way out must be able to lose its finalizer, whatever it says. */
     if (field_errors_total(&errors) == 0 || pool->deleting)
         review_allow(review, NULL, NULL);

@@ -21,11 +21,16 @@ static const struct {
     const char *label;
     void (*mutate)(struct review *review);
     void (*validate)(struct review *review);
+    bool deletes; /* validate judges DELETE too */
 } kinds[] = {
-    {"", "services", "", "services", service_mutate, service_validate},
-    {"", "services", "status", "services/status", NULL, service_validate_status},
-    {"ipcontroller.ext", "ipclaimpools", "", "ipclaimpools", NULL, pool_validate},
-    {"ipcontroller.ext", "ipclaims", "", "ipclaims", NULL, claim_validate},
+    {"", "services", "", "services", service_mutate, service_validate, false},
+    {"", "services", "status", "services/status", NULL, service_validate_status, false},
+    {"ipcontroller.ext", "ipclaimpools", "", "ipclaimpools", NULL, pool_validate, false},
+    {"ipcontroller.ext", "ipclaims", "", "ipclaims", NULL, claim_validate, false},
+    {"ipam.mandelsoft.org", "ipamranges", "", "ipamranges", ipam_range_mutate, ipam_range_validate,
+     false},
+    {"ipam.mandelsoft.org", "ipamrequests", "", "ipamrequests", ipam_request_mutate,
+     ipam_request_validate, true},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -150,7 +155,7 @@ void review_refuse_fields(struct review *review, const char *kind,
         buffer_printf(&text, "; and %zu more", errors->omitted);
     answer_begin(review, &answer, false);
     status_begin(&answer, 422, text.data != NULL ? text.data : "invalid");
-    buffer_append_string(&answer, ",\"details\":{\"group\":\"ipcontroller.ext\",\"kind\":");
+    buffer_printf(&answer, ",\"details\":{\"group\":\"%s\",\"kind\":", review->group);
     buffer_append_json_string(&answer, kind);
     buffer_append_string(&answer, ",\"name\":");
     buffer_append_json_string(&answer, review->name);
@@ -275,7 +280,10 @@ static void review_route(struct review *review, const struct json_node *request)
         if (judge == NULL)
             break;
         review->kind = kinds[i].label;
-        if (review->operation > REVIEW_UPDATE)
+        review->group = kinds[i].group;
+        bool judged = review->operation <= REVIEW_UPDATE ||
+                      (review->operation == REVIEW_DELETE && !review->mutating && kinds[i].deletes);
+        if (!judged)
             review_allow(review, NULL, NULL);
         else
             judge(review);
@@ -351,6 +359,7 @@ static void review_handle(struct admission *admission, struct http_request *requ
     review->request = request;
     review->mutating = mutating;
     review->kind = "unknown";
+    review->group = "";
     review->received = http_request_received(request);
     review->deadline = review_deadline(request, review->received);
     json_view_init(&review->view);

@@ -28,7 +28,8 @@ struct review {
     const struct json_node *object; /* NULL when there is none */
     const struct json_node *old_object;
     enum review_operation operation;
-    const char *kind; /* a literal, for metrics: "services", "services/status", ... */
+    const char *group; /* a literal: the API group of the object */
+    const char *kind;  /* a literal, for metrics: "services", "services/status", ... */
     bool mutating;
     bool dry_run;
     int64_t deadline; /* monotonic nanoseconds by which an answer is due */

@@ -18,10 +18,10 @@ static const struct {
     const char *kind;
     void (*handle)(struct pass *pass);
 } handlers[] = {
-    {"service", reconcile_service},
-    {"claim", reconcile_claim},
-    {"pool", reconcile_pool},
-    {"room", reconcile_room},
+    {"service", reconcile_service}, {"claim", reconcile_claim},
+    {"pool", reconcile_pool},       {"room", reconcile_room},
+    {"range", reconcile_range},     {"request", reconcile_request},
+    {"fence", reconcile_fence},     {"released", reconcile_released},
 };
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 
@@ -190,6 +190,27 @@ static void reconciler_look_at_everything(struct reconciler *reconciler)
     }
 }
 
+static void reconciler_look_at_ranges(struct reconciler *reconciler)
+{
+    struct state *state = reconciler->options.state;
+    char key[600];
+    size_t position = 0;
+    mutex_guard(&state->mutex);
+    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        snprintf(key, sizeof(key), "range/%s", home->key);
+        reconciler_listen(reconciler, key);
+    }
+    position = 0;
+    for (const struct ipam_request *request;
+         (request = map_next(state->requests, &position)) != NULL;) {
+        if (request->told == IPAM_READY && ipam_request_is_stored(request) &&
+            !request->has_finalizer && state->pool_count == 0)
+            continue;
+        snprintf(key, sizeof(key), "request/%s", request->meta.key);
+        reconciler_listen(reconciler, key);
+    }
+}
+
 static void *reconciler_run(void *context)
 {
     struct reconciler *reconciler = context;
@@ -210,6 +231,7 @@ static void *reconciler_run(void *context)
             return NULL;
         if (resync > 0 && clock_monotonic(clock) >= next) {
             reconciler_look_at_everything(reconciler);
+            reconciler_look_at_ranges(reconciler);
             next = clock_monotonic(clock) + resync;
         }
     }
@@ -217,11 +239,14 @@ static void *reconciler_run(void *context)
 
 void reconciler_lead(struct reconciler *reconciler, bool leader)
 {
+    reconcile_forget_leads(reconciler);
     atomic_store(&reconciler->leader, leader);
-    if (leader)
+    if (leader) {
         reconciler_look_at_everything(reconciler);
-    else
+        reconciler_look_at_ranges(reconciler);
+    } else {
         queue_drain(reconciler->queue);
+    }
 }
 
 size_t reconciler_queue_length(struct reconciler *reconciler)
@@ -238,14 +263,17 @@ static void reconciler_free(struct reconciler *reconciler)
             break;
         free(value);
     }
-    for (size_t position = 0; reconciler->pool_written != NULL;) {
-        void *value = map_next(reconciler->pool_written, &position);
+    for (size_t position = 0; reconciler->written != NULL;) {
+        void *value = map_next(reconciler->written, &position);
         if (value == NULL)
             break;
         free(value);
     }
+    if (reconciler->leads != NULL)
+        reconcile_forget_leads(reconciler);
     map_free(reconciler->waiting);
-    map_free(reconciler->pool_written);
+    map_free(reconciler->written);
+    map_free(reconciler->leads);
     pthread_cond_destroy(&reconciler->idle);
     mutex_destroy(&reconciler->mutex);
     free(reconciler);
@@ -264,9 +292,10 @@ int reconciler_start(const struct reconciler_options *options, struct reconciler
     pthread_cond_init(&reconciler->idle, NULL);
     reconciler->queue = queue_new(NULL);
     reconciler->waiting = map_new();
-    reconciler->pool_written = map_new();
-    if (reconciler->queue == NULL || reconciler->waiting == NULL ||
-        reconciler->pool_written == NULL) {
+    reconciler->written = map_new();
+    reconciler->leads = map_new();
+    if (reconciler->queue == NULL || reconciler->waiting == NULL || reconciler->written == NULL ||
+        reconciler->leads == NULL) {
         reconciler_free(reconciler);
         return error_no_memory(error);
     }

@@ -19,7 +19,9 @@ struct reconciler {
     pthread_cond_t idle;    /* signalled when a write has finished */
     unsigned int in_flight; /* passes that wait for an answer */
     struct map *waiting;    /* key -> struct waiting: Services that want an address and have none */
-    struct map *pool_written; /* pool name -> struct pool_written */
+    struct map *written;    /* key -> struct written: see reconcile_interval_left */
+    struct map *leads;      /* key of a range -> struct range_lead: see range_reconcile.c */
+    uint64_t fence;         /* the list of requests that was asked for last */
     int64_t pace_tokens; /* background writes that may go although it isn't quiet; in thousandths */
     int64_t pace_refilled;
 };
@@ -46,10 +48,36 @@ void pass_later(struct pass *pass, int64_t nanoseconds);
  * too: the watch brings what is new). request's deadline is set here. */
 void pass_write(struct pass *pass, struct k8s_request *request);
 
+/* As pass_write, for a finalizer of ours: by server-side apply, where finalizers are a set, so that those of others stay. The uid
+ * keeps an object that is gone from being made again. */
+struct finalizer_write {
+    const char *path;
+    const char *api_version;
+    const char *kind;
+    const char *namespace_name; /* "" for none */
+    const char *name;
+    const char *uid;
+    const char *finalizer;
+};
+void pass_write_finalizer(struct pass *pass, const struct finalizer_write *write, bool wanted);
+
+/* The same for a range or request; pass->object is its key. */
+void pass_write_ipam_finalizer(struct pass *pass, const char *kind, const char *path,
+                               const char *uid, const char *finalizer, bool wanted);
+/* "/apis/.../namespaces/NS/RESOURCE/NAME" and after; key is "namespace/name". */
+void reconcile_ipam_path(char *ret_path, size_t size, const char *resource, const char *key,
+                         const char *after);
+
 /* The handlers, one file each. */
 void reconcile_service(struct pass *pass);
 void reconcile_claim(struct pass *pass);
 void reconcile_pool(struct pass *pass);
+void reconcile_range(struct pass *pass);
+void reconcile_request(struct pass *pass);
+/* "fence/": has the requests listed anew, for ranges that were just taken over. */
+void reconcile_fence(struct pass *pass);
+/* "released/ns/name/CIDR": says on the range that a request gave it back. */
+void reconcile_released(struct pass *pass);
 /* Looks again at the Services that wait, the oldest first. */
 void reconcile_room(struct pass *pass);
 
@@ -61,6 +89,16 @@ int64_t reconcile_pace(struct reconciler *reconciler, int64_t since);
 void reconcile_note_waiting(struct reconciler *reconciler, const char *key, bool waits,
                             int64_t created);
 
+/* Nanoseconds until what stands behind key may be written again; 0: now, and that is noted. */
+int64_t reconcile_interval_left(struct reconciler *reconciler, const char *key, int64_t interval);
+void reconcile_forget_interval(struct reconciler *reconciler, const char *key);
+
+/* A new term of leadership, or none: every range has to be taken over anew. */
+void reconcile_forget_leads(struct reconciler *reconciler);
+
+/* Records an event on a range or a request ("IPAMRange", "IPAMRequest"); key is "namespace/name". */
+void reconcile_ipam_event(struct reconciler *reconciler, const char *kind, const char *key,
+                          const char *uid, bool warning, const char *reason, const char *message);
 /* Records an event on a Service. */
 void reconcile_service_event(struct reconciler *reconciler, const struct service *service,
                              bool warning, const char *reason, const char *message);

@@ -71,6 +71,8 @@ static void feed_put(void *context, const struct json_view *view, const struct j
     struct service *service;
     struct claim *claim;
     struct pool *pool;
+    struct ipam_range *range;
+    struct ipam_request *request;
     int result = -1;
     (void)initial;
     switch (source->kind) {
@@ -89,6 +91,16 @@ static void feed_put(void *context, const struct json_view *view, const struct j
         if (result == 0 && (result = state_put_pool(state, pool)) < 0)
             error_no_memory(&error);
         break;
+    case STATE_RANGES:
+        result = ipam_range_decode(view, object, NULL, NULL, &range, &error);
+        if (result == 0 && (result = state_put_range(state, range)) < 0)
+            error_no_memory(&error);
+        break;
+    case STATE_REQUESTS:
+        result = ipam_request_decode(view, object, NULL, NULL, &request, &error);
+        if (result == 0 && (result = state_put_request(state, request)) < 0)
+            error_no_memory(&error);
+        break;
     case STATE_KINDS:
         break;
     }
@@ -105,9 +117,14 @@ static void feed_remove(void *context, const struct json_view *view, const struc
     char *uid = json_view_copy(view, json_view_member(view, metadata, "uid"));
     char *space = json_view_copy(view, json_view_member(view, metadata, "namespace"));
     char *key = NULL;
-    if (name != NULL && source->kind == STATE_SERVICES && space != NULL &&
-        asprintf(&key, "%s/%s", space, name) >= 0)
+    if (name != NULL && space != NULL && asprintf(&key, "%s/%s", space, name) < 0)
+        key = NULL;
+    if (key != NULL && source->kind == STATE_SERVICES)
         state_remove_service(state, key, uid);
+    if (key != NULL && source->kind == STATE_RANGES)
+        state_remove_range(state, key, uid);
+    if (key != NULL && source->kind == STATE_REQUESTS)
+        state_remove_request(state, key, uid);
     if (name != NULL && source->kind == STATE_CLAIMS)
         state_remove_claim(state, name, uid);
     if (name != NULL && source->kind == STATE_POOLS)
@@ -136,6 +153,8 @@ int feed_start(struct state *state, struct k8s_client *client, feed_health healt
         [STATE_SERVICES] = {"services", "/api/v1/services"},
         [STATE_CLAIMS] = {"ipclaims", CLAIM_PATH},
         [STATE_POOLS] = {"ipclaimpools", POOL_PATH},
+        [STATE_RANGES] = {"ipamranges", IPAM_PATH "/ipamranges"},
+        [STATE_REQUESTS] = {"ipamrequests", IPAM_PATH "/ipamrequests"},
     };
     struct feed *feed = calloc(1, sizeof(*feed));
     if (feed == NULL)
@@ -165,4 +184,12 @@ void feed_stop(struct feed *feed)
     for (int i = 0; i < STATE_KINDS; i++)
         k8s_informer_free(feed->sources[i].informer);
     free(feed);
+}
+
+uint64_t feed_list_again(struct feed *feed, enum state_kind kind)
+{
+    struct state *state = feed->state;
+    k8s_informer_list_again(feed->sources[kind].informer);
+    mutex_guard(&state->mutex);
+    return state->round[kind] + 1;
 }

@@ -289,10 +289,28 @@ static bool pool_is_chosen(const struct service *service, const struct pool *poo
     return false;
 }
 
+/* The next free address of a RoundRobin pool. The pointer itself moves when a claim is seen (state_objects.c), so that a decision
+ * which comes to nothing, or a dry run, leaves no trace. */
+static bool pool_take_next(const struct policy_decision *decision, const struct pool *pool,
+                           struct address *ret_address)
+{
+    unsigned int bits = address_bits(pool->family);
+    struct cidr next = {.address = pool->next, .prefix_length = (uint8_t)bits};
+    struct cidr cidr;
+    blocks_round_robin_import(pool->blocks, &next, pool->next.family != 0);
+    if (blocks_allocate(pool->blocks, bits, &cidr, NULL) < 0)
+        return false;
+    *ret_address = cidr_first(&cidr);
+    return blocks_release(pool->blocks, &cidr, NULL) == 0 &&
+           state_address(decision->state, ret_address) == NULL;
+}
+
 static bool pool_take_one(const struct policy_decision *decision, const struct pool *pool,
                           struct address *ret_address)
 {
     uint64_t nth = 0;
+    if (pool->mode == BLOCKS_ROUND_ROBIN && pool_take_next(decision, pool, ret_address))
+        return true;
     if (decision->request->contention > 0) {
         unsigned int shift = decision->request->contention < 6 ? decision->request->contention : 6;
         nth = decision->request->random % (UINT64_C(4) << shift);

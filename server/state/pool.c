@@ -121,8 +121,8 @@ static struct ranges *decode_ranges(struct decoder *decoder, const struct json_n
     return ranges;
 }
 
-/* The whole cidr, less IPv4's network and broadcast addresses where there are any. */
-static struct ranges *whole_cidr(struct decoder *decoder, const struct cidr *cidr)
+/* The whole cidr, less IPv4's network and broadcast addresses where there are any. NULL when out of memory. */
+static struct ranges *whole_cidr(const struct cidr *cidr)
 {
     struct ranges *ranges = ranges_new();
     struct address first = cidr_first(cidr);
@@ -130,12 +130,37 @@ static struct ranges *whole_cidr(struct decoder *decoder, const struct cidr *cid
     bool trimmed = cidr->address.family == ADDRESS_IPV4 && cidr->prefix_length < 31;
     if (ranges == NULL ||
         (trimmed && (!address_add(&first, 1, &first) || !address_subtract(&last, 1, &last))) ||
-        ranges_merge_span(ranges, &first, &last, decoder->error) < 0) {
-        decoder->out_of_memory = true;
+        ranges_merge_span(ranges, &first, &last, NULL) < 0) {
         ranges_free(ranges);
         return NULL;
     }
     return ranges;
+}
+
+/* spec.fromRequest: a name and a namespace, instead of cidr and ranges. */
+static void decode_from_request(struct decoder *decoder, const struct json_node *spec)
+{
+    static const char *const instead[] = {"cidr", "ranges"};
+    static const char *const paths[] = {"spec.cidr", "spec.ranges"};
+    const struct json_view *view = decoder->view;
+    const struct json_node *from = json_view_member(view, spec, "fromRequest");
+    char name[256] = "";
+    char space[256] = "";
+    for (size_t i = 0; i < 2; i++)
+        if (json_view_count(json_view_member(view, spec, instead[i])) > 0 ||
+            json_view_is_string(json_view_member(view, spec, instead[i])))
+            fault(decoder, INVALID, paths[i],
+                  "not together with spec.fromRequest: the request's CIDR is the pool");
+    if (json_view_text(view, json_view_member(view, from, "name"), name, sizeof(name)) <= 0)
+        fault(decoder, REQUIRED, "spec.fromRequest.name",
+              "missing: give the name of an IPAMRequest");
+    if (json_view_text(view, json_view_member(view, from, "namespace"), space, sizeof(space)) <= 0)
+        fault(decoder, REQUIRED, "spec.fromRequest.namespace",
+              "missing: give the namespace of the IPAMRequest");
+    if (asprintf(&decoder->pool->from_request, "%s/%s", space, name) < 0) {
+        decoder->pool->from_request = NULL;
+        decoder->out_of_memory = true;
+    }
 }
 
 static void decode_addresses(struct decoder *decoder, const struct json_node *spec)
@@ -146,23 +171,28 @@ static void decode_addresses(struct decoder *decoder, const struct json_node *sp
     char text[CIDR_TEXT_SIZE];
     struct error reason;
     const struct json_node *node = json_view_member(view, spec, "cidr");
-    if (json_view_is_null(node))
+    bool from_request = !json_view_is_null(json_view_member(view, spec, "fromRequest"));
+    if (from_request)
+        decode_from_request(decoder, spec);
+    else if (json_view_is_null(node))
         fault(decoder, REQUIRED, "spec.cidr",
-              "missing: give the network of the pool, for example \"203.0.113.0/24\"");
+              "missing: give the network of the pool, for example \"203.0.113.0/24\", or "
+              "spec.fromRequest");
     else if (json_view_text(view, node, text, sizeof(text)) < 0)
         fault(decoder, INVALID, "spec.cidr", "not a CIDR such as \"203.0.113.0/24\"");
     else if (cidr_parse(text, &cidr, &reason) < 0)
         fault(decoder, INVALID, "spec.cidr", reason.text);
 
-    pool->offered =
-        decode_ranges(decoder, json_view_member(view, spec, "ranges"), "spec.ranges", &cidr, false);
+    if (!from_request)
+        pool->offered = decode_ranges(decoder, json_view_member(view, spec, "ranges"),
+                                      "spec.ranges", &cidr, false);
     pool->excluded = decode_ranges(decoder, json_view_member(view, spec, "exclude"), "spec.exclude",
                                    &cidr, true);
-    if (pool->invalid != NULL || decoder->out_of_memory)
+    if (pool->invalid != NULL || decoder->out_of_memory || from_request)
         return;
     pool->family = cidr.address.family;
-    if (pool->offered == NULL)
-        pool->offered = whole_cidr(decoder, &cidr);
+    if (pool->offered == NULL && (pool->offered = whole_cidr(&cidr)) == NULL)
+        decoder->out_of_memory = true;
     if (pool->offered != NULL && pool->excluded != NULL &&
         ranges_subtract(pool->offered, pool->excluded, decoder->error) < 0)
         decoder->out_of_memory = true;
@@ -206,6 +236,7 @@ static void decode_policy(struct decoder *decoder, const struct json_node *spec)
 {
     static const char *const sharing[] = {"SameNamespace", "Never", "Any", NULL};
     static const char *const exhausted[] = {"", "Reject", "Pending", NULL};
+    static const char *const modes[] = {"FirstMatch", "RoundRobin", NULL};
     const struct json_view *view = decoder->view;
     struct pool *pool = decoder->pool;
     const struct json_node *automatic = json_view_member(view, spec, "autoAssign");
@@ -213,10 +244,25 @@ static void decode_policy(struct decoder *decoder, const struct json_node *spec)
     if (!json_view_int64(view, json_view_member(view, spec, "priority"), &pool->priority))
         pool->priority = 0;
     decode_namespaces(decoder, json_view_member(view, spec, "namespaces"));
+    pool->mode =
+        (enum blocks_mode)decode_choice(decoder, json_view_member(view, spec, "mode"), "spec.mode",
+                                        modes, "use FirstMatch or RoundRobin");
     pool->sharing = decode_choice(decoder, json_view_member(view, spec, "sharing"), "spec.sharing",
                                   sharing, "use Never, SameNamespace or Any");
     pool->on_exhausted = decode_choice(decoder, json_view_member(view, spec, "onExhausted"),
                                        "spec.onExhausted", exhausted, "use Reject or Pending");
+}
+
+/* status.roundRobin: where a RoundRobin pool goes on after a restart. */
+static void decode_next(struct decoder *decoder, const struct json_node *status)
+{
+    const struct json_view *view = decoder->view;
+    const struct json_node *list = json_view_member(view, status, "roundRobin");
+    char text[CIDR_TEXT_SIZE];
+    if (decoder->pool->mode == BLOCKS_ROUND_ROBIN &&
+        json_view_text(view, json_view_first(view, list), text, sizeof(text)) > 0 &&
+        address_parse_bytes(text, strcspn(text, "/"), &decoder->pool->next, NULL) < 0)
+        decoder->pool->next = (struct address){0};
 }
 
 int pool_decode(const struct json_view *view, const struct json_node *object,
@@ -234,16 +280,53 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     const struct json_node *status = json_view_member(view, object, "status");
     const char *raw = status == NULL ? "" : json_view_raw(view, status, &length);
     pool->status = strndup(raw, length);
+    decode_next(&decoder, status);
     if (decoder.out_of_memory || pool->status == NULL)
         return error_no_memory(error);
     if (pool->name == NULL)
         return error_set(error, -EINVAL, "metadata.name: missing");
-    if (pool->invalid == NULL &&
-        (pool->blocks = blocks_new(pool->offered, BLOCKS_FIRST_MATCH, error)) == NULL)
+    if (pool->invalid == NULL && pool->from_request != NULL) {
+        if (pool_resolve(pool, &(struct cidr){0}) == -ENOMEM)
+            return error_no_memory(error);
+    } else if (pool->invalid == NULL &&
+               (pool->blocks = blocks_new(pool->offered, pool->mode, error)) == NULL) {
         return error_no_memory(error);
+    }
     *ret_pool = pool;
     pool = NULL;
     return 0;
+}
+
+int pool_resolve(struct pool *pool, const struct cidr *cidr)
+{
+    const char *why = NULL;
+    free(pool->invalid);
+    pool->invalid = NULL;
+    ranges_free(pool->offered);
+    pool->offered = NULL;
+    blocks_free(pool->blocks);
+    pool->blocks = NULL;
+    pool->family = cidr->address.family;
+    pool->unresolved = pool->family == 0;
+    if (pool->unresolved) {
+        why = "has no CIDR yet";
+    } else {
+        pool->offered = whole_cidr(cidr);
+        if (pool->offered == NULL ||
+            (pool->excluded != NULL && ranges_subtract(pool->offered, pool->excluded, NULL) < 0) ||
+            (pool->blocks = blocks_new(pool->offered, pool->mode, NULL)) == NULL)
+            why = "can't be used: out of memory";
+        else if (ranges_is_empty(pool->offered))
+            why = "has no address that spec.exclude leaves";
+    }
+    if (why == NULL)
+        return 0;
+    if (asprintf(&pool->invalid, "spec.fromRequest: request %s %s", pool->from_request, why) < 0) {
+        pool->invalid = NULL;
+        pool->unresolved = true;
+        return -ENOMEM;
+    }
+    return -EINVAL;
 }
 
 void pool_free(struct pool *pool)
@@ -259,6 +342,7 @@ void pool_free(struct pool *pool)
     for (size_t i = 0; i < pool->namespace_count; i++)
         free(pool->namespaces[i]);
     free(pool->namespaces);
+    free(pool->from_request);
     free(pool->invalid);
     free(pool->status);
     free(pool);
@@ -276,12 +360,12 @@ bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)
 
 bool pool_is_usable(const struct pool *pool)
 {
-    return pool->invalid == NULL && !pool->deleting && pool->conflict == NULL;
+    return pool->invalid == NULL && !pool->unresolved && !pool->deleting && pool->conflict == NULL;
 }
 
 bool pool_offers(const struct pool *pool, const struct address *address)
 {
-    return pool->invalid == NULL && pool->family == address->family &&
+    return pool->invalid == NULL && !pool->unresolved && pool->family == address->family &&
            ranges_contains(pool->offered, address);
 }
 

@@ -31,6 +31,11 @@ struct pool {
     struct ranges *offered;  /* ranges (or the cidr) less exclude; NULL when invalid */
     struct ranges *excluded; /* exclude; NULL when there is none */
     struct blocks *blocks;   /* the book over offered; NULL when invalid. Kept by state */
+    enum blocks_mode mode;
+    char *from_request; /* "namespace/name" of the IPAMRequest whose CIDR is the pool, or NULL */
+    bool unresolved;    /* waits for that CIDR: invalid says so. Kept by state */
+    struct address
+        next; /* RoundRobin: where the search goes on; family 0: from the start. Kept by state */
     bool auto_assign;
     int64_t priority; /* lower first */
     char **namespaces;
@@ -55,6 +60,10 @@ static inline void pool_free_pointer(struct pool **pool)
     pool_free(*pool);
 }
 #define _cleanup_pool_ __attribute__((cleanup(pool_free_pointer)))
+
+/* Gives a pool that comes from a request its addresses; family 0 takes them away. 0, -EINVAL (then pool->invalid says why) or
+ * -ENOMEM. Only for a pool whose specification is otherwise good. */
+must_check int pool_resolve(struct pool *pool, const struct cidr *cidr);
 
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Valid, not being deleted, in no conflict. */

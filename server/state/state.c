@@ -21,8 +21,10 @@ struct state *state_new(const struct state_options *options)
     state->claims = map_new();
     state->addresses = map_new();
     state->owners = map_new();
+    state->ranges = map_new();
+    state->requests = map_new();
     if (state->services == NULL || state->claims == NULL || state->addresses == NULL ||
-        state->owners == NULL) {
+        state->owners == NULL || state->ranges == NULL || state->requests == NULL) {
         state_free(state);
         return NULL;
     }
@@ -58,6 +60,8 @@ void state_free(struct state *state)
     free_all(state->claims, struct claim, claim_free);
     free_all(state->addresses, struct state_address, address_free);
     free_all(state->owners, struct state_owner, state_owner_free);
+    free_all(state->requests, struct ipam_request, ipam_request_free);
+    free_all(state->ranges, struct state_range, state_range_free);
     for (size_t i = 0; i < state->pool_count; i++)
         pool_free(state->pools[i]);
     free(state->pools);
@@ -90,8 +94,10 @@ void state_tell(struct state *state, const char *kind, const char *name)
 bool state_is_synced(struct state *state)
 {
     mutex_guard(&state->mutex);
-    return state->synced[STATE_SERVICES] && state->synced[STATE_CLAIMS] &&
-           state->synced[STATE_POOLS];
+    for (int i = 0; i < STATE_KINDS; i++)
+        if (!state->synced[i])
+            return false;
+    return true;
 }
 
 /* --- looking --- */
@@ -255,35 +261,68 @@ void state_replace_begin(struct state *state, enum state_kind kind)
     state->round[kind]++;
 }
 
+static void drop_stale_services(struct state *state, uint64_t round)
+{
+    size_t position = 0;
+    for (struct service *service; (service = map_next(state->services, &position)) != NULL;)
+        if (service->mark != round)
+            state_drop_service(state, service);
+}
+
+static void drop_stale_claims(struct state *state, uint64_t round)
+{
+    size_t position = 0;
+    for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
+        if (claim->mark != round)
+            state_drop_claim(state, claim);
+}
+
+static void drop_stale_pools(struct state *state, uint64_t round)
+{
+    /* Dropping sorts the pools again: start over each time. */
+    for (size_t i = 0; i < state->pool_count;)
+        if (state->pools[i]->mark != round) {
+            state_drop_pool(state, state->pools[i]);
+            i = 0;
+        } else {
+            i++;
+        }
+    state_find_conflicts(state);
+}
+
+static void drop_stale_ranges(struct state *state, uint64_t round)
+{
+    size_t position = 0;
+    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;)
+        if (home->range != NULL && home->range->mark != round)
+            state_drop_range(state, home);
+}
+
+static void drop_stale_requests(struct state *state, uint64_t round)
+{
+    size_t position = 0;
+    for (struct ipam_request *request; (request = map_next(state->requests, &position)) != NULL;)
+        if (request->mark != round)
+            state_drop_request(state, request);
+}
+
 void state_replace_end(struct state *state, enum state_kind kind)
 {
+    static void (*const drop_stale[STATE_KINDS])(struct state *, uint64_t) = {
+        [STATE_SERVICES] = drop_stale_services, [STATE_CLAIMS] = drop_stale_claims,
+        [STATE_POOLS] = drop_stale_pools,       [STATE_RANGES] = drop_stale_ranges,
+        [STATE_REQUESTS] = drop_stale_requests,
+    };
     mutex_guard(&state->mutex);
-    uint64_t round = state->round[kind];
     bool first = !state->synced[kind];
     size_t position = 0;
     state->synced[kind] = true;
-    if (kind == STATE_SERVICES)
-        for (struct service *service; (service = map_next(state->services, &position)) != NULL;)
-            if (service->mark != round)
-                state_drop_service(state, service);
-    if (kind == STATE_CLAIMS)
-        for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
-            if (claim->mark != round)
-                state_drop_claim(state, claim);
-    if (kind == STATE_POOLS) {
-        /* Dropping sorts the pools again: start over each time. */
-        for (size_t i = 0; i < state->pool_count;)
-            if (state->pools[i]->mark != round) {
-                state_drop_pool(state, state->pools[i]);
-                i = 0;
-            } else {
-                i++;
-            }
-        state_find_conflicts(state);
-    }
+    state->completed[kind] = state->round[kind];
+    drop_stale[kind](state, state->round[kind]);
+    if (kind == STATE_RANGES || kind == STATE_REQUESTS)
+        state_tell_ranges(state);
     if (kind != STATE_SERVICES || !first)
         return;
-    position = 0;
     for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
         state_claim_refresh(state, claim);
 }

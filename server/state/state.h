@@ -13,6 +13,8 @@
 #include "server/base/map.h"
 #include "server/base/mutex.h"
 #include "server/state/claim.h"
+#include "server/state/ipam_range.h"
+#include "server/state/ipam_request.h"
 #include "server/state/pool.h"
 #include "server/state/service.h"
 
@@ -20,7 +22,14 @@
 
 #define STATE_REMOVED 1024 /* removals of claims that are remembered */
 
-enum state_kind { STATE_SERVICES, STATE_CLAIMS, STATE_POOLS, STATE_KINDS };
+enum state_kind {
+    STATE_SERVICES,
+    STATE_CLAIMS,
+    STATE_POOLS,
+    STATE_RANGES,
+    STATE_REQUESTS,
+    STATE_KINDS
+};
 
 enum state_load_balancer {
     STATE_LOAD_BALANCER_ANY,
@@ -36,7 +45,8 @@ struct state_options {
 };
 
 /* Told, with the lock held, that something about an object changed: "service/ns/name", "claim/name", "pool/name", or
- * "room/": an address of a pool became free, or a pool has room. Must only take note (queue_add). */
+ * "room/": an address of a pool became free, or a pool has room; "range/ns/name" (also of one that isn't there but is asked for),
+ * "request/ns/name", "released/ns/name/CIDR": a request gave a block of this range back. Must only take note (queue_add). */
 typedef void (*state_listener)(void *context, const char *key);
 
 /* Everything known about one address that is busy. */
@@ -50,6 +60,22 @@ struct state_address {
     bool busy;              /* as the books of the pools have it */
 };
 
+/* A range and the requests that refer to it; made by whichever comes first. */
+struct state_range {
+    char *key;                     /* "ns/name" */
+    struct ipam_range *range;      /* NULL: not there (any more) */
+    struct blocks *blocks;         /* its book; NULL without a valid range */
+    struct ipam_request *requests; /* linked by next */
+    size_t request_count;
+    struct ipam_request **waiting; /* without a CIDR, or with one that isn't theirs; NULL: gone */
+    size_t waiting_count;
+    size_t waiting_capacity;
+    bool waiting_sorted;            /* oldest first, without gaps */
+    struct ipam_request **unstored; /* held, and not yet in their own status */
+    size_t unstored_count;
+    size_t unstored_capacity;
+};
+
 struct state {
     struct mutex mutex;
     struct state_options options;
@@ -57,10 +83,13 @@ struct state {
     struct map *claims;    /* claim->name -> struct claim */
     struct map *addresses; /* 17 bytes -> struct state_address */
     struct map *owners;    /* "ns/name" -> struct state_owner: claims that name a Service */
+    struct map *ranges;    /* state_range->key -> struct state_range */
+    struct map *requests;  /* meta.key -> struct ipam_request */
     struct pool **pools;   /* sorted by pool_compare */
     size_t pool_count;
     bool synced[STATE_KINDS];
-    uint64_t round[STATE_KINDS];
+    uint64_t round[STATE_KINDS];     /* lists begun */
+    uint64_t completed[STATE_KINDS]; /* the last of them that came to its end */
     uint64_t sequence;
     struct {
         uint64_t name_hash;
@@ -81,7 +110,7 @@ void state_free(struct state *state);
 /* Before informers start. */
 void state_set_listener(struct state *state, state_listener listener, void *context);
 
-/* All three kinds have been listed in full. Takes the lock. */
+/* All kinds have been listed in full. Takes the lock. */
 bool state_is_synced(struct state *state);
 
 /* --- Feeding; these take the lock. The projections are consumed, whatever is returned. 0 or -ENOMEM. --- */
@@ -96,16 +125,29 @@ must_check int state_put_claim_answer(struct state *state, struct claim *claim_t
 /* The number of the last change. Takes the lock. */
 uint64_t state_sequence(struct state *state);
 must_check int state_put_pool(struct state *state, struct pool *pool_take);
+must_check int state_put_range(struct state *state, struct ipam_range *range_take);
+/* What an answer says: dropped when the watch has changed the range since, or doesn't know it. */
+must_check int state_put_range_answer(struct state *state, struct ipam_range *range_take,
+                                      uint64_t since);
+must_check int state_put_request(struct state *state, struct ipam_request *request_take);
 /* uid NULL: whichever there is; otherwise only that one. */
 void state_remove_service(struct state *state, const char *key, const char *uid);
 void state_remove_claim(struct state *state, const char *name, const char *uid);
 void state_remove_pool(struct state *state, const char *name, const char *uid);
+void state_remove_range(struct state *state, const char *key, const char *uid);
+void state_remove_request(struct state *state, const char *key, const char *uid);
 void state_replace_end(struct state *state, enum state_kind kind);
 
 /* --- Looking; with the lock held. What is returned lives as long as the lock. --- */
 struct service *state_service(const struct state *state, const char *key);
 struct claim *state_claim(const struct state *state, const char *name);
 struct pool *state_pool(const struct state *state, const char *name);
+struct state_range *state_range(const struct state *state, const char *key);
+struct ipam_request *state_request(const struct state *state, const char *key);
+/* Gives a pool that was just decoded the addresses of its request, as far as that has any. 0 or -ENOMEM. */
+must_check int state_resolve_pool(const struct state *state, struct pool *pool);
+/* The first pool that consists of the CIDR of this request, or NULL. */
+const struct pool *state_pool_from_request(const struct state *state, const char *key);
 struct state_address *state_address(const struct state *state, const struct address *address);
 /* The claim of the address that names this Service, or NULL. stored: see claim_service_matches. */
 struct claim *state_claim_for(const struct state *state, const struct address *address,

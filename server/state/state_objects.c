@@ -285,9 +285,22 @@ static void claim_inherit(struct state *state, struct claim *claim, const struct
         }
 }
 
+/* A RoundRobin pool goes on behind what was claimed last, by whichever replica. What is listed at the start came before
+ * what the pool's status remembers. */
+static void advance_pool(struct state *state, const struct address *address)
+{
+    struct pool *pool = state_pool_offering(state, address);
+    if (pool == NULL || pool->mode != BLOCKS_ROUND_ROBIN || !state->synced[STATE_CLAIMS])
+        return;
+    if (!address_add(address, 1, &pool->next))
+        pool->next = (struct address){0};
+}
+
 static int claim_put(struct state *state, struct claim *claim)
 {
     struct claim *old = state_claim(state, claim->name);
+    if (old == NULL)
+        advance_pool(state, &claim->address);
     claim->changed = ++state->sequence;
     claim->mark = state->round[STATE_CLAIMS];
     claim_inherit(state, claim, old);

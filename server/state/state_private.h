@@ -25,6 +25,15 @@ void state_claim_refresh(struct state *state, struct claim *claim);
 void state_drop_service(struct state *state, struct service *service);
 void state_drop_claim(struct state *state, struct claim *claim);
 void state_drop_pool(struct state *state, struct pool *pool);
+void state_range_free(struct state_range *home);
+void state_drop_range(struct state *state, struct state_range *home);
+void state_drop_request(struct state *state, struct ipam_request *request);
+/* The CIDR that is held for it stands in its status now. */
+void state_settle_stored(struct state *state, struct ipam_request *request);
+/* Every range is worth a look. */
+void state_tell_ranges(struct state *state);
+/* The CIDR of a request may have come or gone: pools that consist of it follow. */
+void state_resolve_pools(struct state *state, const char *request_key);
 /* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. */
 void state_find_conflicts(struct state *state);
 

@@ -11,12 +11,20 @@
 #define SERVICES "GET /api/v1/services"
 #define CLAIMS "GET " CLAIM_PATH
 #define POOLS "GET " POOL_PATH
+#define RANGES "GET " IPAM_PATH "/ipamranges"
+#define REQUESTS "GET " IPAM_PATH "/ipamrequests"
 #define LIST(version, items) "{'metadata':{'resourceVersion':'" version "'},'items':[" items "]}"
 #define EVENT(type, object) "{'type':'" type "','object':" object "}\n"
 #define WEB(uid, address)                                                                          \
     "{'metadata':{'namespace':'a','name':'web','uid':'" uid "','resourceVersion':'2'},'spec':{"    \
     "'externalIPs':['" address "']}}"
 #define CLAIM(name, cidr) "{'metadata':{'name':'" name "','uid':'c'},'spec':{'cidr':'" cidr "'}}"
+#define RANGE(name, cidr)                                                                          \
+    "{'metadata':{'namespace':'a','name':'" name "','uid':'r'},'spec':{'ranges':['" cidr "']}}"
+#define REQUEST(name, status)                                                                      \
+    "{'metadata':{'namespace':'a','name':'" name "','uid':'q','creationTimestamp':"                \
+    "'2026-01-01T00:00:00Z'},'spec':{'range':{'name':'lan'},'request':'28'},'status':{" status     \
+    "}}"
 #define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'cidr':'" cidr "'}}"
 
 static struct fake_api *api;
@@ -100,6 +108,30 @@ static bool has_pool(const char *name)
     return state_pool(world, name) != NULL;
 }
 
+/* Nothing there of the kinds that a test isn't about. */
+static void no_ranges(void)
+{
+    answer(RANGES, LIST("1", ""), FAKE_END);
+    answer(REQUESTS, LIST("1", ""), FAKE_END);
+}
+
+static bool is_request(const char *key)
+{
+    mutex_guard(&world->mutex);
+    return state_request(world, key) != NULL;
+}
+
+static size_t used_of(const char *range)
+{
+    struct blocks_counts counts;
+    mutex_guard(&world->mutex);
+    const struct state_range *home = state_range(world, range);
+    if (home == NULL || home->blocks == NULL)
+        return 0;
+    blocks_counts(home->blocks, &counts);
+    return (size_t)address_count_saturated(counts.used);
+}
+
 static void what_is_listed_is_known(void **state)
 {
     (void)state;
@@ -107,8 +139,9 @@ static void what_is_listed_is_known(void **state)
     answer(CLAIMS, LIST("1", CLAIM("192-0-2-2-32", "192.0.2.2/32")), FAKE_END);
     begin();
     fake_until(is_busy("192.0.2.1") && is_busy("192.0.2.2"));
-    assert_false(state_is_synced(world)); /* not before all three */
+    assert_false(state_is_synced(world)); /* not before all kinds */
     answer(POOLS, LIST("1", POOL("blue", "192.0.2.0/24") "," POOL("bad", "x")), FAKE_END);
+    no_ranges();
     fake_until(state_is_synced(world));
     assert_true(has_pool("blue"));
     assert_true(has_pool("bad")); /* its conditions shall say why */
@@ -128,10 +161,48 @@ static void what_changes_is_seen(void **state)
            FAKE_HOLD);
     answer(POOLS, LIST("1", POOL("blue", "192.0.2.0/24")), FAKE_END);
     answer(POOLS, EVENT("DELETED", POOL("blue", "192.0.2.0/24")), FAKE_HOLD);
+    no_ranges();
     begin();
     fake_until(is_busy("192.0.2.7") && !is_busy("192.0.2.1"));
     fake_until(is_busy("192.0.2.3") && !is_busy("192.0.2.2"));
     fake_until(state_is_synced(world) && !has_pool("blue"));
+}
+
+static void ranges_and_requests_are_seen(void **state)
+{
+    (void)state;
+    answer(RANGES, LIST("1", RANGE("lan", "10.0.0.0/24")), FAKE_END);
+    answer(REQUESTS, LIST("1", REQUEST("one", "'cidr':'10.0.0.16/28'") "," REQUEST("two", "")),
+           FAKE_END);
+    answer(REQUESTS,
+           EVENT("MODIFIED", REQUEST("two", "'cidr':'10.0.0.32/28'"))
+               EVENT("DELETED", REQUEST("one", "'cidr':'10.0.0.16/28'"))
+                   EVENT("ADDED", REQUEST("three", "'cidr':'10.0.0.64/27'")),
+           FAKE_HOLD);
+    begin();
+    fake_until(used_of("a/lan") == 16 + 32);
+}
+
+/* What a new leader relies on: the round that list_again names began after it. */
+static void list_again(void *context)
+{
+    *(uint64_t *)context = feed_list_again(feed, STATE_REQUESTS);
+}
+
+static void a_list_can_be_asked_for_anew(void **state)
+{
+    (void)state;
+    uint64_t round = 0;
+    answer(RANGES, LIST("1", RANGE("lan", "10.0.0.0/24")), FAKE_END);
+    answer(REQUESTS, LIST("1", REQUEST("one", "'cidr':'10.0.0.16/28'")), FAKE_END);
+    answer(REQUESTS, EVENT("ADDED", REQUEST("two", "'cidr':'10.0.0.32/28'")), FAKE_HOLD);
+    begin();
+    fake_until(used_of("a/lan") == 32);
+    answer(REQUESTS, LIST("9", REQUEST("three", "'cidr':'10.0.0.64/27'")), FAKE_END);
+    assert_int_equal(k8s_after(client, 0, list_again, &round), 0);
+    fake_until(used_of("a/lan") == 32 && !is_request("a/one") && is_request("a/three"));
+    mutex_guard(&world->mutex);
+    assert_true(round > 1 && world->completed[STATE_REQUESTS] == round);
 }
 
 static void a_removal_means_one_uid(void **state)
@@ -193,7 +264,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_listed_is_known),         TEST(what_changes_is_seen),
         TEST(a_removal_means_one_uid),         TEST(what_went_unseen_is_gone_after_the_next_list),
-        TEST(what_can_not_be_read_is_skipped),
+        TEST(what_can_not_be_read_is_skipped), TEST(ranges_and_requests_are_seen),
+        TEST(a_list_can_be_asked_for_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

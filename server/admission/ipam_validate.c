@@ -1,0 +1,191 @@
+/* The validating calls on IPAMRange and IPAMRequest: everything that is wrong in one answer when they are created, no edit of what
+ * has been acted upon, and no end of a request that a pool consists of. */
+#include "server/admission/kinds.h"
+#include "server/state/ipam_grant.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN 120 /* bytes of a value that a message repeats */
+
+/* Allows, or refuses with all that was found. Clears errors. */
+static void conclude(struct review *review, const char *kind, struct field_errors *errors,
+                     const char *warning)
+{
+    if (field_errors_total(errors) == 0)
+        review_allow(review, NULL, warning);
+    else
+        review_refuse_fields(review, kind, errors);
+    field_errors_clear(errors);
+}
+
+static void show(const struct json_view *view, const struct json_node *node, char *text)
+{
+    size_t length = 7;
+    const char *raw = node != NULL ? json_view_raw(view, node, &length) : "not set";
+    snprintf(text, SHOWN + 4, "%.*s%s", (int)(length < SHOWN ? length : SHOWN), raw,
+             length > SHOWN ? "..." : "");
+}
+
+/* One field that never changes. parent: the member of spec it lies in, or NULL. */
+struct fixed_field {
+    const char *parent;
+    const char *name;
+    const char *path;
+};
+
+static const struct json_node *fixed_value(const struct json_view *view,
+                                           const struct json_node *object,
+                                           const struct fixed_field *field)
+{
+    const struct json_node *spec = json_view_member(view, object, "spec");
+    if (field->parent != NULL)
+        spec = json_view_member(view, spec, field->parent);
+    return json_view_member(view, spec, field->name);
+}
+
+static void check_fixed(const struct review *review, const struct fixed_field *fields, size_t count,
+                        const char *instead, struct field_errors *errors)
+{
+    const struct json_view *view = &review->view;
+    for (size_t i = 0; i < count; i++) {
+        const struct json_node *now = fixed_value(view, review->object, &fields[i]);
+        const struct json_node *before = fixed_value(view, review->old_object, &fields[i]);
+        char old_text[SHOWN + 4];
+        char new_text[SHOWN + 4];
+        if (json_view_same(view, now, view, before))
+            continue;
+        show(view, before, old_text);
+        show(view, now, new_text);
+        field_errors_add(errors, "FieldValueInvalid", fields[i].path,
+                         "immutable: it is %s and can't become %s; %s", old_text, new_text,
+                         instead);
+    }
+}
+
+/* --- ranges --- */
+
+static void warn_of_overlap(const struct state *state, const struct ipam_range *range,
+                            struct buffer *warning)
+{
+    size_t position = 0;
+    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        char text[ADDRESS_TEXT_SIZE];
+        struct address address;
+        if (home->range == NULL || home->range->ranges == NULL ||
+            strcmp(home->key, range->meta.key) == 0 ||
+            !ranges_overlap(range->ranges, home->range->ranges, &address))
+            continue;
+        address_format(&address, text);
+        buffer_printf(warning, "%sIPAMRange %s (%s)",
+                      warning->length > 0 ? ", " : "spec.ranges overlaps ", home->key, text);
+    }
+    if (warning->length > 0)
+        buffer_append_string(warning,
+                             ": the same addresses may be given twice, once from each range");
+}
+
+void ipam_range_validate(struct review *review)
+{
+    static const struct fixed_field fixed[] = {
+        {NULL, "mode", "spec.mode"},
+        {NULL, "ranges", "spec.ranges"},
+        {NULL, "defaultPrefixLength", "spec.defaultPrefixLength"},
+    };
+    struct state *state = review->admission->state;
+    struct field_errors errors = {0};
+    _cleanup_ipam_range_ struct ipam_range *range = NULL;
+    struct buffer warning _cleanup_buffer_;
+    struct error error;
+    buffer_init(&warning, 4000);
+    if (review->operation == REVIEW_UPDATE) {
+        check_fixed(review, fixed, sizeof(fixed) / sizeof(fixed[0]),
+                    "create a second IPAMRange for other addresses", &errors);
+    } else if (ipam_range_decode(&review->view, review->object, review->namespace_name, &errors,
+                                 &range, &error) < 0) {
+        field_errors_clear(&errors);
+        review_refuse(review, 422, NULL, error.text);
+        return;
+    } else if (range->ranges != NULL) {
+        mutex_guard(&state->mutex);
+        warn_of_overlap(state, range, &warning);
+    }
+    bool warns = warning.length > 0 && !buffer_failed(&warning);
+    conclude(review, "IPAMRange", &errors, warns ? warning.data : NULL);
+}
+
+/* --- requests --- */
+
+/* What the range could never give. One that isn't there yet is waited for. */
+static void check_possible(const struct state *state, const struct ipam_request *request,
+                           struct field_errors *errors)
+{
+    const struct state_range *home = state_range(state, request->range);
+    struct error error;
+    if (home == NULL || home->range == NULL || home->range->ranges == NULL ||
+        ipam_grant_check(request, home->range, &error) == 0)
+        return;
+    field_errors_add(errors, "FieldValueInvalid", "spec.request",
+                     "IPAMRange %s can't give this: %s", request->range, error.text);
+}
+
+static void request_create(struct review *review)
+{
+    struct state *state = review->admission->state;
+    struct field_errors errors = {0};
+    _cleanup_ipam_request_ struct ipam_request *request = NULL;
+    struct error error;
+    if (ipam_request_decode(&review->view, review->object, review->namespace_name, &errors,
+                            &request, &error) < 0) {
+        field_errors_clear(&errors);
+        review_refuse(review, 422, NULL, error.text);
+        return;
+    }
+    if (request->invalid == NULL) {
+        mutex_guard(&state->mutex);
+        check_possible(state, request, &errors);
+    }
+    conclude(review, "IPAMRequest", &errors, NULL);
+}
+
+/* A pool would lose its addresses. Should this call be missed, the finalizer still keeps the request. */
+static void request_delete(struct review *review)
+{
+    struct state *state = review->admission->state;
+    char key[600];
+    char text[600] = "";
+    snprintf(key, sizeof(key), "%s/%s", review->namespace_name, review->name);
+    mutex_lock(&state->mutex);
+    const struct pool *pool = state_pool_from_request(state, key);
+    if (pool != NULL)
+        snprintf(text, sizeof(text),
+                 "IPAMRequest %.400s is what pool %s consists of: delete the pool first", key,
+                 pool->name);
+    mutex_unlock(&state->mutex);
+    if (*text == '\0')
+        review_allow(review, NULL, NULL);
+    else
+        review_refuse(review, 403, NULL, text);
+}
+
+void ipam_request_validate(struct review *review)
+{
+    static const struct fixed_field fixed[] = {
+        {"range", "name", "spec.range.name"},
+        {"range", "namespace", "spec.range.namespace"},
+        {NULL, "request", "spec.request"},
+        {NULL, "description", "spec.description"},
+    };
+    struct field_errors errors = {0};
+    if (review->operation == REVIEW_DELETE) {
+        request_delete(review);
+    } else if (review->operation == REVIEW_CREATE) {
+        request_create(review);
+    } else {
+        check_fixed(
+            review, fixed, sizeof(fixed) / sizeof(fixed[0]),
+            "create a second IPAMRequest, and delete this one when it isn't needed any more",
+            &errors);
+        conclude(review, "IPAMRequest", &errors, NULL);
+    }
+}

@@ -1,0 +1,80 @@
+/* Encoding and comparing of statuses. */
+#include "server/reconcile/status.h"
+
+#include <string.h>
+
+#define DEPTH JSON_VIEW_DEPTH
+
+/* NULL for a status that isn't there or can't be read. */
+static const struct json_node *parse(struct json_view *view, const char *text)
+{
+    json_view_init(view);
+    if (*text == '\0' || json_view_parse(view, text, strlen(text), DEPTH, NULL) < 0)
+        return NULL;
+    return json_view_root(view);
+}
+
+/* The transition time of a condition that stays as it was; else now. */
+static void transition_time(const struct json_view *view, const struct json_node *conditions,
+                            const struct condition *condition, const struct clock *clock,
+                            char ret_text[CLOCK_RFC3339_SIZE])
+{
+    for (const struct json_node *item = json_view_first(view, conditions); item != NULL;
+         item = json_view_after(view, conditions, item))
+        if (json_view_equals(view, json_view_member(view, item, "type"), condition->type) &&
+            json_view_equals(view, json_view_member(view, item, "status"),
+                             condition->status ? "True" : "False") &&
+            json_view_text(view, json_view_member(view, item, "lastTransitionTime"), ret_text,
+                           CLOCK_RFC3339_SIZE) > 0)
+            return;
+    clock_format_rfc3339(clock_wall(clock), ret_text);
+}
+
+void status_append_conditions(struct buffer *body, const char *stored,
+                              const struct condition *conditions, size_t count, int64_t generation,
+                              const struct clock *clock)
+{
+    struct json_view view;
+    const struct json_node *root = parse(&view, stored);
+    const struct json_node *old = json_view_member(&view, root, "conditions");
+    buffer_append_string(body, "\"conditions\":[");
+    for (size_t i = 0; i < count; i++) {
+        const struct condition *condition = &conditions[i];
+        char since[CLOCK_RFC3339_SIZE];
+        transition_time(&view, old, condition, clock, since);
+        buffer_printf(body,
+                      "%s{\"type\":\"%s\",\"status\":\"%s\",\"reason\":\"%s\","
+                      "\"observedGeneration\":%lld,\"lastTransitionTime\":\"%s\",\"message\":",
+                      i > 0 ? "," : "", condition->type, condition->status ? "True" : "False",
+                      condition->reason, (long long)generation, since);
+        buffer_append_json_string(body, condition->message);
+        buffer_append_char(body, '}');
+    }
+    buffer_append_char(body, ']');
+    json_view_clear(&view);
+}
+
+void status_append_count(struct buffer *body, const char *before, const char *name,
+                         struct address_count count)
+{
+    char text[ADDRESS_COUNT_TEXT_SIZE];
+    bool exact = count.carry == 0 && count.high == 0 && count.low < (UINT64_C(1) << 53);
+    address_count_format(count, text);
+    buffer_printf(body, exact ? "%s\"%s\":%s" : "%s\"%s\":\"%s\"", before, name, text);
+}
+
+bool status_is_current(const char *stored, const char *wanted, const char *const *members,
+                       size_t count)
+{
+    struct json_view before;
+    struct json_view now;
+    const struct json_node *old = parse(&before, stored);
+    const struct json_node *root = parse(&now, wanted);
+    bool same = old != NULL && root != NULL;
+    for (size_t i = 0; i < count && same; i++)
+        same = json_view_same(&before, json_view_member(&before, old, members[i]), &now,
+                              json_view_member(&now, root, members[i]));
+    json_view_clear(&before);
+    json_view_clear(&now);
+    return same;
+}

@@ -1,0 +1,220 @@
+/* The leader's decisions about requests. */
+#include "server/state/ipam_grant.h"
+
+#include "allocator/request_spec.h"
+#include "server/state/state_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Notes why a request has what it has, and says so when that is new. */
+static void judge(struct state *state, struct ipam_request *request, enum ipam_verdict verdict,
+                  const char *text)
+{
+    if (request->verdict == verdict &&
+        strcmp(request->verdict_text != NULL ? request->verdict_text : "", text) == 0)
+        return;
+    free(request->verdict_text);
+    request->verdict_text = *text != '\0' ? strdup(text) : NULL;
+    request->verdict = verdict;
+    state_tell(state, "request", request->meta.key);
+}
+
+int ipam_grant_take_over(struct state *state, struct state_range *home)
+{
+    assert(mutex_is_held(&state->mutex));
+    const struct ipam_range *range = home->range;
+    while (home->unstored_count > 0) {
+        struct ipam_request *request = home->unstored[0];
+        ipam_grant_release(state, request);
+        if (ipam_grant_wait(home, request) < 0)
+            return -ENOMEM;
+    }
+    if (home->blocks == NULL)
+        return 0;
+    blocks_round_robin_import(home->blocks, range->round_robin, range->round_robin_count);
+    for (size_t i = 0; i < range->pending_count; i++) {
+        const struct ipam_pending *entry = &range->pending[i];
+        struct ipam_request *request = state_request(state, entry->key);
+        if (request == NULL || request->home != home ||
+            strcmp(request->meta.uid, entry->uid) != 0 || request->held.address.family != 0)
+            continue;
+        int result = blocks_busy(home->blocks, &entry->cidr, NULL);
+        if (result == -ENOMEM || (result == 0 && ipam_grant_hold(state, request, &entry->cidr) < 0))
+            return -ENOMEM;
+        request->announced = true;
+        state_tell(state, "request", request->meta.key);
+    }
+    return 0;
+}
+
+int ipam_grant_check(const struct ipam_request *request, const struct ipam_range *range,
+                     struct error *error)
+{
+    struct request_spec spec;
+    if (*request->spec == '\0') {
+        spec =
+            (struct request_spec){.kind = REQUEST_SPEC_SIZE, .prefix_length = range->prefix_length};
+        return request_spec_check(&spec, "the default size", range->ranges, error);
+    }
+    int result = request_spec_parse(request->spec, ranges_family(range->ranges), &spec, error);
+    return result == 0 ? request_spec_check(&spec, request->spec, range->ranges, error) : result;
+}
+
+static int take(const struct state_range *home, const struct ipam_request *request,
+                struct cidr *ret_cidr, struct error *error)
+{
+    if (request->cidr.address.family != 0) {
+        *ret_cidr = request->cidr;
+        return blocks_busy(home->blocks, &request->cidr, error);
+    }
+    if (*request->spec == '\0') {
+        int result = ipam_grant_check(request, home->range, error);
+        return result < 0
+                   ? result
+                   : blocks_allocate(home->blocks, home->range->prefix_length, ret_cidr, error);
+    }
+    return request_spec_apply(request->spec, home->blocks, ret_cidr, error);
+}
+
+static void describe_busy(const struct state_range *home, const struct ipam_request *request,
+                          char *text, size_t size)
+{
+    struct blocks_counts counts;
+    char used[ADDRESS_COUNT_TEXT_SIZE];
+    char total[ADDRESS_COUNT_TEXT_SIZE];
+    char largest[24] = "nothing";
+    unsigned int prefix_length;
+    blocks_counts(home->blocks, &counts);
+    address_count_format(counts.used, used);
+    address_count_format(counts.total, total);
+    if (blocks_largest_free(home->blocks, &prefix_length))
+        snprintf(largest, sizeof(largest), "a /%u", prefix_length);
+    snprintf(
+        text, size,
+        "range %s has no room for \"%s\" now: %s of %s addresses are taken and the largest free "
+        "block is %s; it is given as soon as enough is freed",
+        home->key, *request->spec != '\0' ? request->spec : "the default size", used, total,
+        largest);
+}
+
+/* Gives the request what it asks for, or notes why not. Returns 1, 0 or -ENOMEM. failed: specs that found no room before. */
+static int grant_one(struct state *state, struct state_range *home, struct ipam_request *request,
+                     struct map *failed)
+{
+    struct cidr cidr;
+    struct error error;
+    char text[400];
+    bool given = request->cidr.address.family != 0;
+    if (request->invalid != NULL) {
+        judge(state, request, IPAM_INVALID, request->invalid);
+        return 0;
+    }
+    int result = !given && map_get_string(failed, request->spec) != NULL
+                     ? -ENOSPC
+                     : take(home, request, &cidr, &error);
+    switch (result) {
+    case 0:
+        if (ipam_grant_hold(state, request, &cidr) < 0) {
+            (void)!blocks_release(home->blocks, &cidr, NULL);
+            return -ENOMEM;
+        }
+        judge(state, request, IPAM_READY, "");
+        return given ? 0 : 1;
+    case -ENOMEM:
+        return -ENOMEM;
+    case -ENOSPC:
+        /* Counts change with every grant; a request that goes on waiting keeps the words it has. */
+        if (request->verdict != IPAM_BUSY) {
+            describe_busy(home, request, text, sizeof(text));
+            judge(state, request, IPAM_BUSY, text);
+        }
+        return map_get_string(failed, request->spec) == NULL
+                   ? map_put_string(failed, request->spec, request, NULL)
+                   : 0;
+    default:
+        judge(state, request, given ? IPAM_CONFLICT : IPAM_INVALID, error.text);
+        return 0;
+    }
+}
+
+/* Why nothing at all can be given; IPAM_UNKNOWN when something can. */
+static enum ipam_verdict range_verdict(const struct state_range *home, char *text, size_t size)
+{
+    const struct ipam_range *range = home->range;
+    if (range == NULL) {
+        snprintf(text, size, "there is no IPAMRange %s: create it, and this request is served",
+                 home->key);
+        return IPAM_RANGE_NOT_FOUND;
+    }
+    if (range->meta.deleting) {
+        snprintf(text, size, "range %s is being deleted and gives nothing more", home->key);
+        return IPAM_RANGE_DELETING;
+    }
+    if (range->invalid != NULL) {
+        snprintf(text, size, "range %s is invalid: %.200s", home->key, range->invalid);
+        return IPAM_INVALID;
+    }
+    return IPAM_UNKNOWN;
+}
+
+int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int most,
+                     bool *ret_more)
+{
+    assert(mutex_is_held(&state->mutex));
+    char text[800];
+    unsigned int granted = 0;
+    int result = 0;
+    enum ipam_verdict verdict = range_verdict(home, text, sizeof(text));
+    struct map *failed = map_new();
+    if (failed == NULL)
+        return -ENOMEM;
+    *ret_more = false;
+    ipam_grant_sort(home);
+    for (size_t i = 0; i < home->waiting_count && result >= 0; i++) {
+        struct ipam_request *request = home->waiting[i];
+        if (request == NULL || request->meta.deleting)
+            continue;
+        if (verdict != IPAM_UNKNOWN) {
+            if (request->cidr.address.family == 0)
+                judge(state, request, verdict, text);
+            continue;
+        }
+        if (granted >= most || home->unstored_count >= IPAM_GRANT_UNSTORED_MOST) {
+            *ret_more = true;
+            break;
+        }
+        result = grant_one(state, home, request, failed);
+        granted += result > 0;
+    }
+    map_free(failed);
+    return result < 0 ? result : (int)granted;
+}
+
+void ipam_grant_announced(struct state *state, struct state_range *home, uint64_t sequence)
+{
+    assert(mutex_is_held(&state->mutex));
+    for (size_t i = 0; i < home->unstored_count; i++) {
+        struct ipam_request *request = home->unstored[i];
+        if (request->announced || request->held_since > sequence)
+            continue;
+        request->announced = true;
+        state_tell(state, "request", request->meta.key);
+    }
+}
+
+void ipam_grant_stored(struct state *state, const char *key, const char *uid,
+                       const struct cidr *cidr)
+{
+    assert(mutex_is_held(&state->mutex));
+    struct ipam_request *request = state_request(state, key);
+    if (request == NULL || strcmp(request->meta.uid, uid) != 0 ||
+        !cidr_equal(&request->held, cidr) || ipam_request_is_stored(request))
+        return;
+    request->cidr = *cidr;
+    request->told = IPAM_READY;
+    state_settle_stored(state, request);
+}

@@ -1,0 +1,406 @@
+/* Ranges and requests coming and going: which requests refer to which range, the book of each range, and who waits. */
+#include "server/state/ipam_grant.h"
+#include "server/state/state_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct state_range *state_range(const struct state *state, const char *key)
+{
+    assert(mutex_is_held(&state->mutex));
+    return map_get_string(state->ranges, key);
+}
+
+struct ipam_request *state_request(const struct state *state, const char *key)
+{
+    assert(mutex_is_held(&state->mutex));
+    return map_get_string(state->requests, key);
+}
+
+void state_range_free(struct state_range *home)
+{
+    free(home->key);
+    ipam_range_free(home->range);
+    blocks_free(home->blocks);
+    free(home->waiting);
+    free(home->unstored);
+    free(home);
+}
+
+static struct state_range *home_ensure(struct state *state, const char *key)
+{
+    struct state_range *home = state_range(state, key);
+    if (home != NULL)
+        return home;
+    home = calloc(1, sizeof(*home));
+    if (home == NULL)
+        return NULL;
+    home->key = strdup(key);
+    if (home->key == NULL || map_put_string(state->ranges, home->key, home, NULL) < 0) {
+        state_range_free(home);
+        return NULL;
+    }
+    return home;
+}
+
+static void home_drop_if_empty(struct state *state, struct state_range *home)
+{
+    if (home->range != NULL || home->requests != NULL)
+        return;
+    map_remove_string(state->ranges, home->key);
+    state_range_free(home);
+}
+
+void state_tell_ranges(struct state *state)
+{
+    size_t position = 0;
+    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;)
+        state_tell(state, "range", home->key);
+}
+
+/* --- lists of requests --- */
+
+static int list_grow(struct ipam_request ***list, size_t count, size_t *capacity)
+{
+    if (count < *capacity)
+        return 0;
+    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
+    struct ipam_request **grown = realloc(*list, wanted * sizeof(struct ipam_request *));
+    if (grown == NULL)
+        return -ENOMEM;
+    *list = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+int ipam_grant_wait(struct state_range *home, struct ipam_request *request)
+{
+    if (request->waiting != 0)
+        return 0;
+    if (list_grow(&home->waiting, home->waiting_count, &home->waiting_capacity) < 0)
+        return -ENOMEM;
+    home->waiting[home->waiting_count++] = request;
+    request->waiting = home->waiting_count;
+    home->waiting_sorted = false;
+    return 0;
+}
+
+static void waiting_remove(struct state_range *home, struct ipam_request *request)
+{
+    if (request->waiting == 0)
+        return;
+    home->waiting[request->waiting - 1] = NULL;
+    home->waiting_sorted = false;
+    request->waiting = 0;
+}
+
+static int waiting_order(const void *left, const void *right)
+{
+    const struct ipam_request *a = *(struct ipam_request *const *)left;
+    const struct ipam_request *b = *(struct ipam_request *const *)right;
+    if (a->meta.created != b->meta.created)
+        return a->meta.created < b->meta.created ? -1 : 1;
+    return a->sequence < b->sequence ? -1 : 1;
+}
+
+void ipam_grant_sort(struct state_range *home)
+{
+    size_t count = 0;
+    if (home->waiting_sorted)
+        return;
+    for (size_t i = 0; i < home->waiting_count; i++)
+        if (home->waiting[i] != NULL)
+            home->waiting[count++] = home->waiting[i];
+    home->waiting_count = count;
+    if (count > 1)
+        qsort(home->waiting, count, sizeof(struct ipam_request *), waiting_order);
+    for (size_t i = 0; i < count; i++)
+        home->waiting[i]->waiting = i + 1;
+    home->waiting_sorted = true;
+}
+
+static int unstored_add(struct state_range *home, struct ipam_request *request)
+{
+    if (list_grow(&home->unstored, home->unstored_count, &home->unstored_capacity) < 0)
+        return -ENOMEM;
+    home->unstored[home->unstored_count++] = request;
+    return 0;
+}
+
+static void unstored_remove(struct state_range *home, const struct ipam_request *request)
+{
+    for (size_t i = 0; i < home->unstored_count; i++)
+        if (home->unstored[i] == request) {
+            home->unstored[i] = home->unstored[--home->unstored_count];
+            return;
+        }
+}
+
+/* --- what the book holds for a request --- */
+
+int ipam_grant_hold(struct state *state, struct ipam_request *request, const struct cidr *cidr)
+{
+    struct state_range *home = request->home;
+    bool stored = cidr_equal(cidr, &request->cidr);
+    assert(request->held.address.family == 0);
+    if (!stored && unstored_add(home, request) < 0)
+        return -ENOMEM;
+    request->held = *cidr;
+    request->held_since = ++state->sequence;
+    request->announced = stored;
+    waiting_remove(home, request);
+    if (stored)
+        state_resolve_pools(state, request->meta.key);
+    return 0;
+}
+
+static void tell_released(struct state *state, const struct state_range *home,
+                          const struct cidr *cidr)
+{
+    char text[CIDR_TEXT_SIZE];
+    char name[600];
+    cidr_format(cidr, text);
+    snprintf(name, sizeof(name), "%s/%s", home->key, text);
+    state_tell(state, "released", name);
+}
+
+void ipam_grant_release(struct state *state, struct ipam_request *request)
+{
+    struct state_range *home = request->home;
+    if (request->held.address.family == 0)
+        return;
+    unstored_remove(home, request);
+    /* A release that fails for want of memory leaks a block until the book is made anew; nothing is given twice. */
+    if (home->blocks != NULL && blocks_release(home->blocks, &request->held, NULL) == 0)
+        state_tell(state, "range", home->key);
+    if (ipam_request_is_stored(request))
+        tell_released(state, home, &request->held);
+    request->held = (struct cidr){0};
+    request->announced = false;
+}
+
+void state_settle_stored(struct state *state, struct ipam_request *request)
+{
+    unstored_remove(request->home, request);
+    request->announced = true;
+    state_resolve_pools(state, request->meta.key);
+    state_tell(state, "range", request->home->key);
+}
+
+/* Marks the CIDR that its status has, or lets it wait. 0 or -ENOMEM. */
+static int request_settle(struct state *state, struct ipam_request *request)
+{
+    struct state_range *home = request->home;
+    if (request->held.address.family != 0)
+        return 0;
+    if (request->cidr.address.family != 0 && home->blocks != NULL) {
+        int result = blocks_busy(home->blocks, &request->cidr, NULL);
+        if (result == 0)
+            return ipam_grant_hold(state, request, &request->cidr);
+        if (result == -ENOMEM)
+            return result;
+    }
+    return ipam_grant_wait(home, request);
+}
+
+/* --- ranges --- */
+
+/* Makes the book anew and marks in it what its requests hold. 0 or -ENOMEM. */
+static int home_fill(struct state *state, struct state_range *home)
+{
+    home->unstored_count = 0;
+    for (struct ipam_request *request = home->requests; request != NULL; request = request->next) {
+        bool was_stored = ipam_request_is_stored(request);
+        request->held = (struct cidr){0};
+        request->announced = false;
+        request->verdict = IPAM_UNKNOWN;
+        if (request_settle(state, request) < 0)
+            return -ENOMEM;
+        if (was_stored && !ipam_request_is_stored(request))
+            state_resolve_pools(state, request->meta.key);
+    }
+    return 0;
+}
+
+static bool same_book(const struct ipam_range *old, const struct ipam_range *range)
+{
+    return old != NULL && old->ranges != NULL && range->ranges != NULL &&
+           strcmp(old->meta.uid, range->meta.uid) == 0 && old->mode == range->mode &&
+           ranges_equal(old->ranges, range->ranges);
+}
+
+static int range_put(struct state *state, struct ipam_range *range)
+{
+    struct state_range *home = home_ensure(state, range->meta.key);
+    struct blocks *blocks = NULL;
+    if (home == NULL) {
+        ipam_range_free(range);
+        return -ENOMEM;
+    }
+    bool keep = same_book(home->range, range);
+    if (!keep && range->ranges != NULL &&
+        (blocks = blocks_new(range->ranges, range->mode, NULL)) == NULL) {
+        ipam_range_free(range);
+        home_drop_if_empty(state, home);
+        return -ENOMEM;
+    }
+    range->mark = state->round[STATE_RANGES];
+    range->changed = ++state->sequence;
+    ipam_range_free(home->range);
+    home->range = range;
+    int result = 0;
+    if (!keep) {
+        blocks_free(home->blocks);
+        home->blocks = blocks;
+        if (blocks != NULL)
+            blocks_round_robin_import(blocks, range->round_robin, range->round_robin_count);
+        result = home_fill(state, home);
+    }
+    state_tell(state, "range", home->key);
+    return result;
+}
+
+int state_put_range(struct state *state, struct ipam_range *range_take)
+{
+    mutex_guard(&state->mutex);
+    return range_put(state, range_take);
+}
+
+int state_put_range_answer(struct state *state, struct ipam_range *range_take, uint64_t since)
+{
+    mutex_guard(&state->mutex);
+    const struct state_range *home = state_range(state, range_take->meta.key);
+    if (home == NULL || home->range == NULL || home->range->changed > since ||
+        strcmp(home->range->meta.uid, range_take->meta.uid) != 0) {
+        ipam_range_free(range_take);
+        return 0;
+    }
+    return range_put(state, range_take);
+}
+
+void state_drop_range(struct state *state, struct state_range *home)
+{
+    ipam_range_free(home->range);
+    home->range = NULL;
+    blocks_free(home->blocks);
+    home->blocks = NULL;
+    if (home_fill(state, home) < 0)
+        home->waiting_sorted =
+            false; /* those that couldn't be put there wait for the next resync */
+    state_tell(state, "range", home->key);
+    home_drop_if_empty(state, home);
+}
+
+void state_remove_range(struct state *state, const char *key, const char *uid)
+{
+    mutex_guard(&state->mutex);
+    struct state_range *home = state_range(state, key);
+    if (home == NULL || home->range == NULL ||
+        (uid != NULL && strcmp(uid, home->range->meta.uid) != 0))
+        return;
+    state_drop_range(state, home);
+}
+
+/* --- requests --- */
+
+static void request_link(struct state_range *home, struct ipam_request *request)
+{
+    request->home = home;
+    request->previous = NULL;
+    request->next = home->requests;
+    if (home->requests != NULL)
+        home->requests->previous = request;
+    home->requests = request;
+    home->request_count++;
+}
+
+static void request_unlink(struct ipam_request *request)
+{
+    struct state_range *home = request->home;
+    waiting_remove(home, request);
+    unstored_remove(home, request);
+    if (request->previous != NULL)
+        request->previous->next = request->next;
+    else
+        home->requests = request->next;
+    if (request->next != NULL)
+        request->next->previous = request->previous;
+    home->request_count--;
+}
+
+/* Takes over what was held and judged for the older version of the same object. */
+static int request_inherit(struct ipam_request *request, struct ipam_request *old)
+{
+    struct state_range *home = request->home;
+    request->sequence = old->sequence;
+    request->verdict = old->verdict;
+    request->verdict_text = old->verdict_text;
+    old->verdict_text = NULL;
+    if (old->held.address.family == 0)
+        return 0;
+    request->held = old->held;
+    request->held_since = old->held_since;
+    request->announced = old->announced;
+    return ipam_request_is_stored(request) ? 0 : unstored_add(home, request);
+}
+
+int state_put_request(struct state *state, struct ipam_request *request_take)
+{
+    mutex_guard(&state->mutex);
+    struct ipam_request *request = request_take;
+    struct ipam_request *old = state_request(state, request->meta.key);
+    if (old != NULL && (strcmp(old->meta.uid, request->meta.uid) != 0 ||
+                        strcmp(old->range, request->range) != 0)) {
+        state_drop_request(state, old);
+        old = NULL;
+    }
+    struct state_range *home = home_ensure(state, request->range);
+    if (home == NULL || map_put_string(state->requests, request->meta.key, request, NULL) < 0) {
+        if (home != NULL)
+            home_drop_if_empty(state, home);
+        ipam_request_free(request);
+        return -ENOMEM;
+    }
+    bool was_stored = old != NULL && ipam_request_is_stored(old);
+    request->mark = state->round[STATE_REQUESTS];
+    request->sequence = ++state->sequence;
+    request_link(home, request);
+    int result = old != NULL ? request_inherit(request, old) : 0;
+    if (old != NULL) {
+        request_unlink(old);
+        ipam_request_free(old);
+    }
+    if (result == 0)
+        result = request_settle(state, request);
+    if (was_stored != ipam_request_is_stored(request))
+        state_resolve_pools(state, request->meta.key);
+    if (old == NULL || was_stored != ipam_request_is_stored(request))
+        state_tell(state, "range", home->key);
+    state_tell(state, "request", request->meta.key);
+    return result;
+}
+
+void state_drop_request(struct state *state, struct ipam_request *request)
+{
+    struct state_range *home = request->home;
+    map_remove_string(state->requests, request->meta.key);
+    ipam_grant_release(state, request);
+    request_unlink(request);
+    state_resolve_pools(state, request->meta.key);
+    state_tell(state, "range", home->key);
+    state_tell(state, "request", request->meta.key);
+    ipam_request_free(request);
+    home_drop_if_empty(state, home);
+}
+
+void state_remove_request(struct state *state, const char *key, const char *uid)
+{
+    mutex_guard(&state->mutex);
+    struct ipam_request *request = state_request(state, key);
+    if (request == NULL || (uid != NULL && strcmp(uid, request->meta.uid) != 0))
+        return;
+    state_drop_request(state, request);
+}
