@@ -318,6 +318,37 @@ bool blocks_nth_free(const struct blocks *blocks, uint64_t nth, struct address *
     return true;
 }
 
+/* How many free addresses are below value. */
+static uint128 free_below(const struct blocks *blocks, uint128 value)
+{
+    struct block_cursor cursor;
+    uint128 leaf = value >> LEAF_HOST_BITS;
+    uint64_t below = ((uint64_t)1 << (value & (LEAF_SIZE - 1))) - 1;
+    block_tree_seek(blocks->tree, leaf, &cursor);
+    struct block_tile tile = block_tree_tile(&cursor, leaf);
+    return block_tree_summary(blocks->tree).free -
+           block_tree_summary_from(blocks->tree, leaf).free +
+           (unsigned int)__builtin_popcountll(~tile.bits.taken & below);
+}
+
+bool blocks_next_free(const struct blocks *blocks, const struct address *from,
+                      struct address *ret_address)
+{
+    if (address_count_is_zero(blocks->counts.free))
+        return false;
+    uint128 nth = 0;
+    if (from->family == blocks->family)
+        nth = free_below(blocks, uint128_from_address(from));
+    /* All of them are below: 2^128 of them can't be. */
+    if (nth != 0 && nth == block_tree_summary(blocks->tree).free)
+        nth = 0;
+    uint128 leaf;
+    unsigned int offset;
+    block_tree_nth_free(blocks->tree, nth, &leaf, &offset);
+    *ret_address = uint128_to_address(blocks->family, leaf << LEAF_HOST_BITS | offset);
+    return true;
+}
+
 /* ---- RoundRobin state ---- */
 
 size_t blocks_round_robin_export(const struct blocks *blocks,

@@ -294,23 +294,25 @@ static bool pool_is_chosen(const struct service *service, const struct pool *poo
 static bool pool_take_next(const struct policy_decision *decision, const struct pool *pool,
                            struct address *ret_address)
 {
-    unsigned int bits = address_bits(pool->family);
-    struct cidr next = {.address = pool->next, .prefix_length = (uint8_t)bits};
-    struct cidr cidr;
-    blocks_round_robin_import(pool->blocks, &next, pool->next.family != 0);
-    if (blocks_allocate(pool->blocks, bits, &cidr, NULL) < 0)
-        return false;
-    *ret_address = cidr_first(&cidr);
-    return blocks_release(pool->blocks, &cidr, NULL) == 0 &&
-           state_address(decision->state, ret_address) == NULL;
+    struct address from = pool->next;
+    /* The entry is the truth, should the book ever lag behind it. */
+    for (int i = 0; i < 1000; i++) {
+        if (!blocks_next_free(pool->blocks, &from, ret_address))
+            return false;
+        if (state_address(decision->state, ret_address) == NULL)
+            return true;
+        if (!address_add(ret_address, 1, &from))
+            from = (struct address){0};
+    }
+    return false;
 }
 
 static bool pool_take_one(const struct policy_decision *decision, const struct pool *pool,
                           struct address *ret_address)
 {
     uint64_t nth = 0;
-    if (pool->mode == BLOCKS_ROUND_ROBIN && pool_take_next(decision, pool, ret_address))
-        return true;
+    if (pool->mode == BLOCKS_ROUND_ROBIN)
+        return pool_take_next(decision, pool, ret_address);
     if (decision->request->contention > 0) {
         unsigned int shift = decision->request->contention < 6 ? decision->request->contention : 6;
         nth = decision->request->random % (UINT64_C(4) << shift);
