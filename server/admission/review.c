@@ -176,7 +176,8 @@ void review_refuse_fields(struct review *review, const char *kind,
 /* An HTTP answer for what can't be answered with an AdmissionReview, since there is no uid to answer to. */
 static void review_reject(struct review *review, unsigned int code, const char *text)
 {
-    metrics_add(review->admission->requests, 1, "unknown", "unknown", "malformed", NULL);
+    metrics_add(review->admission->requests, 1, "unknown", "unknown",
+                code == 503 ? "error" : "malformed", NULL);
     http_request_answer_status(review->request, code,
                                code == 415   ? "UnsupportedMediaType"
                                : code == 503 ? "ServiceUnavailable"

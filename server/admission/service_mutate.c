@@ -70,11 +70,8 @@ void service_mutate(struct review *review)
     struct service *service = NULL;
     struct service *old = NULL;
     struct error error;
-    /* On its way out it must get through, whatever it says. */
-    bool strict = json_view_is_null(
-        json_view_path(&review->view, review->object, "metadata", "deletionTimestamp", NULL));
-    int result = service_decode(&review->view, review->object, review->namespace_name, strict,
-                                &service, &error);
+    int result = service_decode(&review->view, review->object, review->namespace_name,
+                                service_reads_strictly(review), &service, &error);
     if (result == 0 && review->operation == REVIEW_UPDATE)
         result = service_decode(&review->view, review->old_object, review->namespace_name, false,
                                 &old, &error);

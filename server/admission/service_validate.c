@@ -117,6 +117,22 @@ static int collect_unknown(struct validation *validation, const struct service_a
     return 0;
 }
 
+bool service_reads_strictly(const struct review *review)
+{
+    static const char *const parents[] = {"spec", "metadata", "status"};
+    static const char *const members[] = {"externalIPs", "annotations", "loadBalancer"};
+    const struct json_view *view = &review->view;
+    if (!json_view_is_null(
+            json_view_path(view, review->object, "metadata", "deletionTimestamp", NULL)))
+        return false;
+    bool same = review->operation == REVIEW_UPDATE;
+    for (size_t i = 0; i < 3 && same; i++)
+        same = json_view_same(
+            view, json_view_path(view, review->object, parents[i], members[i], NULL), view,
+            json_view_path(view, review->old_object, parents[i], members[i], NULL));
+    return !same;
+}
+
 static void validate(struct review *review, bool status)
 {
     struct state *state = review->admission->state;
@@ -129,11 +145,8 @@ static void validate(struct review *review, bool status)
     }
     validation->review = review;
     validation->field = status ? "status.loadBalancer.ingress" : "spec.externalIPs";
-    /* On its way out it must get through, whatever it says. */
-    bool strict = json_view_is_null(
-        json_view_path(&review->view, review->object, "metadata", "deletionTimestamp", NULL));
-    int result = service_decode(&review->view, review->object, review->namespace_name, strict,
-                                &validation->service, &error);
+    int result = service_decode(&review->view, review->object, review->namespace_name,
+                                service_reads_strictly(review), &validation->service, &error);
     if (result == 0 && review->operation == REVIEW_UPDATE)
         result = service_decode(&review->view, review->old_object, review->namespace_name, false,
                                 &old, &error);

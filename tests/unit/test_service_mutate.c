@@ -106,6 +106,24 @@ static void a_server_in_trouble_is_no_grant(void **state)
     assert_non_null(strstr(verdict.message, "try again"));
 }
 
+static void an_edit_beside_an_old_way_of_writing_passes(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    const char *old = "{'metadata':{'name':'web','uid':'u-1'},'spec':{'externalIPs':['010.0.0.1'],"
+                      "'ports':[{'port':80}]}}";
+    review(true, "services", "UPDATE",
+           "{'metadata':{'name':'web','uid':'u-1'},'spec':{'externalIPs':['010.0.0.1'],"
+           "'ports':[{'port':81}]}}",
+           old, "", &verdict);
+    assert_true(verdict.allowed);
+    assert_string_equal(verdict.patch, "");
+    review(true, "services", "UPDATE",
+           "{'metadata':{'name':'web','uid':'u-1'},'spec':{'externalIPs':['010.0.0.2']}}", old, "",
+           &verdict);
+    assert_int_equal(verdict.code, 422);
+}
+
 static void an_edit_that_leaves_the_address_out_has_it_put_back(void **state)
 {
     (void)state;
@@ -164,6 +182,7 @@ int main(void)
         TEST(a_taken_address_is_refused_with_its_owner),
         TEST(exhausted_is_refused_or_waited_for),
         TEST(a_server_in_trouble_is_no_grant),
+        TEST(an_edit_beside_an_old_way_of_writing_passes),
         TEST(an_edit_that_leaves_the_address_out_has_it_put_back),
         TEST(what_is_on_its_way_out_is_let_go),
     };
