@@ -139,7 +139,10 @@ static void reconciler_dispatch(struct reconciler *reconciler, char *key_take)
     for (size_t i = 0; i < HANDLERS; i++)
         if (strlen(handlers[i].kind) == length && memcmp(handlers[i].kind, key_take, length) == 0) {
             pass->kind = handlers[i].kind;
-            if (!reconciler->options.may_act(reconciler->options.context))
+            /* What is dropped here is looked at when leadership comes back. */
+            if (!atomic_load(&reconciler->leader))
+                pass_end(pass, PASS_OK);
+            else if (!reconciler->options.may_act(reconciler->options.context))
                 pass_later(pass, CLOCK_SECOND);
             else
                 handlers[i].handle(pass);

@@ -296,6 +296,24 @@ static void advance_pool(struct state *state, const struct address *address)
         pool->next = (struct address){0};
 }
 
+/* Services that the claim names no longer may want another one. */
+static void tell_dropped(struct state *state, const struct claim *claim, const struct claim *old)
+{
+    for (size_t i = 0; i < old->service_count; i++) {
+        const struct claim_service *entry = &old->services[i];
+        bool kept = false;
+        for (size_t j = 0; j < claim->service_count && !kept; j++)
+            kept = same_text(entry->namespace_name, claim->services[j].namespace_name) &&
+                   same_text(entry->name, claim->services[j].name);
+        if (kept || entry->name == NULL || entry->namespace_name == NULL)
+            continue;
+        char key[600];
+        snprintf(key, sizeof(key), "%s/%s", entry->namespace_name, entry->name);
+        if (state_service(state, key) != NULL)
+            state_tell(state, "service", key);
+    }
+}
+
 static int claim_put(struct state *state, struct claim *claim)
 {
     struct claim *old = state_claim(state, claim->name);
@@ -314,6 +332,7 @@ static int claim_put(struct state *state, struct claim *claim)
     }
     if (old != NULL) {
         claim_unindex(state, old);
+        tell_dropped(state, claim, old);
         claim_free(old);
     }
     state_claim_refresh(state, claim);

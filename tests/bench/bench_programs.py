@@ -20,7 +20,11 @@ sys.path.insert(0, str(TOP / "tests/cluster"))
 import cluster_binaries  # noqa: E402
 
 # The Go programs and the folders they are built from.
-GO_PROGRAMS = {"controller-runtime-handler": "controller-runtime", "client": "client"}
+GO_PROGRAMS = {
+    "controller-runtime-handler": "controller-runtime",
+    "client": "client",
+    "go-ipam": "go-ipam",
+}
 TICKS = os.sysconf("SC_CLK_TCK")
 # Seconds in which a program has to listen, or end.
 PATIENCE = 30
@@ -39,23 +43,27 @@ class Programs:
         self._may_build = may_build
         self.load = directory / "tests/bench/bench_load"
         self.bare = directory / "tests/bench/bench_bare"
+        self.allocator = directory / "tests/bench/bench_allocator"
         self.ipwarden = binary or directory / "server/ipwarden"
         self._built_here = binary is None
 
     def go(self, name):
         return self.directory / "go" / name
 
-    def build(self, go, ours):
-        """Builds what is missing or older than its source: C by the preset, Go by go build."""
+    def build(self, go, ours, tools=("bench_load", "bench_bare")):
+        """Builds what is missing or older than its source: C by the preset, Go by go build.
+
+        ours: the program, too, unless another was named; tools: which of the C programs here.
+        """
         if not self._may_build:
             return
         say("building")
         self.directory.mkdir(parents=True, exist_ok=True)
-        targets = ["bench_load", "bench_bare", *(["ipwarden"] if ours and self._built_here else [])]
+        targets = [*tools, *(["ipwarden"] if ours and self._built_here else [])]
         self._run("cmake", "--preset", "bench", "-B", self.directory, cwd=TOP)
         self._run("cmake", "--build", self.directory, "--target", *targets, cwd=TOP)
         for name in go:
-            say(f"go build {name} (minutes the first time, if it uses Kubernetes' libraries)")
+            say(f"go build {name} (minutes the first time, if it uses big libraries)")
             command = [_go(), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
             self._run(*command, "-o", self.go(name), ".", cwd=HERE / GO_PROGRAMS[name])
 

@@ -23,6 +23,7 @@ class Report:
             "rounds": [],
         }
         self._benchmark = benchmark
+        self._table = ""
 
     def add(self, name, value, unit):
         full_name = f"{self._benchmark}.{name}"
@@ -49,9 +50,16 @@ class Report:
             self._content["notes"].append(text)
             say(f"NOTE: {text}")
 
+    def table(self, text):
+        """The results once more, for people: shown, and kept beside the file."""
+        self._table = text
+        say(f"\n{text}\n")
+
     def save(self, path):
         self._content["machine"]["load_after"] = os.getloadavg()[0]
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._table:
+            path.with_suffix(".txt").write_text(self._table + "\n")
         path.write_text(json.dumps(self._content, indent=2) + "\n")
         say(f"written to {path}")
 
