@@ -254,6 +254,16 @@ static inline long model_nth_free(const struct model *model, uint64_t nth)
     return last;
 }
 
+/* The lowest free offset at or above from, or the lowest of all; -1 when nothing is free. */
+static inline long model_next_free(const struct model *model, size_t from)
+{
+    for (size_t i = from; i < (size_t)1 << model->bits; i++) {
+        if (model->state[i] == MODEL_FREE)
+            return (long)i;
+    }
+    return model_nth_free(model, 0);
+}
+
 /* The host bits of the biggest aligned free run; -1 when nothing is free. */
 static inline int model_largest_free(const struct model *model)
 {
