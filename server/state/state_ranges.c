@@ -208,21 +208,49 @@ static int request_settle(struct state *state, struct ipam_request *request)
 
 /* --- ranges --- */
 
-/* Makes the book anew and marks in it what its requests hold. 0 or -ENOMEM. */
-static int home_fill(struct state *state, struct state_range *home)
+/* Takes up in a new book what was decided and isn't stored yet, as far as it lies there. */
+static void regrant(struct state *state, struct state_range *home, struct ipam_request *request,
+                    const struct cidr *held, bool announced)
 {
-    home->unstored_count = 0;
+    if (blocks_busy(home->blocks, held, NULL) != 0)
+        return;
+    if (ipam_grant_hold(state, request, held) < 0)
+        (void)!blocks_release(home->blocks, held, NULL);
+    else
+        request->announced = announced;
+}
+
+/* Marks in a new book (or none) what the requests hold. decided: the range is the same object, so what was decided stays. What
+ * their own statuses have comes first. 0 or -ENOMEM. */
+static int home_fill(struct state *state, struct state_range *home, bool decided)
+{
+    int result = 0;
     for (struct ipam_request *request = home->requests; request != NULL; request = request->next) {
-        bool was_stored = ipam_request_is_stored(request);
+        bool stored = ipam_request_is_stored(request);
+        if (request->held.address.family != 0 && !stored)
+            continue;
         request->held = (struct cidr){0};
         request->announced = false;
         request->verdict = IPAM_UNKNOWN;
         if (request_settle(state, request) < 0)
-            return -ENOMEM;
-        if (was_stored && !ipam_request_is_stored(request))
+            result = -ENOMEM;
+        if (stored && !ipam_request_is_stored(request))
             state_resolve_pools(state, request->meta.key);
     }
-    return 0;
+    size_t count = home->unstored_count;
+    home->unstored_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct ipam_request *request = home->unstored[i];
+        struct cidr held = request->held;
+        bool announced = request->announced;
+        request->held = (struct cidr){0};
+        request->announced = false;
+        if (decided && home->blocks != NULL)
+            regrant(state, home, request, &held, announced);
+        if (request->held.address.family == 0 && request_settle(state, request) < 0)
+            result = -ENOMEM;
+    }
+    return result;
 }
 
 static bool same_book(const struct ipam_range *old, const struct ipam_range *range)
@@ -241,6 +269,7 @@ static int range_put(struct state *state, struct ipam_range *range)
         return -ENOMEM;
     }
     bool keep = same_book(home->range, range);
+    bool decided = home->range != NULL && strcmp(home->range->meta.uid, range->meta.uid) == 0;
     if (!keep && range->ranges != NULL &&
         (blocks = blocks_new(range->ranges, range->mode, NULL)) == NULL) {
         ipam_range_free(range);
@@ -257,7 +286,7 @@ static int range_put(struct state *state, struct ipam_range *range)
         home->blocks = blocks;
         if (blocks != NULL)
             blocks_round_robin_import(blocks, range->round_robin, range->round_robin_count);
-        result = home_fill(state, home);
+        result = home_fill(state, home, decided);
     }
     state_tell(state, "range", home->key);
     return result;
@@ -287,7 +316,7 @@ void state_drop_range(struct state *state, struct state_range *home)
     home->range = NULL;
     blocks_free(home->blocks);
     home->blocks = NULL;
-    if (home_fill(state, home) < 0)
+    if (home_fill(state, home, false) < 0)
         home->waiting_sorted =
             false; /* those that couldn't be put there wait for the next resync */
     state_tell(state, "range", home->key);
