@@ -32,7 +32,7 @@ NAME = "server"
 VARIANTS = ("bare", "go", "ours")
 REVIEW = HERE / "admissionreview-service-create.json"
 # Unit and meaning of what is reported of each server; cpu is that of the server for one request.
-METRICS = {"rate": "1/s", "p50": "ms", "p99": "ms", "cpu": "us", "rss": "MB"}
+METRICS = {"rate": "1/s", "p50": "ms", "p99": "ms", "cpu": "us", "rss": "MB", "anon": "MB"}
 # From this share of a core on, a program counts as having had all of it.
 BUSY = 0.95
 
@@ -137,6 +137,7 @@ def _measure(target, options, programs, folder, core, report, name):
         "p99": result["p99_us"] / 1000,
         "cpu": used / result["answered"] * 1e6,
         "rss": memory(target.pid),
+        "anon": memory(target.pid, "RssAnon"),
         "rss_max": memory(target.pid, "VmHWM"),
         "server_share": share,
         "load_share": result["cpu"],
