@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHOWN 120 /* bytes of a value that a message repeats */
+#define SHOWN 124 /* bytes of a value that a message repeats, with NUL */
 
 /* Allows, or refuses with all that was found. Clears errors. */
 static void conclude(struct review *review, const char *kind, struct field_errors *errors,
@@ -17,14 +17,6 @@ static void conclude(struct review *review, const char *kind, struct field_error
     else
         review_refuse_fields(review, kind, errors);
     field_errors_clear(errors);
-}
-
-static void show(const struct json_view *view, const struct json_node *node, char *text)
-{
-    size_t length = 7;
-    const char *raw = node != NULL ? json_view_raw(view, node, &length) : "not set";
-    snprintf(text, SHOWN + 4, "%.*s%s", (int)(length < SHOWN ? length : SHOWN), raw,
-             length > SHOWN ? "..." : "");
 }
 
 /* One field that never changes. parent: the member of spec it lies in, or NULL. */
@@ -51,12 +43,12 @@ static void check_fixed(const struct review *review, const struct fixed_field *f
     for (size_t i = 0; i < count; i++) {
         const struct json_node *now = fixed_value(view, review->object, &fields[i]);
         const struct json_node *before = fixed_value(view, review->old_object, &fields[i]);
-        char old_text[SHOWN + 4];
-        char new_text[SHOWN + 4];
+        char old_text[SHOWN];
+        char new_text[SHOWN];
         if (json_view_same(view, now, view, before))
             continue;
-        show(view, before, old_text);
-        show(view, now, new_text);
+        json_view_show(view, before, old_text, sizeof(old_text));
+        json_view_show(view, now, new_text, sizeof(new_text));
         field_errors_add(errors, "FieldValueInvalid", fields[i].path,
                          "immutable: it is %s and can't become %s; %s", old_text, new_text,
                          instead);

@@ -6,8 +6,9 @@
  *
  * Refused: anything after the value, nesting deeper than the given depth, duplicate names in one
  * object (compared unescaped), invalid UTF-8, lone surrogates, unescaped control characters, NUL
- * in names or text (\u0000 is refused too: it can't be carried by C strings and no Kubernetes
- * object has it). */
+ * in names or text (\u0000 is refused too: C strings can't carry it. The API server itself is less
+ * strict: it stores annotations that have one, so whoever reads its objects must expect to meet a
+ * text that is refused here). */
 #ifndef IPWARDEN_BASE_JSON_VIEW_H
 #define IPWARDEN_BASE_JSON_VIEW_H
 
@@ -94,6 +95,10 @@ bool json_view_equals(const struct json_view *view, const struct json_node *node
 /* The raw bytes of a value as written (a string with its quotes). */
 const char *json_view_raw(const struct json_view *view, const struct json_node *node,
                           size_t *ret_length);
+/* The raw text of a value for a message to repeat: cut between characters with "..." behind when it
+ * doesn't fit size bytes (at least 8) with the NUL; "not set" for NULL. */
+void json_view_show(const struct json_view *view, const struct json_node *node, char *ret_text,
+                    size_t size);
 /* A string without escapes in place, not NUL-terminated: pointer and length; NULL when it isn't a
  * string or has escapes. */
 const char *json_view_plain(const struct json_view *view, const struct json_node *node,

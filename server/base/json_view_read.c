@@ -5,6 +5,7 @@
 #include "server/base/json_view_private.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +168,20 @@ ptrdiff_t json_view_name(const struct json_view *view, const struct json_node *n
     if (!has_name(node))
         return write_nothing(ret_text, size);
     return write_string(json_view_string_name(view, node), ret_text, size);
+}
+
+void json_view_show(const struct json_view *view, const struct json_node *node, char *ret_text,
+                    size_t size)
+{
+    static const char more[] = "...";
+    size_t length = strlen("not set");
+    const char *raw = node != NULL ? json_view_raw(view, node, &length) : "not set";
+    size_t kept = length;
+    if (length >= size)
+        for (kept = size - sizeof(more); kept > 0 && ((unsigned char)raw[kept] & 0xC0) == 0x80;)
+            kept--; /* not within a character */
+    memcpy(ret_text, raw, kept);
+    snprintf(ret_text + kept, size - kept, "%s", kept < length ? more : "");
 }
 
 bool json_view_bool(const struct json_node *node)

@@ -11,6 +11,7 @@
 #define INVALID "FieldValueInvalid"
 #define REQUIRED "FieldValueRequired"
 #define NOT_SUPPORTED "FieldValueNotSupported"
+#define SHOWN 64 /* bytes of a value that a message repeats, with NUL */
 
 struct decoder {
     const struct json_view *view;
@@ -41,11 +42,15 @@ static void fault(struct decoder *decoder, const char *reason, const char *field
 static void decode_mode(struct decoder *decoder, const struct json_node *node)
 {
     char word[32];
+    char shown[SHOWN];
     if (json_view_is_null(node) || json_view_equals(decoder->view, node, ""))
         return;
     if (json_view_text(decoder->view, node, word, sizeof(word)) < 0 ||
-        !blocks_mode_parse(word, &decoder->range->mode))
-        fault(decoder, NOT_SUPPORTED, "spec.mode", "use FirstMatch or RoundRobin");
+        !blocks_mode_parse(word, &decoder->range->mode)) {
+        json_view_show(decoder->view, node, shown, sizeof(shown));
+        fault(decoder, NOT_SUPPORTED, "spec.mode", "%s is no mode: use FirstMatch or RoundRobin",
+              shown);
+    }
 }
 
 static void decode_entry(struct decoder *decoder, const struct json_node *item, size_t index)
@@ -55,8 +60,10 @@ static void decode_entry(struct decoder *decoder, const struct json_node *item, 
     struct error reason;
     snprintf(path, sizeof(path), "spec.ranges[%zu]", index);
     if (json_view_text(decoder->view, item, entry, sizeof(entry)) < 0) {
+        char shown[SHOWN];
+        json_view_show(decoder->view, item, shown, sizeof(shown));
         fault(decoder, INVALID, path,
-              "not a range: give a CIDR, \"first-last\" or a single address");
+              "%s is not a range: give a CIDR, \"first-last\" or a single address", shown);
         return;
     }
     int result = ranges_merge(decoder->range->ranges, entry, &reason);
@@ -91,14 +98,18 @@ static void decode_default_size(struct decoder *decoder, const struct json_node 
     uint8_t family = ranges_family(decoder->range->ranges);
     unsigned int bits = address_bits(family);
     int64_t value = 0;
+    char shown[SHOWN];
     decoder->range->prefix_length = bits;
     if (json_view_is_null(node))
         return;
-    if (!json_view_int64(decoder->view, node, &value) || value > bits)
+    if (!json_view_int64(decoder->view, node, &value) || value > bits) {
+        json_view_show(decoder->view, node, shown, sizeof(shown));
         fault(decoder, INVALID, "spec.defaultPrefixLength",
-              "give a prefix length from 1 to %u, or 0 for single addresses", bits);
-    else if (value > 0)
+              "%s is no prefix length: give one from 1 to %u, or 0 for single addresses", shown,
+              bits);
+    } else if (value > 0) {
         decoder->range->prefix_length = (unsigned int)value;
+    }
 }
 
 /* --- status: what doesn't make sense there is left out, since anyone may have written it --- */

@@ -18,6 +18,7 @@ static const char *const verdicts[] = {
     [IPAM_CONFLICT] = "Conflict",
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
+#define SHOWN 64 /* bytes of a value that a message repeats, with NUL */
 
 const char *ipam_verdict_name(enum ipam_verdict verdict)
 {
@@ -41,18 +42,36 @@ static void fault(struct decoder *decoder, const char *reason, const char *field
     }
 }
 
+/* A value that is there and can't be used. */
+static void fault_in(struct decoder *decoder, const struct json_node *node, const char *field,
+                     const char *why)
+{
+    char shown[SHOWN];
+    char text[300];
+    json_view_show(decoder->view, node, shown, sizeof(shown));
+    snprintf(text, sizeof(text), "%s is %s", shown, why);
+    fault(decoder, "FieldValueInvalid", field, text);
+}
+
 /* Its own namespace stands for one that isn't given. */
 static void decode_range(struct decoder *decoder, const struct json_node *range)
 {
     const struct json_view *view = decoder->view;
+    const struct json_node *name_node = json_view_member(view, range, "name");
+    const struct json_node *space_node = json_view_member(view, range, "namespace");
     char name[256];
     char space[256];
-    if (json_view_text(view, json_view_member(view, range, "name"), name, sizeof(name)) <= 0) {
+    if (json_view_is_null(name_node) || json_view_equals(view, name_node, ""))
         fault(decoder, "FieldValueRequired", "spec.range.name",
               "missing: give the name of an IPAMRange (kubectl get ipamranges -A)");
+    else if (json_view_text(view, name_node, name, sizeof(name)) < 0)
+        fault_in(decoder, name_node, "spec.range.name", "not the name of an IPAMRange");
+    if (json_view_text(view, name_node, name, sizeof(name)) < 0)
         name[0] = '\0';
-    }
-    if (json_view_text(view, json_view_member(view, range, "namespace"), space, sizeof(space)) <= 0)
+    if (!json_view_is_null(space_node) &&
+        json_view_text(view, space_node, space, sizeof(space)) < 0)
+        fault_in(decoder, space_node, "spec.range.namespace", "not the name of a namespace");
+    if (json_view_text(view, space_node, space, sizeof(space)) <= 0)
         snprintf(space, sizeof(space), "%s", decoder->request->meta.namespace_name);
     if (asprintf(&decoder->request->range, "%s/%s", space, name) < 0) {
         decoder->request->range = NULL;
@@ -66,8 +85,8 @@ static void decode_wish(struct decoder *decoder, const struct json_node *node)
     struct error reason;
     char text[IPAM_REQUEST_SPEC_MOST + 1] = "";
     if (!json_view_is_null(node) && json_view_text(decoder->view, node, text, sizeof(text)) < 0)
-        fault(decoder, "FieldValueInvalid", "spec.request",
-              "not a text of at most 128 bytes: give " REQUEST_SPEC_FORMS);
+        fault_in(decoder, node, "spec.request",
+                 "not a text of at most 128 bytes: give " REQUEST_SPEC_FORMS);
     else if (*text != '\0' && request_spec_parse(text, 0, &spec, &reason) < 0)
         fault(decoder, "FieldValueInvalid", "spec.request", reason.text);
     decoder->request->spec = strdup(text);
@@ -88,7 +107,6 @@ static void decode_status(struct decoder *decoder, const struct json_node *statu
          item = json_view_after(view, conditions, item)) {
         if (!json_view_equals(view, json_view_member(view, item, "type"), "Ready"))
             continue;
-        request->has_condition = true;
         for (size_t i = IPAM_UNKNOWN + 1; i < VERDICTS; i++)
             if (json_view_equals(view, json_view_member(view, item, "reason"), verdicts[i]))
                 request->told = (enum ipam_verdict)i;

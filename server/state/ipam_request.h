@@ -40,7 +40,6 @@ struct ipam_request {
     char *invalid;          /* why the specification can't be used at all, or NULL */
     struct cidr cidr;       /* status.cidr as stored; family 0: none */
     enum ipam_verdict told; /* what its stored condition says */
-    bool has_condition;     /* there is a condition Ready, whatever it says */
 
     /* Kept by state. */
     struct state_range *home;      /* its range; never NULL in state */

@@ -451,6 +451,27 @@ static void test_raw(void **state)
     }
 }
 
+static void test_show(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"7", "7"},
+        {"\"1234567\"", "\"1234567\""}, /* just fits */
+        {"\"12345678\"", "\"12345..."},
+        {"\"1234\xE2\x82\xAC 5\"", "\"1234..."}, /* not within a character */
+    };
+    char shown[10];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed parsed;
+        parse_good(&parsed, cases[i][0]);
+        json_view_show(&parsed.view, json_view_root(&parsed.view), shown, sizeof(shown));
+        assert_string_equal(shown, cases[i][1]);
+        release(&parsed);
+    }
+    json_view_show(NULL, NULL, shown, sizeof(shown));
+    assert_string_equal(shown, "not set");
+}
+
 static void test_int64(void **state)
 {
     (void)state;
@@ -664,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_show),
         cmocka_unit_test(test_int64),
         cmocka_unit_test(test_absent),
         cmocka_unit_test(test_same),
