@@ -64,6 +64,43 @@ static inline void fixture_put_pool(struct state *state, const char *json)
     assert_int_equal(state_put_pool(state, fixture_pool(json, NULL)), 0);
 }
 
+/* errors may be NULL. */
+static inline struct ipam_range *fixture_range(const char *json, struct field_errors *errors)
+{
+    struct json_view view;
+    struct ipam_range *range = NULL;
+    struct error error = {0};
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
+    assert_int_equal(
+        ipam_range_decode(&view, json_view_root(&view), "default", errors, &range, &error), 0);
+    json_view_clear(&view);
+    return range;
+}
+
+static inline void fixture_put_range(struct state *state, const char *json)
+{
+    assert_int_equal(state_put_range(state, fixture_range(json, NULL)), 0);
+}
+
+static inline struct ipam_request *fixture_request(const char *json, struct field_errors *errors)
+{
+    struct json_view view;
+    struct ipam_request *request = NULL;
+    struct error error = {0};
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
+    assert_int_equal(
+        ipam_request_decode(&view, json_view_root(&view), "default", errors, &request, &error), 0);
+    json_view_clear(&view);
+    return request;
+}
+
+static inline void fixture_put_request(struct state *state, const char *json)
+{
+    assert_int_equal(state_put_request(state, fixture_request(json, NULL)), 0);
+}
+
 /* Marks all kinds as listed in full, without dropping what the test put in. */
 static inline void fixture_synced(struct state *state)
 {
