@@ -1,6 +1,7 @@
 /* The program: a table of subcommands. */
 #include "server/command_alloc.h"
 #include "server/command_certs.h"
+#include "server/command_pools.h"
 #include "server/command_serve.h"
 
 #include <stdio.h>
@@ -26,6 +27,7 @@ static const struct {
     {"alloc", command_alloc,
      "try the allocator: ranges as arguments, operations on standard input"},
     {"certs", command_certs, "show, issue and rotate the webhook's certificates"},
+    {"pools", command_pools, "what pools and ranges have left"},
     {"version", command_version, "print the version"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

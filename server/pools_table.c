@@ -1,0 +1,478 @@
+/* The table and the JSON of `ipwarden pools`, from one walk over pools and ranges. */
+#include "server/pools_table.h"
+
+#include "server/reconcile/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BAR_CELLS 20
+#define SPANS_SHOWN 3 /* of the addresses, in the table */
+#define SPACE_BETWEEN 2
+
+/* One line; everything is borrowed from state. */
+struct line {
+    bool is_range;
+    const char *namespace_name;
+    const char *name;
+    bool ready;
+    const char *reason;
+    char message[400];
+    enum blocks_mode mode;
+    const struct ranges *addresses; /* NULL when the specification is invalid */
+    const struct blocks *blocks;    /* NULL likewise */
+    struct blocks_counts counts;
+    size_t requests;
+    size_t waiting;
+};
+
+/* ---- the walk ---- */
+
+static void judge_pool(const struct pool *pool, struct line *line)
+{
+    line->ready = pool_is_usable(pool);
+    line->reason = "Serving";
+    if (pool->conflict != NULL) {
+        line->reason = "Conflict";
+        snprintf(line->message, sizeof(line->message), "overlaps pool %s, which is older",
+                 pool->conflict->name);
+    }
+    if (pool->deleting) {
+        line->reason = "Deleting";
+        snprintf(line->message, sizeof(line->message),
+                 "gives nothing more and goes when its last address is free");
+    }
+    if (pool->invalid != NULL) {
+        line->reason = pool->unresolved ? "WaitingForRequest" : "Invalid";
+        snprintf(line->message, sizeof(line->message), "%s", pool->invalid);
+    }
+}
+
+static void line_of_pool(const struct pool *pool, struct line *ret_line)
+{
+    *ret_line = (struct line){
+        .namespace_name = "",
+        .name = pool->name,
+        .mode = pool->mode,
+        .addresses = pool->offered,
+        .blocks = pool->blocks,
+    };
+    judge_pool(pool, ret_line);
+    if (pool->blocks != NULL)
+        blocks_counts(pool->blocks, &ret_line->counts);
+}
+
+static void judge_range(const struct ipam_range *range, struct line *line)
+{
+    line->ready = range->invalid == NULL && !range->meta.deleting;
+    line->reason = "Serving";
+    if (range->invalid != NULL) {
+        line->reason = "Invalid";
+        snprintf(line->message, sizeof(line->message), "%s", range->invalid);
+    }
+    if (range->meta.deleting) {
+        line->reason = "Deleting";
+        snprintf(line->message, sizeof(line->message),
+                 "gives nothing more and goes with the last request for it");
+    }
+}
+
+static void line_of_range(const struct state_range *home, struct line *ret_line)
+{
+    *ret_line = (struct line){
+        .is_range = true,
+        .namespace_name = home->range->meta.namespace_name,
+        .name = home->range->meta.name,
+        .mode = home->range->mode,
+        .addresses = home->range->ranges,
+        .blocks = home->blocks,
+        .requests = home->request_count,
+    };
+    judge_range(home->range, ret_line);
+    for (size_t i = 0; i < home->waiting_count; i++)
+        ret_line->waiting += home->waiting[i] != NULL ? 1 : 0;
+    if (home->blocks != NULL)
+        blocks_counts(home->blocks, &ret_line->counts);
+}
+
+static int compare_ranges(const void *left, const void *right)
+{
+    const struct state_range *const *a = left;
+    const struct state_range *const *b = right;
+    return strcmp((*a)->key, (*b)->key);
+}
+
+/* The ranges that are there, sorted, to free(). NULL when out of memory. */
+static struct state_range **sorted_ranges(const struct state *state, size_t *ret_count)
+{
+    size_t count = 0;
+    size_t position = 0;
+    struct state_range **homes = calloc(map_count(state->ranges) + 1, sizeof(struct state_range *));
+    if (homes == NULL)
+        return NULL;
+    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        if (home->range != NULL)
+            homes[count++] = home;
+    }
+    qsort(homes, count, sizeof(struct state_range *), compare_ranges);
+    *ret_count = count;
+    return homes;
+}
+
+typedef void (*visitor)(const struct line *line, bool is_first, void *context);
+
+static void walk_pools(const struct state *state, visitor visit, void *context)
+{
+    struct line line;
+    for (size_t i = 0; i < state->pool_count; i++) {
+        line_of_pool(state->pools[i], &line);
+        visit(&line, i == 0, context);
+    }
+}
+
+static int walk_ranges(const struct state *state, visitor visit, void *context)
+{
+    struct line line;
+    size_t count;
+    struct state_range **homes = sorted_ranges(state, &count);
+    if (homes == NULL)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        line_of_range(homes[i], &line);
+        visit(&line, i == 0, context);
+    }
+    free(homes);
+    return 0;
+}
+
+bool pools_table_is_empty(const struct state *state)
+{
+    size_t position = 0;
+    assert(mutex_is_held(&state->mutex));
+    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        if (home->range != NULL)
+            return false;
+    }
+    return state->pool_count == 0;
+}
+
+static void append_span(const struct ranges *ranges, size_t index, struct buffer *buffer)
+{
+    struct address first;
+    struct address last;
+    char text[ADDRESS_TEXT_SIZE];
+    ranges_span(ranges, index, &first, &last);
+    address_format(&first, text);
+    buffer_append_string(buffer, text);
+    if (address_equal(&first, &last))
+        return;
+    address_format(&last, text);
+    buffer_printf(buffer, "-%s", text);
+}
+
+/* ---- the table: cells first, then as wide as the widest of their column ---- */
+
+static void cell_kind(const struct line *line, struct buffer *cell)
+{
+    buffer_append_string(cell, line->is_range ? "Range" : "Pool");
+}
+
+static void cell_namespace(const struct line *line, struct buffer *cell)
+{
+    buffer_append_string(cell, line->namespace_name);
+}
+
+static void cell_name(const struct line *line, struct buffer *cell)
+{
+    buffer_append_string(cell, line->name);
+}
+
+static void cell_ready(const struct line *line, struct buffer *cell)
+{
+    if (line->ready)
+        buffer_append_string(cell, "yes");
+    else
+        buffer_printf(cell, "no: %s", line->reason);
+}
+
+static void append_count(const struct line *line, struct address_count count, struct buffer *cell)
+{
+    char text[ADDRESS_COUNT_TEXT_SIZE];
+    address_count_format(count, text);
+    buffer_append_string(cell, line->blocks != NULL ? text : "-");
+}
+
+static void cell_total(const struct line *line, struct buffer *cell)
+{
+    append_count(line, line->counts.total, cell);
+}
+
+static void cell_used(const struct line *line, struct buffer *cell)
+{
+    append_count(line, line->counts.used, cell);
+}
+
+static void cell_free(const struct line *line, struct buffer *cell)
+{
+    append_count(line, line->counts.free, cell);
+}
+
+static void cell_largest(const struct line *line, struct buffer *cell)
+{
+    unsigned int prefix_length;
+    if (line->blocks != NULL && blocks_largest_free(line->blocks, &prefix_length))
+        buffer_printf(cell, "/%u", prefix_length);
+    else
+        buffer_append_string(cell, "-");
+}
+
+/* Of a whole, in steps: something used is never shown as nothing, something free never as full. */
+static unsigned int share_of(const struct blocks_counts *counts, unsigned int steps)
+{
+    double share = address_count_double(counts->used) / address_count_double(counts->total);
+    unsigned int step = (unsigned int)(share * steps + 0.5);
+    if (step == 0 && !address_count_is_zero(counts->used))
+        return 1;
+    if (step >= steps && !address_count_is_zero(counts->free))
+        return steps - 1;
+    return step;
+}
+
+static void cell_bar(const struct line *line, struct buffer *cell)
+{
+    if (line->blocks == NULL || address_count_is_zero(line->counts.total)) {
+        buffer_append_string(cell, "-");
+        return;
+    }
+    unsigned int full = share_of(&line->counts, BAR_CELLS);
+    buffer_append_char(cell, '[');
+    for (unsigned int i = 0; i < BAR_CELLS; i++)
+        buffer_append_char(cell, i < full ? '#' : '.');
+    buffer_printf(cell, "] %3u%%", share_of(&line->counts, 100));
+}
+
+static void cell_mode(const struct line *line, struct buffer *cell)
+{
+    buffer_append_string(cell, blocks_mode_name(line->mode));
+}
+
+static void cell_requests(const struct line *line, struct buffer *cell)
+{
+    if (!line->is_range)
+        buffer_append_string(cell, "-");
+    else
+        buffer_printf(cell, "%zu", line->requests);
+}
+
+static void cell_waiting(const struct line *line, struct buffer *cell)
+{
+    if (!line->is_range)
+        buffer_append_string(cell, "-");
+    else
+        buffer_printf(cell, "%zu", line->waiting);
+}
+
+static void cell_addresses(const struct line *line, struct buffer *cell)
+{
+    size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
+    for (size_t i = 0; i < count && i < SPANS_SHOWN; i++) {
+        if (i > 0)
+            buffer_append_char(cell, ',');
+        append_span(line->addresses, i, cell);
+    }
+    if (count > SPANS_SHOWN)
+        buffer_printf(cell, ",+%zu", count - SPANS_SHOWN);
+}
+
+/* On one line, and with nothing that a terminal would obey: texts quote what users wrote. */
+static void cell_message(const struct line *line, struct buffer *cell)
+{
+    for (const char *at = line->message; *at != '\0'; at++)
+        buffer_append_char(cell, (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at);
+}
+
+static const struct column {
+    const char *title;
+    bool right; /* numbers */
+    bool wide;  /* only then */
+    void (*append)(const struct line *line, struct buffer *cell);
+} columns[] = {
+    {"KIND", false, false, cell_kind},
+    {"NAMESPACE", false, false, cell_namespace},
+    {"NAME", false, false, cell_name},
+    {"READY", false, false, cell_ready},
+    {"TOTAL", true, false, cell_total},
+    {"USED", true, false, cell_used},
+    {"FREE", true, false, cell_free},
+    {"LARGEST", true, false, cell_largest},
+    {"USE", false, false, cell_bar},
+    {"MODE", false, true, cell_mode},
+    {"REQUESTS", true, true, cell_requests},
+    {"WAITING", true, true, cell_waiting},
+    {"ADDRESSES", false, true, cell_addresses},
+    {"MESSAGE", false, true, cell_message},
+};
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+struct table {
+    bool wide;
+    struct buffer cell;
+    struct buffer *out;
+    size_t widths[COLUMNS];
+};
+
+static void pad(struct buffer *out, size_t count)
+{
+    buffer_printf(out, "%*s", (int)count, "");
+}
+
+static void put_cell(struct table *table, size_t column, const char *text)
+{
+    size_t length = strlen(text);
+    size_t missing = table->widths[column] > length ? table->widths[column] - length : 0;
+    if (column > 0)
+        pad(table->out, SPACE_BETWEEN);
+    if (columns[column].right)
+        pad(table->out, missing);
+    buffer_append_string(table->out, text);
+    if (!columns[column].right)
+        pad(table->out, missing);
+}
+
+static void end_line(struct buffer *out)
+{
+    while (out->length > 0 && out->data[out->length - 1] == ' ')
+        out->data[--out->length] = '\0';
+    buffer_append_char(out, '\n');
+}
+
+static const char *cell_text(struct table *table, const struct line *line, size_t column)
+{
+    buffer_reset(&table->cell);
+    columns[column].append(line, &table->cell);
+    return table->cell.length > 0 && !buffer_failed(&table->cell) ? table->cell.data : "";
+}
+
+static void measure(const struct line *line, bool is_first, void *context)
+{
+    struct table *table = context;
+    (void)is_first;
+    for (size_t i = 0; i < COLUMNS; i++) {
+        size_t length = strlen(cell_text(table, line, i));
+        table->widths[i] = length > table->widths[i] ? length : table->widths[i];
+    }
+}
+
+static void write_line(const struct line *line, bool is_first, void *context)
+{
+    struct table *table = context;
+    (void)is_first;
+    for (size_t i = 0; i < COLUMNS; i++) {
+        if (table->wide || !columns[i].wide)
+            put_cell(table, i, cell_text(table, line, i));
+    }
+    end_line(table->out);
+}
+
+static void write_headers(struct table *table)
+{
+    for (size_t i = 0; i < COLUMNS; i++) {
+        if (table->wide || !columns[i].wide)
+            put_cell(table, i, columns[i].title);
+    }
+    end_line(table->out);
+}
+
+int pools_table_text(const struct state *state, bool wide, bool headers, struct buffer *buffer,
+                     struct error *error)
+{
+    struct table table = {.wide = wide, .out = buffer};
+    assert(mutex_is_held(&state->mutex));
+    buffer_init(&table.cell, 4096);
+    for (size_t i = 0; i < COLUMNS && headers; i++)
+        table.widths[i] = strlen(columns[i].title);
+    walk_pools(state, measure, &table);
+    int result = walk_ranges(state, measure, &table);
+    if (headers)
+        write_headers(&table);
+    walk_pools(state, write_line, &table);
+    if (result == 0)
+        result = walk_ranges(state, write_line, &table);
+    bool failed = result != 0 || buffer_failed(&table.cell) || buffer_failed(buffer);
+    buffer_clear(&table.cell);
+    return failed ? error_no_memory(error) : 0;
+}
+
+/* ---- JSON ---- */
+
+static void append_member(struct buffer *buffer, const char *name, const char *value)
+{
+    buffer_printf(buffer, ",\"%s\":", name);
+    buffer_append_json_string(buffer, value);
+}
+
+static void append_family(const struct line *line, struct buffer *buffer)
+{
+    uint8_t family = line->addresses != NULL ? ranges_family(line->addresses) : 0;
+    if (family == 0)
+        buffer_append_string(buffer, ",\"family\":null");
+    else
+        append_member(buffer, "family", family == ADDRESS_IPV4 ? "IPv4" : "IPv6");
+}
+
+static void append_largest(const struct line *line, struct buffer *buffer)
+{
+    unsigned int prefix_length;
+    buffer_append_string(buffer, ",\"largestFreePrefixLength\":");
+    if (line->blocks != NULL && blocks_largest_free(line->blocks, &prefix_length))
+        buffer_printf(buffer, "%u", prefix_length);
+    else
+        buffer_append_string(buffer, "null");
+}
+
+static void append_addresses(const struct line *line, struct buffer *buffer)
+{
+    size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
+    buffer_append_string(buffer, ",\"addresses\":[");
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_string(buffer, i > 0 ? ",\"" : "\"");
+        append_span(line->addresses, i, buffer);
+        buffer_append_char(buffer, '"');
+    }
+    buffer_append_char(buffer, ']');
+}
+
+static void write_object(const struct line *line, bool is_first, void *context)
+{
+    struct buffer *buffer = context;
+    buffer_append_string(buffer, is_first ? "{\"name\":" : ",{\"name\":");
+    buffer_append_json_string(buffer, line->name);
+    if (line->is_range)
+        append_member(buffer, "namespace", line->namespace_name);
+    buffer_printf(buffer, ",\"ready\":%s", line->ready ? "true" : "false");
+    append_member(buffer, "reason", line->reason);
+    append_member(buffer, "message", line->message);
+    append_family(line, buffer);
+    append_member(buffer, "mode", blocks_mode_name(line->mode));
+    status_append_count(buffer, ",", "total", line->counts.total);
+    status_append_count(buffer, ",", "used", line->counts.used);
+    status_append_count(buffer, ",", "free", line->counts.free);
+    append_largest(line, buffer);
+    if (line->is_range)
+        buffer_printf(buffer, ",\"requests\":%zu,\"waiting\":%zu", line->requests, line->waiting);
+    append_addresses(line, buffer);
+    buffer_append_char(buffer, '}');
+}
+
+int pools_table_json(const struct state *state, struct buffer *buffer, struct error *error)
+{
+    assert(mutex_is_held(&state->mutex));
+    buffer_append_string(buffer, "{\"pools\":[");
+    walk_pools(state, write_object, buffer);
+    buffer_append_string(buffer, "],\"ranges\":[");
+    int result = walk_ranges(state, write_object, buffer);
+    buffer_append_string(buffer, "]}\n");
+    return result != 0 || buffer_failed(buffer) ? error_no_memory(error) : 0;
+}
