@@ -12,6 +12,9 @@ import harness  # noqa: E402
 from lab import Lab  # noqa: E402
 from replicas import BINARY, Fleet  # noqa: E402
 
+# Tests delete what they made by the namespace, and an API server does that one by one by default.
+API_SERVER = ["--delete-collection-workers=8"]
+
 
 @pytest.fixture(scope="session")
 def binary():
@@ -26,7 +29,7 @@ def binary():
 @pytest.fixture(scope="session")
 def cluster():
     """One API server, with ipwarden's objects installed."""
-    with harness.Cluster.start() as cluster:
+    with harness.Cluster.start(extra_apiserver_args=API_SERVER) as cluster:
         harness.install(cluster)
         yield cluster
 
@@ -51,7 +54,7 @@ def lab(cluster, fleet, request):
 @pytest.fixture(scope="session")
 def cluster_of_two():
     """Two API servers on one etcd, with ipwarden's objects installed."""
-    with harness.Cluster.start(api_servers=2) as cluster:
+    with harness.Cluster.start(api_servers=2, extra_apiserver_args=API_SERVER) as cluster:
         harness.install(cluster)
         yield cluster
 

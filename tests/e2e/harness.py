@@ -80,12 +80,15 @@ class Load:
 
     with Load(4, create) as load: ...
     load.results
+
+    pause: seconds for which each thread rests between calls, where a steady load is enough.
     """
 
-    def __init__(self, workers, function):
+    def __init__(self, workers, function, pause=0):
         self.results = []
         self.errors = []
         self._function = function
+        self._pause = pause
         self._indexes = itertools.count()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(workers)]
@@ -108,6 +111,7 @@ class Load:
                 self.results.append(self._function(next(self._indexes)))
             except BaseException as error:  # raised again where the load was started
                 self.errors.append(error)
+            self._over.wait(self._pause)
 
 
 class Space:
@@ -141,12 +145,17 @@ SPACE = Space()
 def install(cluster):
     """Applies deploy/ and waits until the API servers know what it brought."""
     cluster.kubectl("apply", "--kustomize", TOP / "deploy")
-    for name in ("ipclaims", "ipclaimpools"):
+    for group, version, name in (
+        ("ipcontroller.ext", "v2", "ipclaims"),
+        ("ipcontroller.ext", "v2", "ipclaimpools"),
+        ("ipam.mandelsoft.org", "v1beta1", "ipamranges"),
+        ("ipam.mandelsoft.org", "v1beta1", "ipamrequests"),
+    ):
         cluster.kubectl(
-            "wait", f"crd/{name}.ipcontroller.ext", "--for=condition=Established", "--timeout=30s"
+            "wait", f"crd/{name}.{group}", "--for=condition=Established", "--timeout=30s"
         )
         for server in range(len(cluster.servers)):
-            path = f"/apis/ipcontroller.ext/v2/{name}"
+            path = f"/apis/{group}/{version}/{name}"
             wait_until(
                 lambda path=path, server=server: (
                     cluster.request("GET", path, server=server)[0] == 200

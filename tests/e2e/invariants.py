@@ -4,39 +4,54 @@
     tests/e2e/invariants.py --kubeconfig FILE [--grace 90] [--metrics URL]...
 
 prints one violation a line and exits 1 when there is any. Tests call check() with a Snapshot: all
-Services, claims and pools as of one revision of the cluster, so nothing that it finds is only the
-time that passed between two lists. The invariants, by the names that the violations carry:
+Services, claims, pools, ranges and requests as of one revision of the cluster, so nothing that it
+finds is only the time that passed between two lists. The invariants, by the names that the
+violations carry:
 
-I1  no two claims cover one address, and no two Services of a shared one use the same port
+I1  no two claims cover one address, and no two Services of a shared one use the same port; no two
+    sub-networks of a range overlap, pending ones among them, and all lie within it
 I2  every address in a stored Service has a claim that names this Service
 I3  every claim of a Service has that Service stored and listing the address, or is younger than
-    the grace
-I4  a pool's status and the metrics count what is there
+    the grace; every request has been judged, and has what it was granted
+I4  the status of a pool or range and the metrics count what is there
 I5  what was tried with dryRun changed nothing (changes)
 I6  the same object admitted again keeps its address (moved)
-I8  no address of a stored Service is freed (freed)
+I7  no sub-network is given again while the request that had it is still there
+I8  no address of a stored Service and no sub-network of a stored request is freed (freed)
+
+I9, that nothing is given before all is known after a start, shows as a violation of I1. What stands
+here is about Services, claims and pools; ranges and requests are in invariants_ranges.py.
 """
 
 import argparse
 import collections
 import datetime
 import ipaddress
+import itertools
 import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+import invariants_ranges as ranges
+
 SERVICES = "/api/v1/services"
 CLAIMS = "/apis/ipcontroller.ext/v2/ipclaims"
 POOLS = "/apis/ipcontroller.ext/v2/ipclaimpools"
+RANGES = "/apis/ipam.mandelsoft.org/v1beta1/ipamranges"
+REQUESTS = "/apis/ipam.mandelsoft.org/v1beta1/ipamrequests"
 ADDRESS_ANNOTATION = "ipcontroller.ext/address"
 RESERVED_AT_ANNOTATION = "ipcontroller.ext/reserved-at"
 MOVING = ("I1", "I2")  # what holds at every revision, also while everything changes
 AT_REST = ("I1", "I2", "I3", "I4")
 FAMILIES = {4: "ipv4", 6: "ipv6"}
+KINDS = ("Service", "claim", "pool", "range", "request")
+# What an API server answers that will answer soon: every client asks again.
+NOT_NOW = (429, 503)
 
 
 class Violation(NamedTuple):
@@ -54,23 +69,35 @@ class Snapshot(NamedTuple):
     services: list
     claims: list
     pools: list
+    ranges: list = ()
+    requests: list = ()
 
 
-def take(get):
-    """A Snapshot of one revision. `get` takes a path and returns (status, parsed body)."""
-    status, listed = get(SERVICES)
-    if status != 200:
-        raise RuntimeError(f"listing Services: {status} {listed}")
+def take(get, seconds=60):
+    """A Snapshot of one revision. `get` takes a path and returns (status, parsed body).
+
+    seconds: for how long to try again when the API server says that it can't answer just now.
+    """
+    deadline = time.monotonic() + seconds
+    listed = _read(get, SERVICES, deadline)
     # A revision counts for all kinds of a cluster, so the others can be read as of the same one.
     exactly = f"?resourceVersion={listed['metadata']['resourceVersion']}"
     exactly += "&resourceVersionMatch=Exact"
-    others = []
-    for path in (CLAIMS, POOLS):
-        status, answer = get(path + exactly)
-        if status != 200:
-            raise RuntimeError(f"listing {path}: {status} {answer}")
-        others.append(answer["items"])
+    others = [
+        _read(get, path + exactly, deadline)["items"] for path in (CLAIMS, POOLS, RANGES, REQUESTS)
+    ]
     return Snapshot(listed["items"], *others)
+
+
+def _read(get, path, deadline):
+    """The list, which an API server that has just started may refuse for a while."""
+    while True:
+        status, answer = get(path)
+        if status == 200:
+            return answer
+        if status not in NOT_NOW or time.monotonic() > deadline:
+            raise RuntimeError(f"listing {path}: {status} {answer}")
+        time.sleep(0.1)
 
 
 def check(snapshot, grace=90.0, now=None, rules=AT_REST, foreign_allowed=False, metrics=()):
@@ -83,18 +110,19 @@ def check(snapshot, grace=90.0, now=None, rules=AT_REST, foreign_allowed=False, 
     now = now or datetime.datetime.now(datetime.timezone.utc)
     book = _Book(snapshot)
     checks = {
-        "I1": lambda: _one_holder(book),
-        "I2": lambda: _claimed(book, foreign_allowed),
-        "I3": lambda: _in_use(book, grace, now),
-        "I4": lambda: _counted(book, metrics),
+        "I1": (_one_holder(book), ranges.disjoint(snapshot)),
+        "I2": (_claimed(book, foreign_allowed),),
+        "I3": (_in_use(book, grace, now), ranges.settled(snapshot)),
+        "I4": (_counted(book, metrics), ranges.counted(snapshot, metrics)),
     }
-    return [violation for rule in rules for violation in checks[rule]()]
+    found = itertools.chain.from_iterable(itertools.chain(*(checks[rule] for rule in rules)))
+    return [Violation(*violation) for violation in found]
 
 
 def changes(before, after):
     """I5: what differs between two snapshots, one violation an object."""
     found = []
-    for kind, old, new in zip(("Service", "claim", "pool"), before, after, strict=True):
+    for kind, old, new in zip(KINDS, before, after, strict=True):
         old, new = ({name_of(item): item for item in items} for items in (old, new))
         for name in sorted(old.keys() | new.keys()):
             if name not in new:
@@ -122,7 +150,10 @@ def moved(before, after):
 
 
 def freed(before, after):
-    """I8: addresses of Services in both snapshots whose claim is gone or another one now."""
+    """I8: addresses of Services in both snapshots whose claim is gone or another one now.
+
+    And requests in both that have another sub-network, or none any more.
+    """
     still = {item["metadata"]["uid"]: stored_addresses(item) for item in after.services}
     new = {item["metadata"]["name"]: item["metadata"]["uid"] for item in after.claims}
     claims = {claim_address(claim): claim for claim in before.claims}
@@ -135,7 +166,7 @@ def freed(before, after):
                 text = f"{address} of Service {objects[0]} was freed: claim {objects[1]} "
                 text += "is another one" if objects[1] in new else "is gone"
                 found.append(Violation("I8", objects, text))
-    return found
+    return found + [Violation(*violation) for violation in ranges.freed(before, after)]
 
 
 def name_of(item):
@@ -192,7 +223,8 @@ def usable(pool):
     """
     spec = pool["spec"]
     given = {"ipv4": set(), "ipv6": set()}
-    networks = [_span(text) for text in spec.get("ranges") or ()] or [_hosts(spec["cidr"])]
+    networks = [_span(text) for text in spec.get("ranges") or ()]
+    networks = networks or [_hosts(text) for text in filter(None, [spec.get("cidr")])]
     if any(last - first > 1 << 20 for _, first, last in networks):
         return None
     for family, first, last in networks:
@@ -235,7 +267,7 @@ class _Book:
     """A snapshot, indexed by address."""
 
     def __init__(self, snapshot):
-        self.pools = snapshot.pools
+        self.pools = [ranges.pool_network(pool, snapshot.requests) for pool in snapshot.pools]
         self.claims = snapshot.claims
         self.services = snapshot.services
         self.claims_of = collections.defaultdict(list)
@@ -448,8 +480,9 @@ def main():
     snapshot = take(get)
     found = check(snapshot, options.grace, foreign_allowed=options.foreign_allowed, metrics=metrics)
     print(*found, sep="\n", end="\n" if found else "")
-    counts = f"{len(snapshot.services)} Services, {len(snapshot.claims)} claims, "
-    print(f"{counts}{len(snapshot.pools)} pools: {len(found)} violations", file=sys.stderr)
+    counts = zip(map(len, snapshot), ("Services", "claims", "pools", "ranges", "requests"))
+    counts = ", ".join(f"{count} {kind}" for count, kind in counts)
+    print(f"{counts}: {len(found)} violations", file=sys.stderr)
     sys.exit(1 if found else 0)
 
 

@@ -6,10 +6,11 @@ import json
 
 import invariants
 import objects
-from harness import Answer, PATIENCE, SPACE, parallel, wait_until
+from harness import Answer, PATIENCE, SPACE, wait_until
+from invariants import NOT_NOW
 
-# How many clients clean up at once.
-CLEANERS = 8
+# In the order in which they can go.
+IPAM_KINDS = ("IPAMRequest", "IPAMRange")
 
 
 class Lab:
@@ -25,6 +26,7 @@ class Lab:
         self.namespaces = []
         self.add_namespace(self.namespace)
         self._pools = []
+        self._has_ranges = False
         self._names = itertools.count(1)
         # A test that breaks what is being written says so: what is left then waits for the grace.
         self.leaves_reservations = False
@@ -34,10 +36,19 @@ class Lab:
     def request(self, method, path, body=None, **options):
         return Answer(*self.cluster.request(method, path, body, **options))
 
+    def read(self, path, **options):
+        """The answer to a GET, asked again for as long as the API server can't answer just now."""
+        return wait_until(
+            lambda: (a := self.request("GET", path, **options)).status not in NOT_NOW and a,
+            f"an answer to GET {path}",
+        )
+
     def try_create(self, item, dry_run=False, **options):
         path = objects.path_of(item, collection=True) + ("?dryRun=All" if dry_run else "")
         if item["kind"] == "IpClaimPool" and not dry_run:
             self._pools.append(item["metadata"]["name"])
+        if item["kind"] in IPAM_KINDS and not dry_run:
+            self._has_ranges = True
         return self.request("POST", path, item, **options)
 
     def create(self, item, **options):
@@ -47,7 +58,7 @@ class Lab:
 
     def get(self, item):
         """The object as it is stored now, or None."""
-        answer = self.request("GET", objects.path_of(item))
+        answer = self.read(objects.path_of(item))
         assert answer.status in (200, 404), answer
         return answer.body if answer.ok else None
 
@@ -109,6 +120,25 @@ class Lab:
             wait_until(lambda: self.pool_ready(made), lambda: f"a ready pool, not {self.get(made)}")
         return made
 
+    def range(self, *ranges, name=None, wait=True, **spec):
+        """Creates a range of these entries, and waits until it serves."""
+        namespace = spec.pop("namespace", self.namespace)
+        made = self.create(objects.ip_range(name or self.unique("r"), namespace, *ranges, **spec))
+        if wait:
+            self.is_for_reason(made, "Serving")
+        return made
+
+    def ask(self, range_, request=None, name=None, **spec):
+        """An IPAMRequest for that range (or one of that name in its namespace), not yet created."""
+        namespace = spec.pop("namespace", self.namespace)
+        if not isinstance(range_, str):
+            metadata = range_["metadata"]
+            range_ = metadata["name"]
+            if metadata["namespace"] != namespace:
+                spec["range_namespace"] = metadata["namespace"]
+        name = name or self.unique("q")
+        return objects.ip_request(name, namespace, range_, request, **spec)
+
     def pool_ready(self, pool):
         """Whether the reconciler has judged the pool, and every replica knows it."""
         name = pool["metadata"]["name"]
@@ -126,7 +156,7 @@ class Lab:
 
     def claims(self):
         """All claims of this test's Services."""
-        found = self.request("GET", objects.PATHS["IpClaim"]).body["items"]
+        found = self.read(objects.PATHS["IpClaim"]).body["items"]
         return [
             claim
             for claim in found
@@ -156,10 +186,37 @@ class Lab:
 
         return wait_until(look, lambda: f"{count} ingress addresses in {self.get(service)}")
 
+    def granted(self, request, seconds=None):
+        """Waits until the IPAMRequest has its CIDR and says that it's Ready; returns it as stored."""
+
+        def look():
+            stored = self.get(request)
+            return stored if objects.cidr(stored) and objects.reason(stored) == "Ready" else None
+
+        return wait_until(look, lambda: f"a CIDR in {self.get(request)}", seconds)
+
+    def is_for_reason(self, item, reason):
+        """Waits until the condition Ready has the reason, and returns the object as stored."""
+
+        def look():
+            stored = self.get(item)
+            return stored if objects.reason(stored) == reason else None
+
+        return wait_until(look, lambda: f"the reason {reason} in {self.get(item)}")
+
+    def requests(self, namespace=None):
+        """All IPAMRequests of the namespace."""
+        path = objects.path_of(self.ask("any", namespace=namespace or self.namespace), True)
+        return self.read(path).body["items"]
+
+    def is_gone(self, item):
+        """Waits until the object is stored no more."""
+        wait_until(lambda: self.get(item) is None, lambda: f"no {self.get(item)}")
+
     def events(self, item):
         """(reason, message) of the events on an object of any kind."""
         selector = f"?fieldSelector=involvedObject.uid={item['metadata']['uid']}"
-        listed = self.request("GET", "/api/v1/events" + selector).body["items"]
+        listed = self.read("/api/v1/events" + selector).body["items"]
         return [(event["reason"], event["message"]) for event in listed]
 
     def event(self, item, reason):
@@ -201,6 +258,7 @@ class Lab:
         # Whatever is wrong, the next test starts clean.
         with contextlib.suppress(AssertionError):
             self._remove_all(late)
+        self._remove_ranges()
         if not self.leaves_reservations or any(map(_is_confirmed, late)):
             names = [(c["metadata"]["name"], c["spec"].get("services")) for c in late]
             assert not late, f"claims outlive their Services: {names}"
@@ -221,8 +279,8 @@ class Lab:
 
     def delete_services(self, namespace=None):
         path = f"/api/v1/namespaces/{namespace or self.namespace}/services"
-        names = [item["metadata"]["name"] for item in self.request("GET", path).body["items"]]
-        parallel(CLEANERS, lambda name: self.request("DELETE", f"{path}/{name}"), names)
+        answer = self.request("DELETE", path, timeout=10 * PATIENCE)
+        assert answer.ok, answer
 
     def _left_over(self, seconds):
         def is_clean():
@@ -241,6 +299,26 @@ class Lab:
         for name in self._pools:
             path = f"{objects.PATHS['IpClaimPool']}/{name}"
             wait_until(lambda path=path: self.request("GET", path).status == 404, f"no pool {name}")
+
+    def _remove_ranges(self):
+        """Deletes requests and ranges, which then must go by themselves."""
+        if not self._has_ranges:
+            return
+        left = []
+        for kind in IPAM_KINDS:
+            for namespace in self.namespaces:
+                one = {"kind": kind, "metadata": {"namespace": namespace}}
+                path = objects.path_of(one, collection=True)
+                answer = self.request("DELETE", path, timeout=10 * PATIENCE)
+                with contextlib.suppress(AssertionError):
+                    wait_until(
+                        lambda path=path: not self.read(f"{path}?limit=1").body["items"], ""
+                    )
+                left += [(kind, item, answer) for item in self.read(path).body["items"]]
+        for kind, item, _ in left:
+            nothing = {"metadata": {"finalizers": None}}
+            self.request("PATCH", objects.path_of({**item, "kind": kind}), nothing)
+        assert not left, f"ranges and requests that do not go: {left}"
 
 
 def _is_confirmed(claim):

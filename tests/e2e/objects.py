@@ -1,4 +1,4 @@
-"""Services, pools and claims as tests make them, and where they live in the API."""
+"""Services, pools, claims, ranges and requests as tests make them, and where they are in the API."""
 
 import ipaddress
 
@@ -7,6 +7,14 @@ PATHS = {
     "IpClaimPool": f"{GROUP}/ipclaimpools",
     "IpClaim": f"{GROUP}/ipclaims",
 }
+IPAM = "ipam.mandelsoft.org/v1beta1"
+NAMESPACED = {
+    "Service": ("/api/v1", "services"),
+    "IPAMRange": (f"/apis/{IPAM}", "ipamranges"),
+    "IPAMRequest": (f"/apis/{IPAM}", "ipamrequests"),
+}
+RANGE_FINALIZER = "ipam.mandelsoft.org/requests"
+REQUEST_FINALIZER = "ipcontroller.ext/pool"
 AUTO = "external-ip"
 POOL = "ipcontroller.ext/pool"
 ADDRESSES = "ipcontroller.ext/addresses"
@@ -38,11 +46,33 @@ def load_balancer(name, namespace, **options):
 
 
 def pool(name, cidr, **spec):
+    """A pool; without a cidr it is one from a request, as spec says."""
     return {
         "apiVersion": "ipcontroller.ext/v2",
         "kind": "IpClaimPool",
         "metadata": {"name": name},
-        "spec": {"cidr": str(cidr), **spec},
+        "spec": {**({"cidr": str(cidr)} if cidr else {}), **spec},
+    }
+
+
+def ip_range(name, namespace, *ranges, **spec):
+    return {
+        "apiVersion": IPAM,
+        "kind": "IPAMRange",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"ranges": list(map(str, ranges)), **spec},
+    }
+
+
+def ip_request(name, namespace, range_name, request=None, range_namespace=None, **spec):
+    """A request; request is its specification, nothing for the default size of the range."""
+    chosen = {"name": range_name, **({"namespace": range_namespace} if range_namespace else {})}
+    wanted = {} if request is None else {"request": request}
+    return {
+        "apiVersion": IPAM,
+        "kind": "IPAMRequest",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"range": chosen, **wanted, **spec},
     }
 
 
@@ -66,8 +96,9 @@ def claim_name(address):
 def path_of(item, collection=False):
     """The object's path in the API, or that of the collection it's in."""
     metadata, kind = item["metadata"], item["kind"]
-    if kind == "Service":
-        path = f"/api/v1/namespaces/{metadata['namespace']}/services"
+    if kind in NAMESPACED:
+        group, plural = NAMESPACED[kind]
+        path = f"{group}/namespaces/{metadata['namespace']}/{plural}"
     else:
         path = PATHS[kind]
     return path if collection else f"{path}/{metadata['name']}"
@@ -82,6 +113,16 @@ def ingress(service_):
     """The addresses in status.loadBalancer.ingress, as texts in order."""
     entries = service_.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
     return [entry["ip"] for entry in entries if "ip" in entry]
+
+
+def cidr(request):
+    """What an IPAMRequest was given, or None."""
+    return (request.get("status") or {}).get("cidr")
+
+
+def reason(item):
+    """The reason of the condition Ready, or None."""
+    return condition(item, "Ready").get("reason")
 
 
 def annotation(item, name):

@@ -224,6 +224,170 @@ def test_a_trace_of_a_dry_run_is_seen(sound):
     ]
 
 
+def ip_range(*entries, used=24, free=232, requests=2, pending=()):
+    return {
+        "metadata": {"namespace": "net", "name": "wide", "uid": "uid-wide", "resourceVersion": "1"},
+        "spec": {"ranges": list(entries or ["10.0.0.0/24"])},
+        "status": {
+            "total": used + free,
+            "used": used,
+            "free": free,
+            "requests": requests,
+            "pending": [
+                {"namespace": "net", "name": name, "uid": f"uid-{name}", "cidr": cidr}
+                for name, cidr in pending
+            ],
+        },
+    }
+
+
+def request(name, cidr=None, reason="Ready", of="wide", deleting=False):
+    metadata = {"namespace": "net", "name": name, "uid": f"uid-{name}", "resourceVersion": "1"}
+    if deleting:
+        metadata["deletionTimestamp"] = LONG_AGO
+    ready = {"type": "Ready", "status": str(reason == "Ready"), "reason": reason}
+    return {
+        "metadata": metadata,
+        "spec": {"range": {"name": of}},
+        "status": {"conditions": [ready], **({"cidr": cidr} if cidr else {})},
+    }
+
+
+@pytest.fixture
+def divided():
+    """A range of 256 addresses, of which two requests have 24."""
+    requests = [request("one", "10.0.0.0/28"), request("two", "10.0.0.16/29")]
+    return Snapshot([], [], [], [ip_range()], requests)
+
+
+def test_a_range_that_is_divided_has_no_violation(divided):
+    assert found(divided) == []
+    # What is pending and not written counts as given; what is written and still pending does once.
+    pending = [("one", "10.0.0.0/28"), ("three", "10.0.0.24/29")]
+    wide = ip_range(used=32, free=224, requests=3, pending=pending)
+    later = [*divided.requests, request("three", reason="Busy")]
+    assert [rule for rule, _ in found(divided._replace(ranges=[wide], requests=later))] == ["I3"]
+    later[-1] = request("three", "10.0.0.24/29")
+    assert found(divided._replace(ranges=[wide], requests=later)) == []
+
+
+@pytest.mark.parametrize(
+    "cidr, words",
+    [
+        ("10.0.0.8/29", ("10.0.0.0/28 of request net/one", "10.0.0.8/29")),
+        ("10.0.0.0/28", ("net/one", "net/two")),
+        ("10.0.0.0/27", ("net/one", "net/two")),
+        ("10.0.1.0/28", ("lies outside", "net/two")),
+        ("fd00::/64", ("lies outside", "net/two")),
+    ],
+)
+def test_sub_networks_that_overlap_or_lie_outside_are_seen(divided, cidr, words):
+    divided.requests[1] = request("two", cidr)
+    only(divided, "I1", *words, rules=("I1",))
+
+
+def test_one_within_another_is_seen_with_a_third_between(divided):
+    inner = [request("two", "10.0.0.0/30"), request("three", "10.0.0.12/30")]
+    requests = [request("one", "10.0.0.0/28"), *inner]
+    violations = found(divided._replace(requests=requests), rules=("I1",))
+    assert [rule for rule, _ in violations] == ["I1", "I1"]
+    assert all("net/one" in text for _, text in violations)
+
+
+def test_what_is_pending_overlaps_too(divided):
+    wide = ip_range(pending=[("three", "10.0.0.8/29")])
+    only(divided._replace(ranges=[wide]), "I1", "pending request net/three", rules=("I1",))
+    wide = ip_range(pending=[("two", "10.0.0.24/29")])
+    only(divided._replace(ranges=[wide]), "I1", "pending", "10.0.0.16/29", rules=("I1",))
+
+
+def test_a_sub_network_of_a_request_that_is_going_is_not_free(divided):
+    divided.requests[0] = request("one", "10.0.0.0/28", deleting=True)
+    assert found(divided) == []
+    divided.requests[1] = request("two", "10.0.0.8/29")
+    only(divided, "I7", "net/one", rules=("I1",))
+
+
+def test_two_ranges_may_overlap_each_other(divided):
+    other = ip_range("10.0.0.0/24", used=8, free=248, requests=1)
+    other["metadata"]["name"] = "other"
+    requests = [*divided.requests, request("three", "10.0.0.0/29", of="other")]
+    assert found(divided._replace(ranges=[*divided.ranges, other], requests=requests)) == []
+
+
+def test_a_request_that_does_not_say_how_it_is_is_seen(divided):
+    divided.requests[1]["status"] = {"cidr": "10.0.0.16/29"}
+    only(divided, "I3", "net/two", "no condition")
+    divided.requests[1] = request("two", "10.0.0.16/29", reason="Busy")
+    only(divided, "I3", "net/two", "is Busy and has 10.0.0.16/29")
+    divided.requests[1] = request("two", reason="RangeNotFound")
+    only(divided, "I3", "net/two", "net/wide", rules=("I3",))
+
+
+def test_a_cidr_in_conflict_is_not_held(divided):
+    divided.requests.append(request("three", "10.0.0.8/29", reason="Conflict"))
+    assert found(divided._replace(ranges=[ip_range(requests=3)])) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ip_range(used=25, free=231),
+        ip_range(used=24, free=231),
+        ip_range(requests=3),
+        ip_range("10.0.0.0-10.0.0.254"),
+        ip_range("10.0.0.0/24", "10.0.1.0"),
+    ],
+)
+def test_wrong_counts_in_a_range_are_seen(divided, wrong):
+    only(divided._replace(ranges=[wrong]), "I4", "net/wide")
+
+
+def test_entries_that_overlap_count_once(divided):
+    entries = ["10.0.0.128-10.0.0.255", "10.0.0.0/25", "10.0.0.0 - 10.0.0.99", "10.0.0.7"]
+    assert found(divided._replace(ranges=[ip_range(*entries)])) == []
+
+
+def test_metrics_of_ranges_must_agree(divided):
+    text = """
+ipwarden_range_addresses{namespace="net",range="wide",state="used"} 24
+ipwarden_range_addresses{namespace="net",range="wide",state="free"} 232
+ipwarden_requests{state="ready"} 2
+ipwarden_requests{state="waiting"} 0
+"""
+    good = invariants.parse_metrics(text)
+    assert found(divided, metrics=[good]) == []
+    bad = invariants.parse_metrics(text.replace(" 232", " 231"))
+    only(divided, "I4", "replica 1", "free 231.0", metrics=[good, bad])
+    bad = invariants.parse_metrics(text.replace('waiting"} 0', 'waiting"} 1'))
+    only(divided, "I4", "replica 0", "waiting", metrics=[bad])
+
+
+def test_a_sub_network_that_changes_is_seen(divided):
+    after = copy.deepcopy(divided)
+    assert invariants.freed(divided, after) == []
+    after.requests[0]["status"]["cidr"] = "10.0.0.32/28"
+    del after.requests[1]["status"]["cidr"]
+    texts = [str(violation) for violation in invariants.freed(divided, after)]
+    assert texts == [
+        "I8: request net/one had 10.0.0.0/28 and has 10.0.0.32/28",
+        "I8: request net/two had 10.0.0.16/29 and has None",
+    ]
+    del after.requests[:]
+    assert invariants.freed(divided, after) == []
+
+
+def test_a_pool_from_a_request_has_the_addresses_of_its_sub_network(sound, divided):
+    made = pool(2, 6, 4, fromRequest={"namespace": "net", "name": "one"})
+    sound = sound._replace(pools=[made], ranges=divided.ranges, requests=divided.requests)
+    sound.requests[0]["status"]["cidr"] = "203.0.113.0/29"
+    sound.ranges[0] = ip_range("203.0.113.0/29", "10.0.0.16/29", used=16, free=0)
+    assert found(sound) == []
+    sound.requests[0] = request("one", reason="Busy")
+    sound.ranges[0] = ip_range("203.0.113.0/29", "10.0.0.16/29", used=8, free=8)
+    only(sound, "I4", "pool blue", "'total': 0")
+
+
 def test_the_command_checks_a_cluster_and_tells_by_its_exit_code(lab):
     def run(*arguments):
         return subprocess.run(

@@ -53,14 +53,14 @@ def test_a_restart_of_all_replicas_at_once_recovers_by_itself(lab_of_two):
 
 def test_a_rollout_under_load_fails_no_create(lab_of_two):
     lab = lab_of_two
-    lab.fleet.replace("--drain=2s")
+    lab.fleet.replace("--drain=1s")
     lab.pool(size=2000)
     answers = []
 
     def create(index):
         answers.append(lab.try_create(lab.service(f"svc-{index}", auto=True), server=index % 2))
 
-    with Load(4, create):
+    with Load(4, create, pause=0.05):
         for replica in lab.fleet.replicas * 2:
             before = len(answers)
             wait_until(lambda before=before: len(answers) > before + 20, "creates to go on")
@@ -122,10 +122,14 @@ def test_an_api_server_that_goes_and_comes_back_is_found_again(lab_of_two):
     for index in range(2):
         lab.cluster.kill_apiserver(index)
         try:
-            # The other one goes on; what its webhook call meets is either replica.
-            for number in range(10):
-                service = lab.service(f"during-{index}-{number}", auto=True)
-                lab.try_create(service, server=1 - index)
+            # The other one goes on. Its webhook calls meet either replica, and that which has lost its
+            # own API server tries for as long as the call may take.
+            names = [f"during-{index}-{number}" for number in range(10)]
+            parallel(
+                len(names),
+                lambda name: lab.try_create(lab.service(name, auto=True), server=1 - index),
+                names,
+            )
         finally:
             lab.cluster.start_apiserver(index)
     for replica in lab.fleet.replicas:
