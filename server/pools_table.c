@@ -158,6 +158,7 @@ bool pools_table_is_empty(const struct state *state)
     return state->pool_count == 0;
 }
 
+/* As a CIDR where it is one. */
 static void append_span(const struct ranges *ranges, size_t index, struct buffer *buffer)
 {
     struct address first;
@@ -168,6 +169,15 @@ static void append_span(const struct ranges *ranges, size_t index, struct buffer
     buffer_append_string(buffer, text);
     if (address_equal(&first, &last))
         return;
+    for (unsigned int prefix_length = 0; prefix_length < address_bits(first.family);
+         prefix_length++) {
+        struct cidr cidr = cidr_of(&first, prefix_length);
+        struct address end = cidr_last(&cidr);
+        if (address_equal(&cidr.address, &first) && address_equal(&end, &last)) {
+            buffer_printf(buffer, "/%u", prefix_length);
+            return;
+        }
+    }
     address_format(&last, text);
     buffer_printf(buffer, "-%s", text);
 }
@@ -228,29 +238,41 @@ static void cell_largest(const struct line *line, struct buffer *cell)
         buffer_append_string(cell, "-");
 }
 
-/* Of a whole, in steps: something used is never shown as nothing, something free never as full. */
-static unsigned int share_of(const struct blocks_counts *counts, unsigned int steps)
+/* Something used is never shown as nothing, something free never as full. */
+static unsigned int full_cells(const struct blocks_counts *counts, double share)
 {
-    double share = address_count_double(counts->used) / address_count_double(counts->total);
-    unsigned int step = (unsigned int)(share * steps + 0.5);
-    if (step == 0 && !address_count_is_zero(counts->used))
+    unsigned int full = (unsigned int)(share * BAR_CELLS + 0.5);
+    if (full == 0 && !address_count_is_zero(counts->used))
         return 1;
-    if (step >= steps && !address_count_is_zero(counts->free))
-        return steps - 1;
-    return step;
+    if (full == BAR_CELLS && !address_count_is_zero(counts->free))
+        return BAR_CELLS - 1;
+    return full;
+}
+
+static void append_percent(const struct blocks_counts *counts, double share, struct buffer *cell)
+{
+    if (share < 0.01 && !address_count_is_zero(counts->used))
+        buffer_append_string(cell, " <1%");
+    else if (share > 0.99 && !address_count_is_zero(counts->free))
+        buffer_append_string(cell, ">99%");
+    else
+        buffer_printf(cell, "%3.0f%%", share * 100);
 }
 
 static void cell_bar(const struct line *line, struct buffer *cell)
 {
-    if (line->blocks == NULL || address_count_is_zero(line->counts.total)) {
+    const struct blocks_counts *counts = &line->counts;
+    if (line->blocks == NULL || address_count_is_zero(counts->total)) {
         buffer_append_string(cell, "-");
         return;
     }
-    unsigned int full = share_of(&line->counts, BAR_CELLS);
+    double share = address_count_double(counts->used) / address_count_double(counts->total);
+    unsigned int full = full_cells(counts, share);
     buffer_append_char(cell, '[');
     for (unsigned int i = 0; i < BAR_CELLS; i++)
         buffer_append_char(cell, i < full ? '#' : '.');
-    buffer_printf(cell, "] %3u%%", share_of(&line->counts, 100));
+    buffer_append_string(cell, "] ");
+    append_percent(counts, share, cell);
 }
 
 static void cell_mode(const struct line *line, struct buffer *cell)
