@@ -23,6 +23,26 @@ static void judge(struct state *state, struct ipam_request *request, enum ipam_v
     state_tell(state, "request", request->meta.key);
 }
 
+/* Holds what the statuses of requests that wait have already, as far as nobody else holds it: it isn't ours to give, whoever has
+ * waited for longer, and it stays taken until the request is gone. 0 or -ENOMEM. */
+static int settle_given(struct state *state, struct state_range *home)
+{
+    struct error error;
+    for (size_t i = 0; i < home->waiting_count && home->blocks != NULL; i++) {
+        struct ipam_request *request = home->waiting[i];
+        if (request == NULL || request->cidr.address.family == 0)
+            continue;
+        int result = blocks_busy(home->blocks, &request->cidr, &error);
+        if (result == 0 && (result = ipam_grant_hold(state, request, &request->cidr)) < 0)
+            (void)!blocks_release(home->blocks, &request->cidr, NULL);
+        if (result == -ENOMEM)
+            return result;
+        judge(state, request, result == 0 ? IPAM_READY : IPAM_CONFLICT,
+              result == 0 ? "" : error.text);
+    }
+    return 0;
+}
+
 int ipam_grant_take_over(struct state *state, struct state_range *home)
 {
     assert(mutex_is_held(&state->mutex));
@@ -30,11 +50,14 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
     while (home->unstored_count > 0) {
         struct ipam_request *request = home->unstored[0];
         ipam_grant_release(state, request);
+        request->verdict = IPAM_UNKNOWN;
         if (ipam_grant_wait(home, request) < 0)
             return -ENOMEM;
     }
     if (home->blocks == NULL)
         return 0;
+    if (settle_given(state, home) < 0)
+        return -ENOMEM;
     blocks_round_robin_import(home->blocks, range->round_robin, range->round_robin_count);
     for (size_t i = 0; i < range->pending_count; i++) {
         const struct ipam_pending *entry = &range->pending[i];
@@ -43,8 +66,12 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
             strcmp(request->meta.uid, entry->uid) != 0 || request->held.address.family != 0)
             continue;
         int result = blocks_busy(home->blocks, &entry->cidr, NULL);
-        if (result == -ENOMEM || (result == 0 && ipam_grant_hold(state, request, &entry->cidr) < 0))
-            return -ENOMEM;
+        if (result == 0 && (result = ipam_grant_hold(state, request, &entry->cidr)) < 0)
+            (void)!blocks_release(home->blocks, &entry->cidr, NULL);
+        if (result == -ENOMEM)
+            return result;
+        if (result < 0)
+            continue;
         request->announced = true;
         state_tell(state, "request", request->meta.key);
     }
@@ -67,10 +94,6 @@ int ipam_grant_check(const struct ipam_request *request, const struct ipam_range
 static int take(const struct state_range *home, const struct ipam_request *request,
                 struct cidr *ret_cidr, struct error *error)
 {
-    if (request->cidr.address.family != 0) {
-        *ret_cidr = request->cidr;
-        return blocks_busy(home->blocks, &request->cidr, error);
-    }
     if (*request->spec == '\0') {
         int result = ipam_grant_check(request, home->range, error);
         return result < 0
@@ -108,14 +131,8 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
     struct cidr cidr;
     struct error error;
     char text[400];
-    bool given = request->cidr.address.family != 0;
-    if (request->invalid != NULL) {
-        judge(state, request, IPAM_INVALID, request->invalid);
-        return 0;
-    }
-    int result = !given && map_get_string(failed, request->spec) != NULL
-                     ? -ENOSPC
-                     : take(home, request, &cidr, &error);
+    int result = map_get_string(failed, request->spec) != NULL ? -ENOSPC
+                                                               : take(home, request, &cidr, &error);
     switch (result) {
     case 0:
         if (ipam_grant_hold(state, request, &cidr) < 0) {
@@ -123,7 +140,7 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
             return -ENOMEM;
         }
         judge(state, request, IPAM_READY, "");
-        return given ? 0 : 1;
+        return 1;
     case -ENOMEM:
         return -ENOMEM;
     case -ENOSPC:
@@ -136,7 +153,7 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
                    ? map_put_string(failed, request->spec, request, NULL)
                    : 0;
     default:
-        judge(state, request, given ? IPAM_CONFLICT : IPAM_INVALID, error.text);
+        judge(state, request, IPAM_INVALID, error.text);
         return 0;
     }
 }
@@ -167,7 +184,9 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     assert(mutex_is_held(&state->mutex));
     char text[800];
     unsigned int granted = 0;
-    int result = 0;
+    int result = settle_given(state, home);
+    if (result < 0)
+        return result;
     enum ipam_verdict verdict = range_verdict(home, text, sizeof(text));
     struct map *failed = map_new();
     if (failed == NULL)
@@ -176,11 +195,11 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     ipam_grant_sort(home);
     for (size_t i = 0; i < home->waiting_count && result >= 0; i++) {
         struct ipam_request *request = home->waiting[i];
-        if (request == NULL || request->meta.deleting)
+        if (request == NULL || request->meta.deleting || request->cidr.address.family != 0)
             continue;
-        if (verdict != IPAM_UNKNOWN) {
-            if (request->cidr.address.family == 0)
-                judge(state, request, verdict, text);
+        if (verdict != IPAM_UNKNOWN || request->invalid != NULL) {
+            judge(state, request, request->invalid != NULL ? IPAM_INVALID : verdict,
+                  request->invalid != NULL ? request->invalid : text);
             continue;
         }
         if (granted >= most || home->unstored_count >= IPAM_GRANT_UNSTORED_MOST) {

@@ -190,6 +190,24 @@ void state_settle_stored(struct state *state, struct ipam_request *request)
     state_tell(state, "range", request->home->key);
 }
 
+/* What was decided here and stands nowhere yet is no more when a status shows that another leader has given it to another.
+ * 0 or -ENOMEM. */
+static int give_way(struct state *state, struct state_range *home, const struct cidr *cidr)
+{
+    for (size_t i = 0; i < home->unstored_count;) {
+        struct ipam_request *other = home->unstored[i];
+        if (other->announced || !cidr_overlaps(&other->held, cidr)) {
+            i++;
+            continue;
+        }
+        ipam_grant_release(state, other);
+        other->verdict = IPAM_UNKNOWN;
+        if (ipam_grant_wait(home, other) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 /* Marks the CIDR that its status has, or lets it wait. 0 or -ENOMEM. */
 static int request_settle(struct state *state, struct ipam_request *request)
 {
@@ -198,6 +216,8 @@ static int request_settle(struct state *state, struct ipam_request *request)
         return 0;
     if (request->cidr.address.family != 0 && home->blocks != NULL) {
         int result = blocks_busy(home->blocks, &request->cidr, NULL);
+        if (result == -EEXIST && (result = give_way(state, home, &request->cidr)) == 0)
+            result = blocks_busy(home->blocks, &request->cidr, NULL);
         if (result == 0)
             return ipam_grant_hold(state, request, &request->cidr);
         if (result == -ENOMEM)
@@ -225,6 +245,8 @@ static void regrant(struct state *state, struct state_range *home, struct ipam_r
 static int home_fill(struct state *state, struct state_range *home, bool decided)
 {
     int result = 0;
+    size_t count = home->unstored_count; /* none of these is in the new book yet */
+    home->unstored_count = 0;
     for (struct ipam_request *request = home->requests; request != NULL; request = request->next) {
         bool stored = ipam_request_is_stored(request);
         if (request->held.address.family != 0 && !stored)
@@ -237,8 +259,6 @@ static int home_fill(struct state *state, struct state_range *home, bool decided
         if (stored && !ipam_request_is_stored(request))
             state_resolve_pools(state, request->meta.key);
     }
-    size_t count = home->unstored_count;
-    home->unstored_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct ipam_request *request = home->unstored[i];
         struct cidr held = request->held;
@@ -247,7 +267,10 @@ static int home_fill(struct state *state, struct state_range *home, bool decided
         request->announced = false;
         if (decided && home->blocks != NULL)
             regrant(state, home, request, &held, announced);
-        if (request->held.address.family == 0 && request_settle(state, request) < 0)
+        if (request->held.address.family != 0)
+            continue;
+        request->verdict = IPAM_UNKNOWN;
+        if (request_settle(state, request) < 0)
             result = -ENOMEM;
     }
     return result;
@@ -394,6 +417,10 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
         return -ENOMEM;
     }
     bool was_stored = old != NULL && ipam_request_is_stored(old);
+    /* Another leader has given what its status has; what was decided here, and never written, is no more. */
+    if (old != NULL && !old->announced && request->cidr.address.family != 0 &&
+        !cidr_equal(&old->held, &request->cidr))
+        ipam_grant_release(state, old);
     request->mark = state->round[STATE_REQUESTS];
     request->sequence = ++state->sequence;
     request_link(home, request);
