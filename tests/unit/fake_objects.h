@@ -196,7 +196,8 @@ static inline bool fake_objects_list(struct fake_objects *objects, const char *c
         if (strncmp(path, collection, length) == 0 && path[length] == '/')
             json_array_append(items, objects->list[i].document);
     }
-    json_t *list = json_pack("{s:{},s:o}", "metadata", "items", items);
+    json_t *list = json_pack("{s:{s:o},s:o}", "metadata", "resourceVersion",
+                             json_sprintf("%u", objects->version), "items", items);
     fake_objects_give(answer, 200, list);
     json_decref(list);
     return true;
