@@ -59,6 +59,10 @@ static void run_questions(const struct blocks *blocks, const struct model *model
     long nth = model_nth_free(model, operation->last - operation->first);
     expect(blocks_nth_free(blocks, operation->last - operation->first, &address) == (nth >= 0));
     expect(nth < 0 || model_value(&address) == model->base + (size_t)nth);
+    struct address from = model_address(model, model->base + operation->first);
+    long next = model_next_free(model, operation->first);
+    expect(blocks_next_free(blocks, &from, &address) == (next >= 0));
+    expect(next < 0 || model_value(&address) == model->base + (size_t)next);
     expect(blocks_largest_free(blocks, &prefix_length) == (nth >= 0));
     expect(nth < 0 ||
            (int)(address_bits(model->family) - prefix_length) == model_largest_free(model));
