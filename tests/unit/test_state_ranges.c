@@ -1,0 +1,499 @@
+/* Ranges and requests coming and going in any order: what is held follows, who is told what, and pools that consist of a request.
+ * What must hold in every situation is in test_state_ranges_random.c. */
+#include "tests/unit/ipam_fixture.h"
+
+#define RANGE(uid, more)                                                                           \
+    "{'metadata':{'namespace':'a','name':'lan','uid':'" uid "'},'spec':{'ranges':['10.0.0.0/"      \
+    "24']}" more "}"
+
+static void put_pool(const char *name, int created, const char *spec)
+{
+    char json[1024];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'name':'%s','uid':'p-%s','creationTimestamp':'1970-01-01T00:00:%02dZ'},"
+             "'spec':{%s}}",
+             name, name, created, spec);
+    fixture_put_pool(world, Q(json));
+}
+
+static const struct pool *pool_of(const char *name)
+{
+    mutex_guard(&world->mutex);
+    return state_pool(world, name);
+}
+
+static size_t ranges_known(void)
+{
+    mutex_guard(&world->mutex);
+    return map_count(world->ranges);
+}
+
+/* --- coming and going --- */
+
+static void requests_may_come_before_their_range(void **state)
+{
+    (void)state;
+    put_request(.name = "has", .cidr = "10.0.0.16/28");
+    put_request(.name = "wants", .wish = "28");
+    assert_true(was_told("range/a/lan")); /* which isn't there, but asked for */
+    assert_true(was_told("request/a/has"));
+    assert_held("has", "");
+    assert_null(home_of("lan")->range);
+    assert_int_equal(home_of("lan")->request_count, 2);
+    forget_told();
+    put_range("lan", "10.0.0.0/24");
+    assert_true(was_told("range/a/lan"));
+    assert_held("has", "10.0.0.16/28");
+    assert_stored("has", true);
+    assert_true(request_of("has")->announced);
+    assert_held("wants", "");
+    assert_int_equal(used_of_range("lan"), 16);
+    assert_int_equal(home_of("lan")->unstored_count, 0);
+}
+
+static void nothing_is_left_of_what_went(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    put_request(.name = "two", .range = "wan");
+    assert_int_equal(ranges_known(), 2);
+    remove_request("two");
+    assert_int_equal(ranges_known(), 1); /* nobody asks for wan any more */
+    state_remove_range(world, "a/lan", NULL);
+    assert_int_equal(ranges_known(), 1);
+    assert_held("one", "");
+    remove_request("one");
+    assert_int_equal(ranges_known(), 0);
+    state_remove_range(world, "a/lan", NULL);
+    state_remove_request(world, "a/one", NULL);
+    put_range("lan", "10.0.0.0/24");
+    state_remove_range(world, "a/lan", NULL);
+    assert_int_equal(ranges_known(), 0);
+}
+
+static void a_removal_means_one_uid(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    state_remove_range(world, "a/lan", "r-0");
+    state_remove_request(world, "a/one", "u-0");
+    assert_held("one", "10.0.0.0/28");
+    state_remove_request(world, "a/one", "u-one");
+    assert_null(request_of("one"));
+    state_remove_range(world, "a/lan", "r-1");
+    assert_null(home_of("lan"));
+}
+
+static void who_gives_back_is_told(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    forget_told();
+    remove_request("one");
+    assert_true(was_told("range/a/lan"));
+    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_true(was_told("request/a/one"));
+    assert_int_equal(used_of_range("lan"), 0);
+    /* What nobody was ever told isn't given back. */
+    put_request(.name = "two", .wish = "28");
+    assert_int_equal(batch("lan"), 1);
+    forget_told();
+    remove_request("two");
+    assert_true(was_told("range/a/lan"));
+    assert_null(strstr(told, "released/"));
+    assert_int_equal(used_of_range("lan"), 0);
+}
+
+static void a_request_made_again_is_another(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    forget_told();
+    put_request(.name = "one", .uid = "u-again");
+    assert_held("one", "");
+    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_true(was_told("range/a/lan"));
+    assert_int_equal(used_of_range("lan"), 0);
+    /* Also one that was only decided on. */
+    put_request(.name = "two", .wish = "28");
+    assert_int_equal(batch("lan"), 2);
+    announce("lan");
+    put_request(.name = "two", .uid = "u-again", .wish = "28");
+    assert_held("two", "");
+    assert_false(request_of("two")->announced);
+    assert_verdict("two", IPAM_UNKNOWN, "");
+}
+
+static void a_request_may_name_another_range(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_range("wan", "10.9.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    put_request(.name = "one", .range = "wan", .cidr = "10.0.0.0/28");
+    assert_int_equal(used_of_range("lan"), 0);
+    assert_int_equal(home_of("lan")->request_count, 0);
+    assert_int_equal(home_of("wan")->request_count, 1);
+    assert_held("one", ""); /* it isn't wan's to have */
+}
+
+static void a_range_made_again_is_another(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "has", .cidr = "10.0.0.0/28");
+    put_request(.name = "decided", .wish = "28");
+    assert_int_equal(batch("lan"), 1);
+    announce("lan");
+    put_range_with("lan", "r-2", "", "'ranges':['10.0.0.0/23']", "");
+    assert_held("has", "10.0.0.0/28");
+    assert_held("decided", "");
+    assert_verdict("decided", IPAM_UNKNOWN, "");
+    assert_int_equal(used_of_range("lan"), 16);
+    /* One that no longer has what a status shows. */
+    put_range_with("lan", "r-3", "", "'ranges':['10.0.1.0/24']", "");
+    assert_held("has", "");
+    assert_int_equal(used_of_range("lan"), 0);
+    assert_int_equal(batch("lan"), 1);
+    assert_verdict("has", IPAM_CONFLICT, "10.0.0.0/28");
+}
+
+static void the_same_range_keeps_its_book(void **state)
+{
+    (void)state;
+    put_range_with("lan", "r-1", "", "'mode':'RoundRobin','ranges':['10.0.0.0/24']", "");
+    put_request(.name = "one", .wish = "28");
+    assert_int_equal(batch("lan"), 1);
+    announce("lan");
+    const struct blocks *book = home_of("lan")->blocks;
+    /* Labels, status, order and form of the ranges: the same addresses. */
+    put_range_with("lan", "r-1", ",'labels':{'a':'b'}",
+                   "'mode':'RoundRobin','ranges':['10.0.0.128/25','10.0.0.0/25']", "'total':256");
+    assert_ptr_equal(home_of("lan")->blocks, book);
+    assert_held("one", "10.0.0.0/28");
+    /* Other addresses, past the webhook: what was decided stays as far as it lies there. */
+    put_request(.name = "two", .wish = "26");
+    assert_int_equal(batch("lan"), 1);
+    assert_held("two", "10.0.0.64/26");
+    put_range_with("lan", "r-1", "", "'mode':'RoundRobin','ranges':['10.0.0.0/26']", "");
+    assert_held("one", "10.0.0.0/28");
+    assert_true(request_of("one")->announced);
+    assert_held("two", "");
+    assert_verdict("two", IPAM_UNKNOWN, "");
+    /* Invalid, and valid again. */
+    put_range_with("lan", "r-1", "", "'ranges':['x']", "");
+    assert_held("one", "");
+    assert_null(home_of("lan")->blocks);
+}
+
+/* Anyone who may write statuses can; what was given stays. */
+static void a_status_that_somebody_changed_is_not_believed(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    forget_told();
+    put_request(.name = "one"); /* wiped */
+    assert_held("one", "10.0.0.0/28");
+    assert_stored("one", false);
+    assert_true(request_of("one")->announced); /* so that it is written again */
+    assert_true(was_told("range/a/lan"));
+    assert_int_equal(home_of("lan")->unstored_count, 1);
+    put_request(.name = "one", .cidr = "10.0.0.240/28");
+    assert_held("one", "10.0.0.0/28");
+    assert_stored("one", false);
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    assert_stored("one", true);
+    assert_int_equal(home_of("lan")->unstored_count, 0);
+}
+
+/* This replica decided, another one leads: what comes by the watch counts. */
+static void what_was_only_decided_gives_way(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/27");
+    put_request(.name = "one", .wish = "28", .created = 1);
+    put_request(.name = "two", .wish = "28", .created = 1);
+    assert_int_equal(batch("lan"), 2);
+    put_request(.name = "two", .wish = "28", .created = 1, .cidr = "10.0.0.0/28");
+    assert_held("two", "10.0.0.0/28");
+    assert_stored("two", true);
+    assert_held("one", "");
+    assert_verdict("one", IPAM_UNKNOWN, "");
+    put_request(.name = "one", .wish = "28", .created = 1, .cidr = "10.0.0.16/28");
+    assert_held("one", "10.0.0.16/28");
+    assert_stored("one", true);
+    /* But not what stands in the range already. */
+    remove_request("one");
+    put_request(.name = "one", .wish = "28", .created = 1);
+    assert_int_equal(batch("lan"), 1);
+    announce("lan");
+    put_request(.name = "three", .cidr = "10.0.0.16/28");
+    assert_held("one", "10.0.0.16/28");
+    assert_held("three", "");
+}
+
+static void an_old_event_takes_nothing_back(void **state)
+{
+    (void)state;
+    struct cidr cidr;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .wish = "28");
+    assert_int_equal(batch("lan"), 1);
+    announce("lan");
+    assert_int_equal(cidr_parse("10.0.0.0/28", &cidr, NULL), 0);
+    mutex_lock(&world->mutex);
+    ipam_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
+    mutex_unlock(&world->mutex);
+    put_request(.name = "one", .wish = "28"); /* from before the write */
+    assert_held("one", "10.0.0.0/28");
+    assert_int_equal(used_of_range("lan"), 16);
+    put_request(.name = "one", .wish = "28", .cidr = "10.0.0.0/28");
+    assert_stored("one", true);
+}
+
+/* --- answers --- */
+
+static void an_answer_is_dropped_when_the_watch_was_faster(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    uint64_t since = state_sequence(world);
+    assert_int_equal(
+        state_put_range_answer(world, fixture_range(Q(RANGE("r-1", ",'status':{'epoch':1}")), NULL),
+                               since),
+        0);
+    assert_int_equal(home_of("lan")->range->epoch, 1);
+    since = state_sequence(world);
+    put_range_with("lan", "r-1", "", "'ranges':['10.0.0.0/24']", "'epoch':3");
+    assert_int_equal(
+        state_put_range_answer(world, fixture_range(Q(RANGE("r-1", ",'status':{'epoch':2}")), NULL),
+                               since),
+        0);
+    assert_int_equal(home_of("lan")->range->epoch, 3);
+    /* Of another, or of none. */
+    since = state_sequence(world);
+    assert_int_equal(
+        state_put_range_answer(world, fixture_range(Q(RANGE("r-0", ",'status':{'epoch':9}")), NULL),
+                               since),
+        0);
+    assert_int_equal(home_of("lan")->range->epoch, 3);
+    state_remove_range(world, "a/lan", NULL);
+    assert_int_equal(state_put_range_answer(world, fixture_range(Q(RANGE("r-1", "")), NULL), since),
+                     0);
+    assert_null(home_of("lan"));
+}
+
+/* --- full lists --- */
+
+static void what_went_unseen_is_gone_after_the_next_list(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_range("wan", "10.9.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    put_request(.name = "two", .cidr = "10.0.0.16/28");
+    put_request(.name = "three", .cidr = "10.9.0.0/28", .range = "wan");
+    state_replace_begin(world, STATE_REQUESTS);
+    put_request(.name = "two", .cidr = "10.0.0.16/28");
+    assert_held("one", "10.0.0.0/28"); /* until the list has come to its end */
+    forget_told();
+    state_replace_end(world, STATE_REQUESTS);
+    assert_null(request_of("one"));
+    assert_null(request_of("three"));
+    assert_held("two", "10.0.0.16/28");
+    assert_int_equal(used_of_range("lan"), 16);
+    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_true(was_told("range/a/lan") && was_told("range/a/wan"));
+    assert_int_equal(world->completed[STATE_REQUESTS], world->round[STATE_REQUESTS]);
+
+    state_replace_begin(world, STATE_RANGES);
+    put_range("wan", "10.9.0.0/24");
+    state_replace_end(world, STATE_RANGES);
+    assert_null(home_of("lan")->range);
+    assert_held("two", "");
+    assert_non_null(home_of("wan")->range);
+    state_replace_begin(world, STATE_RANGES);
+    state_replace_end(world, STATE_RANGES);
+    assert_null(home_of("wan"));
+}
+
+/* A list that is begun anew before its end: only the last one drops. */
+static void only_a_list_that_came_to_its_end_counts(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    state_replace_begin(world, STATE_REQUESTS);
+    uint64_t first = world->round[STATE_REQUESTS];
+    state_replace_begin(world, STATE_REQUESTS);
+    assert_true(world->completed[STATE_REQUESTS] < first);
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    state_replace_end(world, STATE_REQUESTS);
+    assert_int_equal(world->completed[STATE_REQUESTS], first + 1);
+    assert_held("one", "10.0.0.0/28");
+}
+
+/* --- pools that consist of a request --- */
+
+#define FROM(name) "'fromRequest':{'namespace':'a','name':'" name "'}"
+
+static void a_pool_waits_for_its_request(void **state)
+{
+    (void)state;
+    struct address inside = fixture_address("10.0.0.17");
+    put_pool("blue", 1, FROM("one"));
+    assert_true(was_told("request/a/one")); /* kept for the pool from now on */
+    assert_true(pool_of("blue")->unresolved);
+    assert_false(pool_is_usable(pool_of("blue")));
+    put_request(.name = "one", .wish = "28");
+    assert_true(pool_of("blue")->unresolved);
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "zero", .cidr = "10.0.0.0/28");
+    fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-18-32'},'spec':{'cidr':'10.0.0.18'}}"));
+    assert_int_equal(batch("lan"), 1);
+    announce("lan");
+    assert_true(pool_of("blue")->unresolved); /* decided isn't given */
+    forget_told();
+    struct cidr cidr = request_of("one")->held;
+    mutex_lock(&world->mutex);
+    ipam_grant_stored(world, "a/one", "u-one", &cidr);
+    mutex_unlock(&world->mutex);
+    const struct pool *pool = pool_of("blue");
+    assert_true(pool_is_usable(pool));
+    assert_null(pool->invalid);
+    assert_true(pool_offers(pool, &inside));
+    assert_true(was_told("pool/blue") && was_told("room/"));
+    struct blocks_counts counts;
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, 14); /* without its network and broadcast addresses */
+    assert_int_equal(counts.used.low, 1);   /* what was claimed before */
+    mutex_lock(&world->mutex);
+    assert_ptr_equal(state_pool_from_request(world, "a/one"), pool);
+    assert_null(state_pool_from_request(world, "a/zero"));
+    mutex_unlock(&world->mutex);
+    /* An edit of the pool keeps its addresses. */
+    put_pool("blue", 1, FROM("one") ",'exclude':['10.0.0.20']");
+    pool = pool_of("blue");
+    assert_true(pool_is_usable(pool));
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, 13);
+    assert_int_equal(counts.used.low, 1);
+    /* Should its request go all the same. */
+    forget_told();
+    remove_request("one");
+    assert_true(pool_of("blue")->unresolved);
+    assert_false(pool_offers(pool_of("blue"), &inside));
+    assert_non_null(strstr(pool_of("blue")->invalid, "a/one has no CIDR"));
+    assert_true(was_told("pool/blue"));
+    put_request(.name = "one", .cidr = "10.0.0.64/26", .uid = "u-again");
+    assert_true(pool_is_usable(pool_of("blue")));
+    state_remove_pool(world, "blue", NULL);
+    mutex_lock(&world->mutex);
+    assert_null(state_pool_from_request(world, "a/one"));
+    mutex_unlock(&world->mutex);
+}
+
+static void a_pool_of_a_request_may_come_last(void **state)
+{
+    (void)state;
+    put_range("lan", "2001:db8::/64");
+    put_request(.name = "one", .cidr = "2001:db8::/120");
+    put_pool("six", 1, FROM("one"));
+    const struct pool *pool = pool_of("six");
+    assert_true(pool_is_usable(pool));
+    assert_int_equal(pool->family, ADDRESS_IPV6);
+    struct blocks_counts counts;
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, 256);
+    /* And its range may go, and come again. */
+    state_remove_range(world, "a/lan", NULL);
+    assert_true(pool_of("six")->unresolved);
+    put_range("lan", "2001:db8::/64");
+    assert_true(pool_is_usable(pool_of("six")));
+}
+
+static void a_conflict_leaves_a_pool_without_addresses(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    put_request(.name = "two", .cidr = "10.0.0.0/27"); /* overlaps */
+    put_pool("blue", 1, FROM("two"));
+    assert_true(pool_of("blue")->unresolved);
+    remove_request("one");
+    assert_int_equal(batch("lan"), 0);
+    assert_true(pool_is_usable(pool_of("blue")));
+}
+
+static void a_pool_that_gets_addresses_may_overlap_another(void **state)
+{
+    (void)state;
+    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_pool("older", 1, FROM("one"));
+    put_range("lan", "10.0.0.0/24");
+    assert_true(pool_is_usable(pool_of("younger")));
+    forget_told();
+    put_request(.name = "one", .cidr = "10.0.0.64/28");
+    assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
+    assert_true(pool_is_usable(pool_of("older")));
+    assert_true(was_told("pool/younger"));
+    remove_request("one");
+    assert_null(pool_of("younger")->conflict);
+    assert_true(pool_is_usable(pool_of("younger")));
+}
+
+static void nothing_is_left_when_everything_is_excluded(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    put_pool("blue", 1, FROM("one") ",'exclude':['10.0.0.0/27']");
+    assert_false(pool_of("blue")->unresolved);
+    assert_non_null(strstr(pool_of("blue")->invalid, "spec.exclude"));
+    assert_false(pool_is_usable(pool_of("blue")));
+}
+
+static void two_pools_of_one_request(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_pool("older", 1, FROM("one"));
+    put_pool("younger", 2, FROM("one"));
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    assert_true(pool_is_usable(pool_of("older")));
+    assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
+    state_remove_pool(world, "older", NULL);
+    assert_true(pool_is_usable(pool_of("younger")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IPAM_TEST(requests_may_come_before_their_range),
+        IPAM_TEST(nothing_is_left_of_what_went),
+        IPAM_TEST(a_removal_means_one_uid),
+        IPAM_TEST(who_gives_back_is_told),
+        IPAM_TEST(a_request_made_again_is_another),
+        IPAM_TEST(a_request_may_name_another_range),
+        IPAM_TEST(a_range_made_again_is_another),
+        IPAM_TEST(the_same_range_keeps_its_book),
+        IPAM_TEST(a_status_that_somebody_changed_is_not_believed),
+        IPAM_TEST(what_was_only_decided_gives_way),
+        IPAM_TEST(an_old_event_takes_nothing_back),
+        IPAM_TEST(an_answer_is_dropped_when_the_watch_was_faster),
+        IPAM_TEST(what_went_unseen_is_gone_after_the_next_list),
+        IPAM_TEST(only_a_list_that_came_to_its_end_counts),
+        IPAM_TEST(a_pool_waits_for_its_request),
+        IPAM_TEST(a_pool_of_a_request_may_come_last),
+        IPAM_TEST(a_conflict_leaves_a_pool_without_addresses),
+        IPAM_TEST(a_pool_that_gets_addresses_may_overlap_another),
+        IPAM_TEST(nothing_is_left_when_everything_is_excluded),
+        IPAM_TEST(two_pools_of_one_request),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
