@@ -3,7 +3,7 @@
  * answer is compared, and every few operations all counts and the tree's own rules.
  *
  * The seed is printed. IPWARDEN_SEED repeats a run, IPWARDEN_OPERATIONS makes it shorter or longer
- * than the million that it does. */
+ * than the million that it does by default. */
 #include "allocator/blocks_private.h"
 #include "tests/unit/blocks_model.h"
 
@@ -15,7 +15,11 @@
 
 #include <cmocka.h>
 
+#ifdef __SANITIZE_THREAD__ /* slow, and there is one thread */
+#define OPERATIONS 100000
+#else
 #define OPERATIONS 1000000
+#endif
 
 static uint64_t random_state;
 
