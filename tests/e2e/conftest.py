@@ -14,6 +14,9 @@ from replicas import BINARY, Fleet  # noqa: E402
 
 # Tests delete what they made by the namespace, and an API server does that one by one by default.
 API_SERVER = ["--delete-collection-workers=8"]
+# A Service that came and went before the leader saw either leaves a claim, which goes after the grace.
+# Above the deadline of a webhook's call, so that nothing under way is taken for left over.
+SERVE = ["--grace=20s"]
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,7 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def session_fleet(cluster, binary):
-    fleet = Fleet(cluster)
+    fleet = Fleet(cluster, extra_args=SERVE)
     yield from _run(fleet)
 
 
@@ -61,7 +64,7 @@ def cluster_of_two():
 
 @pytest.fixture(scope="session")
 def session_fleet_of_two(cluster_of_two, binary):
-    yield from _run(Fleet(cluster_of_two, 2))
+    yield from _run(Fleet(cluster_of_two, 2, extra_args=SERVE))
 
 
 @pytest.fixture
