@@ -57,10 +57,13 @@ static void check_fixed(const struct review *review, const struct fixed_field *f
 
 /* --- ranges --- */
 
+#define OVERLAPS_NAMED 5 /* an API server cuts longer warnings */
+
 static void warn_of_overlap(const struct state *state, const struct ipam_range *range,
                             struct buffer *warning)
 {
     size_t position = 0;
+    size_t count = 0;
     for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
         char text[ADDRESS_TEXT_SIZE];
         struct address address;
@@ -68,11 +71,15 @@ static void warn_of_overlap(const struct state *state, const struct ipam_range *
             strcmp(home->key, range->meta.key) == 0 ||
             !ranges_overlap(range->ranges, home->range->ranges, &address))
             continue;
+        if (++count > OVERLAPS_NAMED)
+            continue;
         address_format(&address, text);
         buffer_printf(warning, "%sIPAMRange %s (%s)",
                       warning->length > 0 ? ", " : "spec.ranges overlaps ", home->key, text);
     }
-    if (warning->length > 0)
+    if (count > OVERLAPS_NAMED)
+        buffer_printf(warning, " and %zu more", count - OVERLAPS_NAMED);
+    if (count > 0)
         buffer_append_string(warning,
                              ": the same addresses may be given twice, once from each range");
 }
