@@ -142,15 +142,16 @@ static inline void review(bool mutating, const char *resource, const char *opera
                           struct verdict *ret_verdict)
 {
     char body[QUOTES_SIZE];
-    bool core = strncmp(resource, "services", 8) == 0;
+    const char *group = strncmp(resource, "services", 8) == 0 ? ""
+                        : strncmp(resource, "ipam", 4) == 0   ? "ipam.mandelsoft.org"
+                                                              : "ipcontroller.ext";
     const char *slash = strchr(resource, '/');
     snprintf(body, sizeof(body),
              "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'kind':{},"
              "'uid':'the-uid','operation':'%s','resource':{'group':'%s','version':'v1','resource':"
              "'%.*s'}%s%s%s,'namespace':'a','name':'the-name','object':%s,'oldObject':%s%s}}",
-             operation, core ? "" : "ipcontroller.ext",
-             slash != NULL ? (int)(slash - resource) : (int)strlen(resource), resource,
-             slash != NULL ? ",'subResource':'" : "", slash != NULL ? slash + 1 : "",
+             operation, group, slash != NULL ? (int)(slash - resource) : (int)strlen(resource),
+             resource, slash != NULL ? ",'subResource':'" : "", slash != NULL ? slash + 1 : "",
              slash != NULL ? "'" : "", object, old != NULL ? old : "null", more);
     review_text(mutating, "application/json", "10s", Q(body), ret_verdict);
 }
