@@ -548,8 +548,9 @@ static void assert_at_rest(const struct replica *replica)
             cidr_format(&request->held, text);
         if (strcmp(text, requests[i].cidr) != 0)
             fail_msg("%s holds \"%s\" in memory and has \"%s\"", name, text, requests[i].cidr);
-        if (replica == &replicas[0] && *text == '\0' && request->verdict != IPAM_BUSY &&
-            request->verdict != IPAM_INVALID)
+        if (replica != &replicas[0] || *text != '\0')
+            continue;
+        if (request->verdict != IPAM_BUSY && request->verdict != IPAM_INVALID)
             fail_msg("%s waits as %s", name, ipam_verdict_name(request->verdict));
         if (request->verdict == IPAM_BUSY && strcmp(requests[i].wish, "32") == 0)
             assert_int_equal(used_of_range(requests[i].range == 0 ? "r0" : "r1"), 96);
