@@ -172,7 +172,7 @@ static void append_pending(struct buffer *body, const struct state_range *home)
 static void append_round_robin(struct buffer *body, const struct blocks *blocks)
 {
     struct cidr next[BLOCKS_ROUND_ROBIN_MAXIMUM];
-    size_t count = blocks_round_robin_export(blocks, next);
+    size_t count = blocks != NULL ? blocks_round_robin_export(blocks, next) : 0;
     if (count == 0) {
         buffer_append_string(body, ",\"roundRobin\":null");
         return;
@@ -208,10 +208,9 @@ static void encode_status(struct buffer *body, const struct state_range *home,
     buffer_printf(body, "{\"observedGeneration\":%lld,", (long long)range->meta.generation);
     status_append_conditions(body, range->status, &ready, 1, range->meta.generation, clock);
     append_pending(body, home);
-    if (home->blocks != NULL) {
-        append_round_robin(body, home->blocks);
+    append_round_robin(body, home->blocks);
+    if (home->blocks != NULL)
         blocks_counts(home->blocks, &counts);
-    }
     status_append_count(body, ",", "total", counts.total);
     status_append_count(body, ",", "used", counts.used);
     status_append_count(body, ",", "free", counts.free);
