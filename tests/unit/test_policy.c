@@ -527,11 +527,85 @@ static void test_steps_away_when_others_are_faster(void **unused)
     state_free(state);
 }
 
+/* Decides for a new Service; "" when it gets nothing. */
+static void pick(struct state *state, uint64_t random, unsigned int contention, char *ret_address)
+{
+    struct service *service = fixture_service(META("web", AUTO) SPEC(""), true);
+    struct policy_request request = {
+        .service = service, .contention = contention, .random = random};
+    struct policy_plan plan;
+    mutex_lock(&state->mutex);
+    assert_int_equal(policy_decide(state, &request, &plan, NULL), 0);
+    mutex_unlock(&state->mutex);
+    ret_address[0] = '\0';
+    if (plan.step_count > 0)
+        address_format(&plan.steps[0].address, ret_address);
+    policy_plan_clear(&plan);
+    service_free(service);
+}
+
+/* A decision that comes to nothing, as in a dry run, is made again with the same address; what is claimed moves it on, past what
+ * is busy and round the end. */
+static void test_round_robin(void **unused)
+{
+    struct state *state = state_new(NULL);
+    char picked[ADDRESS_TEXT_SIZE];
+    static const char *const order[] = {"192.0.2.1", "192.0.2.2", "192.0.2.4",
+                                        "192.0.2.6", "192.0.2.1", ""};
+    (void)unused;
+    fixture_put_pool(state, POOL("blue", "192.0.2.0/29", ",\"mode\":\"RoundRobin\""));
+    fixture_put_claim(state, CLAIM("192-0-2-3-32", "192.0.2.3/32", OWNER_UID("other")));
+    fixture_put_service(state, STORED("unclaimed", "") SPEC(EXTERNAL("\"192.0.2.5\"")));
+    fixture_synced(state);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        char json[512];
+        char name[ADDRESS_CLAIM_NAME_SIZE];
+        for (uint64_t again = 0; again < 3; again++) {
+            pick(state, again, (unsigned int)again, picked);
+            assert_string_equal(picked, order[i]);
+        }
+        if (*picked == '\0')
+            break;
+        struct address address = fixture_address(picked);
+        address_claim_name(&address, name);
+        snprintf(json, sizeof(json),
+                 "{\"metadata\":{\"name\":\"%s\",\"uid\":\"c-%zu\"},\"spec\":{\"cidr\":\"%s\"}}",
+                 name, i, picked);
+        fixture_put_claim(state, json);
+        if (i == 2)
+            state_remove_claim(state, "192-0-2-1-32", NULL); /* free again, but behind us */
+    }
+    state_free(state);
+}
+
+/* A pool without addresses gives none, and says so. */
+static void test_pool_that_waits_for_its_request(void **unused)
+{
+    struct state *state = state_new(NULL);
+    char picked[ADDRESS_TEXT_SIZE];
+    (void)unused;
+    fixture_put_pool(state, "{\"metadata\":{\"name\":\"blue\"},\"spec\":{\"fromRequest\":{"
+                            "\"namespace\":\"a\",\"name\":\"net\"}}}");
+    fixture_synced(state);
+    pick(state, 0, 0, picked);
+    assert_string_equal(picked, "");
+    fixture_put_range(state, "{\"metadata\":{\"namespace\":\"a\",\"name\":\"lan\"},\"spec\":{"
+                             "\"ranges\":[\"192.0.2.0/24\"]}}");
+    fixture_put_request(state, "{\"metadata\":{\"namespace\":\"a\",\"name\":\"net\"},\"spec\":{"
+                               "\"range\":{\"name\":\"lan\",\"namespace\":\"a\"}},\"status\":{"
+                               "\"cidr\":\"192.0.2.64/28\"}}");
+    pick(state, 0, 0, picked);
+    assert_string_equal(picked, "192.0.2.65");
+    state_free(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decides),
         cmocka_unit_test(test_steps_away_when_others_are_faster),
+        cmocka_unit_test(test_round_robin),
+        cmocka_unit_test(test_pool_that_waits_for_its_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,135 @@ static void says_every_fault_at_once(void **state)
     }
 }
 
+/* --- pools that consist of a request's CIDR --- */
+
+#define FROM "'fromRequest':{'namespace':'a','name':'net'}"
+
+static const struct faulty from_faulties[] = {
+    {"'fromRequest':{}", "spec.fromRequest.name spec.fromRequest.namespace"},
+    {"'fromRequest':7", "spec.fromRequest.name spec.fromRequest.namespace"},
+    {"'fromRequest':'net'", "spec.fromRequest.name spec.fromRequest.namespace"},
+    {"'fromRequest':[]", "spec.fromRequest.name spec.fromRequest.namespace"},
+    {"'fromRequest':{'name':'net'}", "spec.fromRequest.namespace"},
+    {"'fromRequest':{'namespace':'a'}", "spec.fromRequest.name"},
+    {"'fromRequest':{'namespace':'','name':''}",
+     "spec.fromRequest.name spec.fromRequest.namespace"},
+    {"'fromRequest':{'namespace':7,'name':['net']}",
+     "spec.fromRequest.name spec.fromRequest.namespace"},
+    {FROM ",'cidr':'192.0.2.0/24'", "spec.cidr"},
+    {FROM ",'cidr':''", "spec.cidr"},
+    {FROM ",'ranges':['192.0.2.0/30']", "spec.ranges"},
+    {FROM ",'cidr':'192.0.2.0/24','ranges':['192.0.2.0/30']", "spec.cidr spec.ranges"},
+    {FROM ",'exclude':['x']", "spec.exclude[0]"},
+    {FROM ",'mode':'Random'", "spec.mode"},
+    {"'cidr':'192.0.2.0/24','mode':'firstmatch'", "spec.mode"},
+    {"'cidr':'192.0.2.0/24','mode':7", "spec.mode"},
+    {"'fromRequest':null", "spec.cidr"},
+    {"'fromRequest':{'name':'net'},'cidr':'x','ranges':['y'],'exclude':['z'],'mode':'m'",
+     "spec.cidr spec.ranges spec.fromRequest.namespace spec.exclude[0] spec.mode"},
+};
+
+static void says_what_is_wrong_with_its_request(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(from_faulties) / sizeof(from_faulties[0]); i++) {
+        struct field_errors errors = {0};
+        _cleanup_pool_ struct pool *pool = make(from_faulties[i].spec, &errors);
+        char fields[512] = "";
+        for (size_t j = 0; j < errors.count; j++)
+            snprintf(fields + strlen(fields), sizeof(fields) - strlen(fields), "%s%s",
+                     j > 0 ? " " : "", errors.items[j].field);
+        if (strcmp(fields, from_faulties[i].fields) != 0)
+            fail_msg("%s: \"%s\"", from_faulties[i].spec, fields);
+        assert_non_null(pool->invalid);
+        assert_false(pool->unresolved); /* no CIDR would help */
+        assert_false(pool_is_usable(pool));
+        field_errors_clear(&errors);
+    }
+}
+
+static void resolve(struct pool *pool, const char *text, int expected)
+{
+    struct cidr cidr = {0};
+    if (text != NULL)
+        assert_int_equal(cidr_parse(text, &cidr, NULL), 0);
+    assert_int_equal(pool_resolve(pool, &cidr), expected);
+}
+
+static void takes_the_cidr_of_its_request(void **state)
+{
+    (void)state;
+    struct field_errors errors = {0};
+    _cleanup_pool_ struct pool *pool = make(
+        FROM ",'cidr':null,'ranges':[],'exclude':['192.0.2.8/29'],'mode':'RoundRobin'", &errors);
+    struct address inside = fixture_address("192.0.2.1");
+    struct address excluded = fixture_address("192.0.2.9");
+    struct blocks_counts counts;
+    assert_int_equal(errors.count, 0); /* it is right, it only waits */
+    assert_string_equal(pool->from_request, "a/net");
+    assert_int_equal(pool->mode, BLOCKS_ROUND_ROBIN);
+    assert_true(pool->unresolved);
+    assert_non_null(strstr(pool->invalid, "a/net has no CIDR yet"));
+    assert_false(pool_is_usable(pool) || pool_offers(pool, &inside));
+    resolve(pool, "192.0.2.0/28", 0);
+    assert_null(pool->invalid);
+    assert_true(pool_is_usable(pool) && pool_offers(pool, &inside));
+    assert_false(pool_offers(pool, &excluded));
+    assert_int_equal(blocks_mode(pool->blocks), BLOCKS_ROUND_ROBIN);
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, 7); /* .1 to .7 */
+    resolve(pool, "2001:db8::/126", 0);    /* another, of another family */
+    assert_int_equal(pool->family, ADDRESS_IPV6);
+    blocks_counts(pool->blocks, &counts);
+    assert_int_equal(counts.total.low, 4);
+    resolve(pool, "192.0.2.8/29", -EINVAL);
+    assert_non_null(strstr(pool->invalid, "no address that spec.exclude leaves"));
+    assert_false(pool_is_usable(pool) || pool->unresolved);
+    resolve(pool, NULL, -EINVAL);
+    assert_true(pool->unresolved);
+    assert_null(pool->blocks);
+    resolve(pool, "192.0.2.7/32", 0);
+    assert_true(pool_is_usable(pool));
+}
+
+static void goes_on_where_its_status_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *status;
+        const char *next; /* NULL: from the start */
+    } cases[] = {
+        {"{'roundRobin':['192.0.2.9/32']}", "192.0.2.9"},
+        {"{'roundRobin':['2001:db8::7/128']}", "2001:db8::7"},
+        {"{'roundRobin':['192.0.2.9']}", "192.0.2.9"},
+        {"{'roundRobin':['192.0.2.9/32','192.0.2.77/32']}", "192.0.2.9"},
+        {"{'roundRobin':[]}", NULL},
+        {"{'roundRobin':null}", NULL},
+        {"{'roundRobin':'192.0.2.9/32'}", NULL},
+        {"{'roundRobin':[7]}", NULL},
+        {"{'roundRobin':['']}", NULL},
+        {"{'roundRobin':['/32']}", NULL},
+        {"{'roundRobin':['192.0.2.300/32']}", NULL},
+        {"{'roundRobin':['::ffff:192.0.2.9/128']}", NULL},
+        {"{}", NULL},
+        {"[]", NULL},
+        {"null", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[512];
+        char text[ADDRESS_TEXT_SIZE] = "";
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/24','mode':'RoundRobin'},"
+                 "'status':%s}",
+                 cases[i].status);
+        _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), NULL);
+        if (pool->next.family != 0)
+            address_format(&pool->next, text);
+        if (strcmp(text, cases[i].next != NULL ? cases[i].next : "") != 0)
+            fail_msg("%s: %s", cases[i].status, text);
+    }
+}
+
 static void a_name_must_fit_a_label(void **state)
 {
     (void)state;
@@ -218,6 +347,9 @@ int main(void)
         cmocka_unit_test(has_defaults),
         cmocka_unit_test(offers_what_its_spec_says),
         cmocka_unit_test(says_every_fault_at_once),
+        cmocka_unit_test(says_what_is_wrong_with_its_request),
+        cmocka_unit_test(takes_the_cidr_of_its_request),
+        cmocka_unit_test(goes_on_where_its_status_says),
         cmocka_unit_test(a_name_must_fit_a_label),
         cmocka_unit_test(a_pool_without_a_name_is_none),
         cmocka_unit_test(pools_have_an_order),

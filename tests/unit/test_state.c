@@ -541,6 +541,69 @@ static void a_late_answer_does_not_bring_back_what_is_gone(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+/* --- RoundRobin pools --- */
+
+#define AROUND "'cidr':'192.0.2.0/29','mode':'RoundRobin'"
+
+/* "" for the start */
+static void assert_next(const char *pool, const char *expected)
+{
+    char text[ADDRESS_TEXT_SIZE] = "";
+    if (pool_of(pool)->next.family != 0)
+        address_format(&pool_of(pool)->next, text);
+    assert_string_equal(text, expected);
+}
+
+static void a_claim_moves_the_pointer_of_its_pool(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("around", 1, 1, AROUND);
+    put_pool("first", 2, 1, "'cidr':'198.51.100.0/29'");
+    assert_next("around", "");
+    put_claim("192-0-2-3-32", "192.0.2.3", "web", "", "");
+    assert_next("around", "192.0.2.4");
+    put_claim("192-0-2-3-32", "192.0.2.3", "web", "u-1", ""); /* the same, confirmed */
+    put_claim("198-51-100-1-32", "198.51.100.1", "web", "", "");
+    assert_next("around", "192.0.2.4");
+    assert_next("first", "");
+    put_claim("192-0-2-1-32", "192.0.2.1", "web", "", ""); /* wherever it was made */
+    assert_next("around", "192.0.2.2");
+    state_remove_claim(world, "192-0-2-1-32", NULL);
+    assert_next("around", "192.0.2.2");
+    /* An edit of the pool, and what its status says, move nothing. */
+    put_pool("around", 1, 2, AROUND ",'priority':3");
+    assert_next("around", "192.0.2.2");
+    fixture_put_pool(world, Q("{'metadata':{'name':'around','uid':'p-around','generation':2},"
+                              "'spec':{" AROUND "},'status':{'roundRobin':['192.0.2.6/32']}}"));
+    assert_next("around", "192.0.2.2");
+}
+
+/* Behind the last address that there is comes the first. */
+static void the_pointer_comes_round(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("end", 1, 1, "'cidr':'255.255.255.254/31','mode':'RoundRobin'");
+    put_claim("255-255-255-254-32", "255.255.255.254", "web", "", "");
+    assert_next("end", "255.255.255.255");
+    put_claim("255-255-255-255-32", "255.255.255.255", "web", "", "");
+    assert_next("end", "");
+}
+
+/* What is listed at the start came before what the pool's status remembers. */
+static void a_start_keeps_the_pointer(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q("{'metadata':{'name':'around','uid':'p-1'},'spec':{" AROUND
+                              "},'status':{'roundRobin':['192.0.2.6/32']}}"));
+    put_claim("192-0-2-2-32", "192.0.2.2", "web", "", "");
+    assert_next("around", "192.0.2.6");
+    fixture_synced(world);
+    put_claim("192-0-2-6-32", "192.0.2.6", "other", "", "");
+    assert_next("around", "192.0.2.7");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +629,9 @@ int main(void)
         TEST(the_family_is_that_of_the_cluster),
         TEST(a_late_answer_does_not_undo_what_the_watch_brought),
         TEST(a_late_answer_does_not_bring_back_what_is_gone),
+        TEST(a_claim_moves_the_pointer_of_its_pool),
+        TEST(the_pointer_comes_round),
+        TEST(a_start_keeps_the_pointer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
