@@ -99,8 +99,9 @@ void state_resolve_pools(struct state *state, const char *request_key)
         if (pool->from_request == NULL || strcmp(pool->from_request, request_key) != 0)
             continue;
         struct cidr cidr = request_cidr(state, pool);
+        /* With a family it is only this CIDR that can't be used; without one, the specification. */
         if ((cidr.address.family == 0 && pool->unresolved) ||
-            (pool->invalid != NULL && !pool->unresolved))
+            (pool->invalid != NULL && !pool->unresolved && pool->family == 0))
             continue;
         int result = pool_resolve(pool, &cidr);
         /* One that can't be filled for want of memory stays without addresses. */

@@ -456,6 +456,16 @@ static void nothing_is_left_when_everything_is_excluded(void **state)
     assert_false(pool_of("blue")->unresolved);
     assert_non_null(strstr(pool_of("blue")->invalid, "spec.exclude"));
     assert_false(pool_is_usable(pool_of("blue")));
+    /* Another CIDR may leave some. */
+    remove_request("one");
+    assert_true(pool_of("blue")->unresolved);
+    put_request(.name = "one", .cidr = "10.0.0.64/28", .uid = "u-again");
+    assert_true(pool_is_usable(pool_of("blue")));
+    /* A specification that is wrong stays wrong. */
+    put_pool("blue", 1, FROM("one") ",'exclude':['x']");
+    put_request(.name = "one", .cidr = "10.0.0.96/28", .uid = "u-more");
+    assert_non_null(strstr(pool_of("blue")->invalid, "spec.exclude[0]"));
+    assert_false(pool_of("blue")->unresolved);
 }
 
 static void two_pools_of_one_request(void **state)
