@@ -291,7 +291,7 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
     case HTTP_REQUEST_QUEUED: /* a daemon being stopped drops the answer and calls once more */
         return MHD_YES;
     default:
-        assert(!"a step of a request that waits for its answer");
+        assert(false && "a step of a request that waits for its answer");
         return MHD_NO;
     }
 }

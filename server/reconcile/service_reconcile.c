@@ -134,12 +134,12 @@ static void tell_outcome(struct reconciler *reconciler, const struct policy_plan
         reconcile_service_event(reconciler, service, true, "AddressPending", plan->text);
 }
 
-/* Writes what the object doesn't say yet. Consumes service. */
+/* Writes what the object doesn't say yet. */
 static void service_write(struct pass *pass, const struct policy_plan *plan,
-                          struct service *service, bool load_balancer)
+                          struct service *service_take, bool load_balancer)
 {
     struct reconciler *reconciler = pass->reconciler;
-    _cleanup_service_ struct service *owned = service;
+    _cleanup_service_ struct service *service = service_take;
     _cleanup_buffer_ struct buffer body;
     char path[700];
     buffer_init(&body, BODY_MOST);
