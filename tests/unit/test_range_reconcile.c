@@ -50,9 +50,10 @@ static uint64_t list_requests_again(void *context)
     return world->round[STATE_REQUESTS] + 1;
 }
 
-static int set_up(void **state)
+static struct k8s_events *events; /* NULL: none are recorded */
+
+static int set_up_with(bool with_events)
 {
-    (void)state;
     clock_fake_init(&clock_now, CLOCK_SECOND, 5000 * CLOCK_SECOND);
     world = state_new(&(struct state_options){.clock = &clock_now.clock});
     fake_ipam_start(&ipam, world);
@@ -60,9 +61,12 @@ static int set_up(void **state)
     may_act = true;
     passes = 0;
     lists_wanted = 0;
+    events =
+        with_events ? k8s_events_new(ipam.objects.client, "ipwarden", "unit", 0, NULL, NULL) : NULL;
     struct reconciler_options options = {
         .state = world,
         .client = ipam.objects.client,
+        .events = events,
         .clock = &clock_now.clock,
         .grace = 90 * CLOCK_SECOND,
         .may_act = ask_may_act,
@@ -73,10 +77,23 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up(void **state)
+{
+    (void)state;
+    return set_up_with(false);
+}
+
+static int set_up_events(void **state)
+{
+    (void)state;
+    return set_up_with(true);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
     reconciler_stop(reconciler);
+    k8s_events_free(events);
     fake_objects_stop(&ipam.objects);
     state_free(world);
     return 0;
@@ -574,6 +591,47 @@ static void the_request_of_a_pool_is_kept(void **state)
     assert_not_in(body_of("PATCH " REQUEST_PATH("one") APPLY, 1), "finalizers");
 }
 
+/* --- events --- */
+
+/* Whether an event was recorded on the object, with this reason and text. */
+static bool was_told(const char *kind, const char *name, const char *reason, const char *text)
+{
+    char parts[4][160];
+    snprintf(parts[0], sizeof(parts[0]), "'kind':'%s'", kind);
+    snprintf(parts[1], sizeof(parts[1]), "'name':'%s'", name);
+    snprintf(parts[2], sizeof(parts[2]), "'reason':'%s'", reason);
+    snprintf(parts[3], sizeof(parts[3]), "%s", text);
+    for (unsigned int i = 0; i < fake_api_count(ipam.objects.api); i++) {
+        const struct fake_request *request = fake_api_request(ipam.objects.api, i);
+        bool matches = strncmp(request->line, "POST ", 5) == 0 &&
+                       strstr(request->line, "/namespaces/a/events") != NULL;
+        for (size_t j = 0; j < 4; j++)
+            matches = matches && strstr(request->body, Q(parts[j])) != NULL;
+        if (matches)
+            return true;
+    }
+    return false;
+}
+
+static void what_is_given_and_given_back_is_told(void **state)
+{
+    (void)state;
+    fake_ipam_put(&ipam, RANGE_PATH("lan"), LAN("," FINALIZED));
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "26"));
+    fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "26"));
+    fake_ipam_put(&ipam, REQUEST_PATH("odd"), NET("odd", "3", "8"));
+    lead(true);
+    until(was_told("IPAMRequest", "one", "Allocated", "10.0.0.0/26 of range a/lan"));
+    until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/one"));
+    until(was_told("IPAMRequest", "two", "Busy", "'type':'Warning'"));
+    until(was_told("IPAMRequest", "odd", "Invalid", "'type':'Warning'"));
+    assert_false(was_told("IPAMRange", "lan", "Released", ""));
+    assert_false(was_told("IPAMRequest", "two", "Allocated", ""));
+    fake_ipam_delete(&ipam, REQUEST_PATH("one"));
+    until(was_told("IPAMRange", "lan", "Released", "10.0.0.0/26"));
+    until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/two"));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -599,6 +657,8 @@ int main(void)
         TEST(a_range_goes_with_the_last_request_for_it),
         TEST(somebody_else_s_finalizer_is_left_alone),
         TEST(the_request_of_a_pool_is_kept),
+        cmocka_unit_test_setup_teardown(what_is_given_and_given_back_is_told, set_up_events,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
