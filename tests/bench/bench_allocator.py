@@ -95,11 +95,10 @@ def _measure(name, size, options, programs, core, report):
     results = found["results"]
     if "timer" in found:
         report.note(f"reading the clock takes {found['timer']} ns of every time")
-    fewest = min(result["operations"] for result in results)
-    if fewest < NEEDED["p99"]:
+    if min(result["operations"] for result in results) < NEEDED["p99"]:
         report.note(
-            f"{name} at {_power(size)}: only {fewest} operations of some workload fit into "
-            f"{options.budget:g} s, so there is no p99 of it"
+            f"{name} at {_power(size)}: fewer than {NEEDED['p99']} operations of some workloads fit "
+            f"into {options.budget:g} s, so there is no p99 of these"
         )
     return {f"{result['family']}.{result['workload']}": result for result in results}
 
