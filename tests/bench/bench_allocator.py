@@ -9,6 +9,7 @@ address to the first that isn't in use, as MetalLB does.
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -97,8 +98,8 @@ def _measure(name, size, options, programs, core, report):
         report.note(f"reading the clock takes {found['timer']} ns of every time")
     if min(result["operations"] for result in results) < NEEDED["p99"]:
         report.note(
-            f"{name} at {_power(size)}: fewer than {NEEDED['p99']} operations of some workloads fit "
-            f"into {options.budget:g} s, so there is no p99 of these"
+            f"{name} at {_power(size)}: fewer than {NEEDED['p99']} operations of some workloads "
+            f"fit into {options.budget:g} s, so there is no p99 of these"
         )
     return {f"{result['family']}.{result['workload']}": result for result in results}
 
@@ -123,14 +124,15 @@ class _Figures:
         return statistics.median(values) if values else None
 
     def growth(self, variant, workload, metric):
-        """The median growth from each size to the next, by their names."""
+        """The median growth per decade from each size to the next, by their names."""
         grown = {}
         for smaller, bigger in zip(self.sizes, self.sizes[1:]):
             pairs = zip(
                 self.column(variant, workload, bigger, metric),
                 self.column(variant, workload, smaller, metric),
             )
-            ratios = [big / small for big, small in pairs if big and small]
+            decades = math.log10(float(bigger) / float(smaller))
+            ratios = [(big / small) ** (1 / decades) for big, small in pairs if big and small]
             if ratios:
                 grown[f"{bigger}/{smaller}"] = statistics.median(ratios)
         return grown
