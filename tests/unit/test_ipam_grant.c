@@ -448,7 +448,9 @@ static void what_a_status_shows_comes_before_what_is_pending(void **state)
     put_range("lan", "10.0.0.0/27");
     put_request(.name = "one", .wish = "28", .created = 1);
     assert_int_equal(batch("lan"), 1);
+    announce("lan");
     put_request(.name = "two", .wish = "28", .created = 2, .cidr = "10.0.0.0/28");
+    assert_held("two", "");
     put_range_with("lan", "r-1", "", "'ranges':['10.0.0.0/27']",
                    "'pending':[" PENDING("one", "u-one", "10.0.0.0/28") "]");
     take_over("lan");

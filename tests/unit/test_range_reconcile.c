@@ -229,6 +229,23 @@ static void an_epoch_that_another_raised_meanwhile_is_raised_again(void **state)
     until(shows(RANGE_PATH("lan"), "epoch", "8"));
 }
 
+/* Two that believe to lead: each steps back as soon as it sees the other's epoch, and lists before it goes on. */
+static void an_epoch_of_another_ends_ours(void **state)
+{
+    (void)state;
+    put_lan();
+    fake_ipam_put(&ipam, RANGE_PATH("lan"),
+                  "{'metadata':{'namespace':'a','name':'lan','uid':'r-1'," FINALIZED
+                  "},'spec':{'ranges':['10.0.0.0/26']},'status':{'epoch':9}}");
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    until(shows(RANGE_PATH("lan"), "epoch", "10"));
+    until(lists_wanted == 1);
+    rest();
+    assert_int_equal(count_of(NET_STATUS("one")), 0);
+    fake_ipam_list(&ipam, STATE_REQUESTS);
+    until(shows(REQUEST_PATH("one"), "cidr", "10.0.0.0/28"));
+}
+
 /* --- grants --- */
 
 static void nothing_is_told_before_it_stands_in_the_range(void **state)
@@ -260,6 +277,24 @@ static void nothing_is_told_before_it_stands_in_the_range(void **state)
     clock_fake_advance(&clock_now, 2 * CLOCK_SECOND);
     until(*fake_ipam_status(&ipam, RANGE_PATH("lan"), "pending") == '\0');
     until(shows(RANGE_PATH("lan"), "used", "48") && shows(RANGE_PATH("lan"), "requests", "2"));
+}
+
+static bool knows_stored(const char *key)
+{
+    mutex_guard(&world->mutex);
+    const struct ipam_request *request = state_request(world, key);
+    return request != NULL && ipam_request_is_stored(request);
+}
+
+static void the_server_s_answer_is_enough(void **state)
+{
+    (void)state;
+    put_lan();
+    ipam.blind = true;
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    fixture_put_request(world, Q(NET("one", "1", "28")));
+    fake_until(shows(REQUEST_PATH("one"), "cidr", "10.0.0.0/28"));
+    fake_until(knows_stored("a/one")); /* without the watch */
 }
 
 static void a_conflict_on_the_range_gives_nothing_out(void **state)
@@ -408,6 +443,25 @@ static void who_leads_again_lists_before_it_gives(void **state)
     until(shows(REQUEST_PATH("two"), "cidr", "10.0.0.32/28"));
     assert_string_equal(fake_ipam_status(&ipam, REQUEST_PATH("three"), "cidr"), "'10.0.0.16/28'");
     assert_int_equal(lists_wanted, 1);
+}
+
+/* The write-ahead was stored, but its answer finds another term: what is pending is the next leader's to honour. */
+static void an_answer_after_the_lead_was_lost_tells_nothing(void **state)
+{
+    (void)state;
+    put_lan();
+    ipam.blind = true;
+    fake_api_answer(
+        ipam.objects.api,
+        &(struct fake_answer){.request = LAN_STATUS, .body = "{\"metadata\":{}}", .delay = 300});
+    unsigned int before = fake_api_count(ipam.objects.api);
+    fixture_put_request(world, Q(NET("one", "1", "28")));
+    assert_true(fake_api_wait(ipam.objects.api, before + 1));
+    unsigned int ended = passes;
+    lead(false);
+    fake_until(passes > ended);
+    mutex_guard(&world->mutex);
+    assert_false(state_request(world, "a/one")->announced);
 }
 
 static void what_was_pending_is_honoured_by_the_next(void **state)
@@ -628,7 +682,7 @@ static void what_is_given_and_given_back_is_told(void **state)
     assert_false(was_told("IPAMRange", "lan", "Released", ""));
     assert_false(was_told("IPAMRequest", "two", "Allocated", ""));
     fake_ipam_delete(&ipam, REQUEST_PATH("one"));
-    until(was_told("IPAMRange", "lan", "Released", "10.0.0.0/26"));
+    until(was_told("IPAMRange", "lan", "Released", "'message':'10.0.0.0/26'"));
     until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/two"));
 }
 
@@ -641,6 +695,8 @@ int main(void)
         TEST(the_epoch_is_raised_for_exactly_this_object),
         TEST(an_epoch_that_another_raised_meanwhile_is_raised_again),
         TEST(nothing_is_told_before_it_stands_in_the_range),
+        TEST(an_epoch_of_another_ends_ours),
+        TEST(the_server_s_answer_is_enough),
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
         TEST(who_waits_is_told_why_and_served_later),
@@ -648,6 +704,7 @@ int main(void)
         TEST(a_request_that_is_gone_ends_it),
         TEST(another_of_its_name_gets_nothing_of_it),
         TEST(who_leads_again_lists_before_it_gives),
+        TEST(an_answer_after_the_lead_was_lost_tells_nothing),
         TEST(what_was_pending_is_honoured_by_the_next),
         TEST(the_lease_is_asked_before_every_step),
         TEST(nothing_is_given_before_everything_is_known),

@@ -563,11 +563,11 @@ static void a_claim_moves_the_pointer_of_its_pool(void **state)
     assert_next("around", "");
     put_claim("192-0-2-3-32", "192.0.2.3", "web", "", "");
     assert_next("around", "192.0.2.4");
-    put_claim("192-0-2-3-32", "192.0.2.3", "web", "u-1", ""); /* the same, confirmed */
     put_claim("198-51-100-1-32", "198.51.100.1", "web", "", "");
     assert_next("around", "192.0.2.4");
     assert_next("first", "");
-    put_claim("192-0-2-1-32", "192.0.2.1", "web", "", ""); /* wherever it was made */
+    put_claim("192-0-2-1-32", "192.0.2.1", "web", "", "");    /* wherever it was made */
+    put_claim("192-0-2-3-32", "192.0.2.3", "web", "u-1", ""); /* one from before, confirmed */
     assert_next("around", "192.0.2.2");
     state_remove_claim(world, "192-0-2-1-32", NULL);
     assert_next("around", "192.0.2.2");

@@ -149,7 +149,7 @@ static void a_range_made_again_is_another(void **state)
     put_request(.name = "decided", .wish = "28");
     assert_int_equal(batch("lan"), 1);
     announce("lan");
-    put_range_with("lan", "r-2", "", "'ranges':['10.0.0.0/23']", "");
+    put_range_with("lan", "r-2", "", "'ranges':['10.0.0.0/24']", "");
     assert_held("has", "10.0.0.0/28");
     assert_held("decided", "");
     assert_verdict("decided", IPAM_UNKNOWN, "");
@@ -357,6 +357,7 @@ static void a_pool_waits_for_its_request(void **state)
     fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-18-32'},'spec':{'cidr':'10.0.0.18'}}"));
     assert_int_equal(batch("lan"), 1);
     announce("lan");
+    put_pool("blue", 1, FROM("one"));
     assert_true(pool_of("blue")->unresolved); /* decided isn't given */
     forget_told();
     struct cidr cidr = request_of("one")->held;
