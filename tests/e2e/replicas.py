@@ -52,6 +52,7 @@ class Replica:
         self.port = port
         self.ports = {}
         self.process = None
+        self.environment = {}  # more of it, for tests that want to stop it somewhere
         self._kubeconfig = kubeconfig or service_account_kubeconfig(
             cluster, self.directory / "kubeconfig", server, url
         )
@@ -82,6 +83,7 @@ class Replica:
         self._ports_file.unlink(missing_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IPWARDEN_")}
         environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
+        environment.update(self.environment)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *map(str, self.command)],
@@ -116,6 +118,13 @@ class Replica:
 
     def leads(self):
         return self.metrics().get(("ipwarden_leader", frozenset())) == 1
+
+    def seems_to_lead(self):
+        """leads(), and False where it can't be asked yet."""
+        try:
+            return self.leads()
+        except (OSError, http.client.HTTPException):
+            return False
 
     def metrics(self):
         """What /metrics says, as invariants.parse_metrics gives it."""
@@ -184,6 +193,11 @@ class Replica:
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
+
+    def is_stopped(self):
+        """Whether it stands still, by pause() or of its own accord."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
@@ -316,7 +330,7 @@ class Fleet:
     def leader(self):
         """The replica that reconciles, once there is one."""
         return wait_until(
-            lambda: next((r for r in self.replicas if r.running() and r.leads()), None),
+            lambda: next((r for r in self.replicas if r.running() and r.seems_to_lead()), None),
             lambda: "a leader\n" + "\n".join(replica.tail(8) for replica in self.replicas),
         )
 

@@ -1,0 +1,186 @@
+"""Two leaders at once, and leaders that are killed: no sub-network twice, none lost, each given once."""
+
+import itertools
+import os
+import random
+import time
+
+import invariants
+import objects
+from grants import Grants
+from harness import FULL, NAME, NAMESPACE, parallel, wait_until
+
+LEASE = "--lease-duration=3s"
+ROUNDS = int(os.environ.get("IPWARDEN_ROUNDS", "50" if FULL else "5"))
+KILLS, GRANTS = (100, 5000) if FULL else (8, 400)
+
+
+def others(fleet, replica):
+    return [other for other in fleet.replicas if other is not replica]
+
+
+def create_in_the_end(lab, item, server=0):
+    """Creates it, again after each clear failure: a webhook's replica may just have been killed."""
+
+    def attempt():
+        answer = lab.try_create(item, server=server)
+        if answer.status == 409:
+            return lab.read(objects.path_of(item))
+        assert answer.ok or (answer.status in (500, 503, 504) and answer.message), answer
+        return answer if answer.ok else None
+
+    return wait_until(attempt, f"{item['metadata']['name']} to be created").body
+
+
+def test_a_leader_that_wakes_up_late_grants_nothing_twice(lab_of_two, tmp_path):
+    """It stands still between its write-ahead and the statuses, and another leads meanwhile."""
+    lab = lab_of_two
+    fleet = lab.fleet
+    fleet.stop()
+    fleet.resize(2, [LEASE])
+    for replica in fleet.replicas:
+        directory = tmp_path / replica.identity
+        directory.mkdir()
+        replica.environment["IPWARDEN_STOP_AT"] = str(directory)
+    fleet.start()
+    with Grants(lab) as grants:
+        for number in range(ROUNDS):
+            stopped_between_writes(lab, grants, tmp_path, number)
+    print(f"{ROUNDS} rounds, {grants.count} grants")
+
+
+def take_lease_away(lab):
+    """As if its time were over, but for the clock of the replica that had it: it still believes."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}"
+    answer = lab.request("PATCH", path, {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}})
+    assert answer.ok, answer
+
+
+def stopped_between_writes(lab, grants, directory, number):
+    # Twenty want something of sixteen addresses, by more than one batch: the sizes are mixed.
+    name = f"round-{number}"
+    mode = ("FirstMatch", "RoundRobin")[number % 2]
+    requests = [
+        create_in_the_end(lab, lab.ask(name, wanted, name=f"{name}-{n}"))
+        for n, wanted in enumerate(itertools.islice(itertools.cycle(["32", "31", "32"]), 20))
+    ]
+    first = lab.fleet.leader()
+    (second,) = others(lab.fleet, first)
+    hook = directory / first.identity / "write-ahead"
+    hook.touch()
+    chosen = create_in_the_end(lab, objects.ip_range(name, lab.namespace, "10.0.0.0/28", mode=mode))
+    try:
+        wait_until(first.is_stopped, f"{first.identity} to stop after its write-ahead")
+        assert not hook.exists()
+        # What it has written ahead stands in the range, and in hardly a request: its threads don't
+        # stop all in the same instant.
+        status = lab.get(chosen)["status"]
+        epoch = status["epoch"]
+        pending = {entry["uid"]: entry["cidr"] for entry in status["pending"]}
+        told = [request for request in lab.requests() if objects.cidr(request)]
+        assert all(pending[r["metadata"]["uid"]] == objects.cidr(r) for r in told)
+        assert len(told) < len(pending), (status, told)
+        if number % 2:
+            take_lease_away(lab)
+        wait_until(second.leads, "the other replica to lead")
+
+        def granted():
+            return [request for request in lab.requests() if objects.cidr(request)]
+
+        def is_full():
+            return sum(_size(request) for request in granted()) == 16
+
+        wait_until(is_full, lambda: f"all to be given, not {list(map(objects.cidr, granted()))}")
+        assert lab.get(chosen)["status"]["epoch"] > epoch
+        # What was pending has been honoured.
+        kept = {request["metadata"]["uid"]: objects.cidr(request) for request in granted()}
+        assert kept.items() >= pending.items(), (pending, kept)
+        # Some go, and others get what these had, all behind the back of the first.
+        for request in granted()[:4]:
+            lab.delete(request)
+        wait_until(is_full, lambda: f"all to be given, not {list(map(objects.cidr, granted()))}")
+        before = lab.snapshot()
+    finally:
+        first.resume()
+    wait_until(lambda: not first.leads(), "the first to see that it leads no more")
+    first.wait_ready()
+    assert second.leads()
+    lab.check_at_rest()
+    found = invariants.freed(before, lab.snapshot())
+    assert not found, "\n".join(map(str, found))
+    grants.check()
+    # The rest is served as these go, and the range goes with the last.
+    while left := lab.requests():
+        for request in left:
+            if objects.cidr(request):
+                lab.delete(request)
+        wait_until(
+            lambda: not lab.requests() or any(map(objects.cidr, lab.requests())),
+            lambda: f"somebody to be served of {lab.requests()}",
+        )
+    grants.check()
+    lab.delete(chosen)
+    lab.is_gone(chosen)
+
+
+def _size(request):
+    return 1 << (32 - int(objects.cidr(request).partition("/")[2]))
+
+
+def test_a_leader_killed_at_random_loses_nothing_and_gives_nothing_twice(lab_of_two):
+    lab = lab_of_two
+    seed = int(os.environ.get("IPWARDEN_SEED", time.time_ns() % 1_000_000))
+    print(f"IPWARDEN_SEED={seed}")
+    dice = random.Random(seed)
+    lab.fleet.replace(LEASE)
+    chosen = [
+        lab.range("10.0.0.0/8", name="first"),
+        lab.range("10.0.0.0/8", name="robin", mode="RoundRobin"),
+        lab.range("fd00:1::/48", name="six", defaultPrefixLength=64),
+    ]
+    burst = GRANTS // KILLS
+    kept = []
+    with Grants(lab) as grants:
+        for number in range(KILLS):
+            # They wait for nothing but the leader, which is killed while it is at it.
+            names = [f"q-{number}-{n}" for n in range(burst)]
+            wanted = {name: _wish(lab, name, dice, number) for name in names}
+            leader = lab.fleet.leader()
+            count = grants.count
+            made = parallel(
+                8, lambda name: create_in_the_end(lab, wanted[name], hash(name) % 2), names
+            )
+            kept += made
+            moment = time.monotonic() + dice.random() * 0.1
+            at_least = count + dice.randrange(burst)
+            wait_until(
+                lambda c=at_least, t=moment: grants.count >= c and time.monotonic() > t,
+                lambda: f"grants to go on after {grants.count}",
+            )
+            leader.check_log()
+            leader.kill()
+            if dice.random() < 0.25:
+                # Otherwise the same one leads again, by its name, before its lease is over.
+                lab.fleet.leader()
+            leader.start(wait=False)
+            grants_go_on(lab, grants, dice, kept)
+        lab.fleet.ensure()
+        grants.wait_for(kept)
+        lab.check_at_rest()
+        grants.check()
+    print(f"{KILLS} kills, {grants.count} grants")
+    assert all(lab.get(range_)["status"]["epoch"] > KILLS // 4 for range_ in chosen)
+
+
+def _wish(lab, name, dice, number):
+    range_ = dice.choice(["first", "robin", "six"])
+    sizes = (None, "64", "60", "#3") if range_ == "six" else ("24", "28", "%5", "#100", None)
+    return lab.ask(range_, dice.choice(sizes), name=name, description=f"kill {number}")
+
+
+def grants_go_on(lab, grants, dice, kept):
+    """Some that have been served go, so that there is something to give again."""
+    served = [request for request in kept if grants.given.get(request["metadata"]["uid"])]
+    for request in dice.sample(served, min(5, len(served))):
+        lab.delete(request)
+        kept.remove(request)
