@@ -4,6 +4,12 @@
 
 /* --- confirming --- */
 
+static size_t confirmed(void)
+{
+    mutex_guard(&world->mutex);
+    return world->confirmed;
+}
+
 static void a_stored_service_confirms_its_claim(void **state)
 {
     (void)state;
@@ -13,7 +19,7 @@ static void a_stored_service_confirms_its_claim(void **state)
     await_requests("PATCH/" ONE);
     assert_in(body_of(0), "'uid':'u-1'");
     assert_in(body_of(0), "'resourceVersion':'7'");
-    fake_until(world->confirmed == 1);
+    fake_until(confirmed() == 1);
 }
 
 static void a_prefix_becomes_a_name(void **state)
