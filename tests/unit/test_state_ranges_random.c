@@ -3,7 +3,7 @@
  * every step no two requests have overlapping sub-networks in the server, and each replica's memory keeps its rules; at the end,
  * with everything delivered and one leader, every request has what it can have.
  *
- * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines. IPWARDEN_TEST_SEED=N replays a run. */
+ * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines. IPWARDEN_SEED=N replays a run. */
 #include "tests/unit/ipam_fixture.h"
 
 #define RANGES 2
@@ -138,6 +138,7 @@ struct replica {
     unsigned int life;     /* one more after each restart */
     size_t range_position; /* events seen, by kind: two watches */
     size_t request_position;
+    bool stalled[2]; /* whether a watch brings nothing for a while: requests, ranges */
     bool leads;
     struct lead leads_of[RANGES];
 };
@@ -198,6 +199,12 @@ static void deliver(struct replica *replica, bool range)
         assert_int_equal(state_put_range(replica->state, fixture_range(event->json, NULL)), 0);
     else
         assert_int_equal(state_put_request(replica->state, fixture_request(event->json, NULL)), 0);
+}
+
+static void watch(struct replica *replica, bool range)
+{
+    if (!replica->stalled[range])
+        deliver(replica, range);
 }
 
 static void list(struct replica *replica, bool range)
@@ -484,10 +491,10 @@ static void step(void)
         edit_request(below(REQUESTS));
     else if (dice < 63)
         edit_range(below(RANGES));
-    else if (dice < 300)
-        deliver(replica, true);
     else if (dice < 560)
-        deliver(replica, false);
+        watch(replica, dice < 300);
+    else if (dice < 564)
+        replica->stalled[dice % 2] = !replica->stalled[dice % 2];
     else if (dice < 570)
         list(replica, below(2) == 0);
     else if (dice < 571)
@@ -584,7 +591,7 @@ static void run(uint64_t seed)
 static void nothing_is_given_twice(void **state)
 {
     (void)state;
-    const char *wanted = getenv("IPWARDEN_TEST_SEED");
+    const char *wanted = getenv("IPWARDEN_SEED");
     uint64_t seed = wanted != NULL ? strtoull(wanted, NULL, 10)
                                    : (uint64_t)clock_wall(clock_system()) / CLOCK_MILLISECOND;
     for (uint64_t i = 0; i < (wanted != NULL ? 1 : RUNS); i++) {
