@@ -1,5 +1,6 @@
 """Fixtures: an installed cluster for the whole run, one with two API servers, a lab per test."""
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import comings  # noqa: E402
 import harness  # noqa: E402
+from faults import HttpProxy  # noqa: E402
 from lab import Lab  # noqa: E402
 from replicas import BINARY, Fleet  # noqa: E402
 
@@ -78,6 +81,25 @@ def lab_of_two(cluster_of_two, fleet_of_two, request):
     yield from _open(cluster_of_two, fleet_of_two, request)
 
 
+@pytest.fixture(scope="module")
+def proxied_fleet(cluster, session_fleet):
+    """One replica for all tests of a file; it reaches the API server through fleet.proxy."""
+    session_fleet.stop()
+    with HttpProxy(cluster) as proxy:
+        fleet = Fleet(cluster, extra_args=[f"--grace={comings.GRACE}s"], url=proxy.url)
+        fleet.proxy = proxy
+        yield from _run(fleet)
+
+
+@pytest.fixture
+def proxied_lab(cluster, proxied_fleet, request):
+    with contextlib.contextmanager(_lend)(proxied_fleet, 1):
+        lab = _new_lab(cluster, proxied_fleet, request)
+        yield lab
+        proxied_fleet.proxy.clear()
+        lab.close()
+
+
 @pytest.fixture(scope="session")
 def editor(cluster):
     """A user who may edit Services and nothing of ipwarden's."""
@@ -113,6 +135,11 @@ def _lend(fleet, replicas):
 
 
 def _open(cluster, fleet, request):
-    lab = Lab(cluster, fleet, re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")))
+    lab = _new_lab(cluster, fleet, request)
     yield lab
     lab.close()
+
+
+def _new_lab(cluster, fleet, request):
+    name = request.node.name.removeprefix("test_")
+    return Lab(cluster, fleet, re.sub(r"[^a-z0-9]+", "-", name))

@@ -1,0 +1,47 @@
+"""Writes whose answers are errors, late, lost or cut short: all is well in the end."""
+
+import pytest
+
+import faults
+from comings import CLAIM, CLAIMS, GRACE, WRITE, come_and_go
+from harness import wait_until
+
+
+# What is broken while Services come and go.
+WRITES = {
+    "a claim is refused with 500": [(faults.refuse(500), "POST", CLAIMS, 3)],
+    "a claim is refused with 503": [(faults.refuse(503), "POST", CLAIMS, 3)],
+    "a claim must wait for a second": [(faults.refuse(429, Retry_After="1"), "POST", CLAIMS, 3)],
+    "a claim is refused as a conflict": [(faults.refuse(409, "AlreadyExists"), "POST", CLAIMS, 3)],
+    "a claim is lost on the way": [(faults.hang_up, "POST", CLAIMS, 3)],
+    "a claim is stored and the answer lost": [(faults.carry_out_and_hang_up, "POST", CLAIMS, 3)],
+    "a claim is stored and the answer 500": [(faults.carry_out_and_answer(500), "POST", CLAIMS, 3)],
+    "a claim is stored and the answer cut": [(faults.break_off(40), "POST", CLAIMS, 3)],
+    "a claim is answered with nonsense": [(faults.nonsense, "POST", CLAIMS, 2)],
+    "a claim is stored late": [(faults.slow(2), "POST", CLAIMS, 4)],
+    "a claim is stored when all have given up": [(faults.slow(12), "POST", CLAIMS, 1)],
+    "a confirmation conflicts": [(faults.refuse(409), WRITE, CLAIM, 5)],
+    "a confirmation is lost": [(faults.carry_out_and_hang_up, WRITE, CLAIM, 5)],
+    "a release is refused": [(faults.refuse(500), "DELETE", CLAIM, 3)],
+    "a release conflicts": [(faults.refuse(409), "DELETE", CLAIM, 3)],
+    "the answer to a release is lost": [(faults.carry_out_and_hang_up, "DELETE", CLAIM, 3)],
+    "an ingress is refused": [(faults.refuse(500), WRITE, r"/services/[^/]+/status", 3)],
+    "an ingress conflicts": [(faults.refuse(409), WRITE, r"/services/[^/]+/status", 3)],
+    "a pool's status conflicts": [(faults.refuse(409), WRITE, r"/ipclaimpools/[^/]+/status", 2)],
+    "events are refused": [(faults.refuse(500), "POST|PATCH", r"/events", 10)],
+}
+
+
+@pytest.mark.parametrize("broken", WRITES)
+def test_writes_that_go_wrong_are_made_good(proxied_lab, broken):
+    lab = proxied_lab
+    rules = [lab.fleet.proxy.add(*rule) for rule in WRITES[broken]]
+    come_and_go(lab)
+    # Events and confirmations yield to admission: they may come when all is over.
+    wait_until(
+        lambda: all(rule.met and rule.met == rule.done for rule in rules),
+        lambda: f"all faults to be met: {[(rule.met, rule.done) for rule in rules]}",
+    )
+    # A claim that was stored late may come to light only now.
+    wait_until(lambda: not lab.claims(), lambda: f"no claims, but {lab.claims()}", GRACE + 30)
+    lab.check_at_rest()
