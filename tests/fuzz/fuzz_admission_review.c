@@ -121,10 +121,18 @@ static void put(struct state *state, const char *json)
     struct service *service;
     struct pool *pool;
     struct claim *claim;
+    struct ipam_range *range;
+    struct ipam_request *request;
     json_view_init(&view);
     REQUIRE(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, NULL) == 0);
     const struct json_node *root = json_view_root(&view);
-    if (json_view_path(&view, root, "metadata", "namespace", NULL) != NULL)
+    if (json_view_path(&view, root, "spec", "mode", NULL) != NULL)
+        REQUIRE(ipam_range_decode(&view, root, NULL, NULL, &range, NULL) == 0 &&
+                state_put_range(state, range) == 0);
+    else if (json_view_path(&view, root, "spec", "range", NULL) != NULL)
+        REQUIRE(ipam_request_decode(&view, root, NULL, NULL, &request, NULL) == 0 &&
+                state_put_request(state, request) == 0);
+    else if (json_view_path(&view, root, "metadata", "namespace", NULL) != NULL)
         REQUIRE(service_decode(&view, root, NULL, false, &service, NULL) == 0 &&
                 state_put_service(state, service) == 0);
     else if (json_view_path(&view, root, "spec", "services", NULL) != NULL)
@@ -140,9 +148,16 @@ static struct state *make_state(void)
     static const char *const objects[] = {
         "{\"metadata\":{\"name\":\"blue\"},\"spec\":{\"cidr\":\"192.0.2.0/29\"}}",
         "{\"metadata\":{\"name\":\"six\"},\"spec\":{\"cidr\":\"2001:db8::/126\"}}",
-        "{\"metadata\":{\"name\":\"192-0-2-2-32\",\"uid\":\"c\",\"resourceVersion\":\"5\"},"
-        "\"spec\":"
-        "{\"cidr\":\"192.0.2.2/32\",\"services\":[{\"namespace\":\"a\",\"name\":\"web\"}]}}",
+        ("{\"metadata\":{\"name\":\"192-0-2-2-32\",\"uid\":\"c\",\"resourceVersion\":\"5\"},"
+         "\"spec\":{\"cidr\":\"192.0.2.2/32\",\"services\":[{\"namespace\":\"a\",\"name\":"
+         "\"web\"}]}}"),
+        ("{\"metadata\":{\"namespace\":\"a\",\"name\":\"lan\",\"uid\":\"r\"},\"spec\":{\"mode\":"
+         "\"FirstMatch\",\"ranges\":[\"10.0.0.0/24\"]}}"),
+        ("{\"metadata\":{\"namespace\":\"a\",\"name\":\"net\",\"uid\":\"q\"},\"spec\":{\"range\":{"
+         "\"name\":\"lan\",\"namespace\":\"a\"}},\"status\":{\"cidr\":\"10.0.0.16/28\"}}"),
+        ("{\"metadata\":{\"name\":\"from\"},\"spec\":{\"fromRequest\":{\"namespace\":\"a\","
+         "\"name\":"
+         "\"net\"}}}"),
         "{\"metadata\":{\"namespace\":\"a\",\"name\":\"old\",\"uid\":\"s\"},\"spec\":{"
         "\"externalIPs\":[\"192.0.2.3\"]}}",
     };

@@ -151,8 +151,7 @@ static const char *const bad_entries[] = {
     /* unicode: digits, a full stop, a minus and blanks that look right */
     "\xD9\xA1\xD9\xA0.0.0.1",
     "10\xE3\x80\x82\x30.0.1",
-    "10.0.0.1\xE2\x80\x93"
-    "10.0.0.9",
+    "10.0.0.1\342\200\22310.0.0.9",
     "10.0.0.1\xC2\xA0",
     "\xEF\xBC\x91\xEF\xBC\x90.0.0.1",
     "\xF0\x9F\x8C\x90",

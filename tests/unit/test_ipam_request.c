@@ -238,10 +238,8 @@ static const char *const bad_wishes[] = {
     "\xD9\xA2\xD9\xA4",
     "\xEF\xBC\x92\xEF\xBC\x94",
     "24\xC2\xA0",
-    "\xE2\x81\x84"
-    "24",
-    "\xE2\x99\xAF"
-    "300",
+    "\342\201\20424",
+    "\342\231\257300",
     "\xF0\x9F\x8C\x90",
 };
 

@@ -306,6 +306,7 @@ static void a_name_must_fit_a_label(void **state)
                  length, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
         _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), &errors);
         assert_int_equal(errors.count, length == 64);
+        assert_int_equal(pool->invalid != NULL, length == 64);
         field_errors_clear(&errors);
     }
 }

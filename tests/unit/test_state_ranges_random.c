@@ -469,7 +469,8 @@ static void edit_range(unsigned int index)
             return;
     bool removed = range->exists;
     if (!removed)
-        *range = (struct stored_range){.uid = next_number++, .version = next_number++};
+        *range = (struct stored_range){.uid = next_number, .version = next_number};
+    next_number++;
     range->exists = !removed;
     record(true, index, removed);
 }
