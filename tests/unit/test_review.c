@@ -103,6 +103,10 @@ static void each_kind_has_its_path(void **state)
         {"ipclaimpools", "{'metadata':{'name':'p'},'spec':{'cidr':'192.0.2.0/24'}}", false, true},
         {"ipclaims", "{'metadata':{'name':'192-0-2-1-32'},'spec':{'cidr':'192.0.2.1/32'}}", false,
          true},
+        {"ipamranges", "{'metadata':{'name':'r'},'spec':{'ranges':['192.0.2.0/24']}}", true, true},
+        {"ipamrequests", "{'metadata':{'name':'q'},'spec':{'range':{'name':'r'}}}", true, true},
+        {"ipamranges/status", "{'metadata':{'name':'r'}}", false, false},
+        {"ipamrequests/status", "{'metadata':{'name':'q'}}", false, false},
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         for (int mutating = 0; mutating < 2; mutating++) {

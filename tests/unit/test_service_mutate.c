@@ -59,6 +59,26 @@ static void a_dry_run_shows_and_writes_nothing(void **state)
     assert_int_equal(world->last_activity, 0);
 }
 
+/* Where a RoundRobin pool goes on is moved by claims alone. */
+static void a_dry_run_moves_no_pointer(void **state)
+{
+    (void)state;
+    static const char *const given[] = {"192.0.2.1", "192.0.2.2", "192.0.2.3"};
+    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29','mode':"
+                              "'RoundRobin'}}"));
+    for (size_t i = 0; i < 3; i++) {
+        struct verdict verdict;
+        char object[128];
+        snprintf(object, sizeof(object), "{'metadata':{'name':'web-%zu'," AUTO "}}", i);
+        for (int dry = 3; dry >= 0; dry--) {
+            review(true, "services", "CREATE", object, NULL, dry > 0 ? ",'dryRun':true" : "",
+                   &verdict);
+            if (strstr(verdict.patch, given[i]) == NULL)
+                fail_msg("%s", verdict.patch);
+        }
+    }
+}
+
 static void a_bad_address_is_refused_with_its_field(void **state)
 {
     (void)state;
@@ -178,6 +198,7 @@ int main(void)
         TEST(gives_an_address),
         TEST(leaves_a_plain_service_alone),
         TEST(a_dry_run_shows_and_writes_nothing),
+        TEST(a_dry_run_moves_no_pointer),
         TEST(a_bad_address_is_refused_with_its_field),
         TEST(a_taken_address_is_refused_with_its_owner),
         TEST(exhausted_is_refused_or_waited_for),
