@@ -67,6 +67,10 @@ void pool_validate(struct review *review)
     mutex_lock(&state->mutex);
     if (state_resolve_pool(state, pool) < 0 || (old != NULL && state_resolve_pool(state, old) < 0))
         field_errors_add(&errors, INVALID, "spec.fromRequest", "out of memory; try again");
+    /* The specification is good, but not with this CIDR. */
+    if (pool->invalid != NULL && !pool->unresolved && field_errors_total(&errors) == 0)
+        field_errors_add(&errors, INVALID, "spec.exclude",
+                         "leaves no address: every address of the request's CIDR is excluded");
     if (pool->invalid == NULL)
         check_overlap(state, pool, &errors);
     if ((pool->invalid == NULL || pool->unresolved) && old != NULL && old->invalid == NULL)

@@ -38,15 +38,10 @@ static const struct row rows[] = {
      WHOLE, NULL, NULL},
 };
 
-static void says_all_that_is_wrong(void **state)
+static void check_rows(const struct row *list, size_t count)
 {
-    (void)state;
-    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
-    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
-    fixture_put_service(world,
-                        Q("{'metadata':{'name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        const struct row *row = &rows[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = &list[i];
         struct verdict verdict;
         review(false, "ipclaimpools", row->old != NULL ? "UPDATE" : "CREATE", row->object, row->old,
                "", &verdict);
@@ -61,6 +56,61 @@ static void says_all_that_is_wrong(void **state)
             assert_string_equal(verdict.reason, "Invalid");
         }
     }
+}
+
+static void says_all_that_is_wrong(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
+    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
+    fixture_put_service(world,
+                        Q("{'metadata':{'name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
+    check_rows(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+/* The request a/net has 10.0.0.16/28 and a/other 10.0.0.32/28; 10.0.0.20 is claimed; pool near offers 10.0.0.44. */
+#define FROM(more) POOL("from", "'fromRequest':{'namespace':'a','name':'net'}" more)
+#define FROM_OTHER(more) POOL("from", "'fromRequest':{'namespace':'a','name':'other'}" more)
+#define FROM_NOBODY POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'}")
+
+static const struct row from_rows[] = {
+    {"good", FROM(""), NULL, NULL, NULL},
+    {"not there yet", FROM_NOBODY, NULL, NULL, NULL},
+    {"with a cidr", FROM(",'cidr':'10.0.0.0/8'"), NULL, "spec.cidr", "not together"},
+    {"overlap", FROM_OTHER(""), NULL, "spec.ranges", "10.0.0.44 is offered by pool near"},
+    {"no overlap once excluded", FROM_OTHER(",'exclude':['10.0.0.44']"), NULL, NULL, NULL},
+    {"nothing is left", FROM(",'exclude':['10.0.0.0/24']"), NULL, "spec.exclude",
+     "leaves no address"},
+    {"nothing is left of what is in use", FROM(",'exclude':['10.0.0.0/24']"), FROM(""),
+     "spec.exclude", "leaves no address"},
+    {"nothing is known yet",
+     POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'},'exclude':"
+                  "['10.0.0.0/24']"),
+     NULL, NULL, NULL},
+    {"excluded what is in use", FROM(",'exclude':['10.0.0.20']"), FROM(""), "spec.exclude",
+     "10.0.0.20 is in use"},
+    {"excluded what is free", FROM(",'exclude':['10.0.0.21']"), FROM(""), NULL, NULL},
+    {"another request", FROM_OTHER(",'exclude':['10.0.0.44']"), FROM(""), "spec.ranges",
+     "10.0.0.20 is in use"},
+    {"a request that has nothing yet", FROM_NOBODY, FROM(""), "spec.ranges", "10.0.0.20 is in use"},
+    {"from one that had nothing", FROM(""), FROM_NOBODY, NULL, NULL},
+    {"the same by hand", POOL("from", "'cidr':'10.0.0.16/28'"), FROM(""), NULL, NULL},
+};
+
+static void a_pool_from_a_request_is_judged_by_its_cidr(void **state)
+{
+    (void)state;
+    fixture_put_range(
+        world, Q("{'metadata':{'namespace':'a','name':'lan'},'spec':{'ranges':['10.0.0.0/24']}}"));
+    fixture_put_request(world,
+                        Q("{'metadata':{'namespace':'a','name':'net'},'spec':{'range':{"
+                          "'name':'lan','namespace':'a'}},'status':{'cidr':'10.0.0.16/28'}}"));
+    fixture_put_request(world,
+                        Q("{'metadata':{'namespace':'a','name':'other'},'spec':{'range':{'name':"
+                          "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.32/28'}}"));
+    fixture_put_pool(world, Q(POOL("near", "'cidr':'10.0.0.44/32'")));
+    fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}"));
+    check_rows(from_rows, sizeof(from_rows) / sizeof(from_rows[0]));
 }
 
 static void a_pool_without_a_name_is_refused(void **state)
@@ -79,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(says_all_that_is_wrong),
+        TEST(a_pool_from_a_request_is_judged_by_its_cidr),
         TEST(a_pool_without_a_name_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
