@@ -12,7 +12,7 @@ from harness import wait_until
 
 
 class Grants:
-    """A watch on all IPAMRequests: every CIDR that each of them ever had, and no overlap at any time.
+    """A watch on all IPAMRequests: every CIDR that each of them ever had, and never an overlap.
 
     with Grants(lab) as grants: ...
     grants.check()
@@ -22,7 +22,7 @@ class Grants:
         self.lab = lab
         self.violations = []
         self.error = None
-        # The CIDRs that stood in each request's status, by its uid, in the order in which they came.
+        # The CIDRs that stood in each request's status, by its uid, in the order they came in.
         self.given = collections.defaultdict(list)
         self._names = {}
         self._live = {}  # (range, network) by uid
@@ -62,8 +62,10 @@ class Grants:
         uids = {request["metadata"]["uid"] for request in requests}
         wait_until(
             lambda: self.error or all(self.given.get(uid) for uid in uids),
-            lambda: f"{len(uids)} grants; none for "
-            f"{[self._names.get(uid, uid) for uid in uids if not self.given.get(uid)][:10]}",
+            lambda: (
+                f"{len(uids)} grants; none for "
+                f"{[self._names.get(uid, uid) for uid in uids if not self.given.get(uid)][:10]}"
+            ),
         )
         assert not self.error, self.error
 
@@ -103,5 +105,7 @@ class Grants:
             chosen = invariants.ranges.range_of(item)
             for other, (range_, taken) in self._live.items():
                 if range_ == chosen and taken.overlaps(network):
-                    self.violations.append(f"{name}: {cidr} overlaps {taken} of {self._names[other]}")
+                    self.violations.append(
+                        f"{name}: {cidr} overlaps {taken} of {self._names[other]}"
+                    )
         self._live[uid] = (invariants.ranges.range_of(item), network)

@@ -480,7 +480,9 @@ def main():
     snapshot = take(get)
     found = check(snapshot, options.grace, foreign_allowed=options.foreign_allowed, metrics=metrics)
     print(*found, sep="\n", end="\n" if found else "")
-    counts = zip(map(len, snapshot), ("Services", "claims", "pools", "ranges", "requests"))
+    counts = zip(
+        map(len, snapshot), ("Services", "claims", "pools", "ranges", "requests"), strict=True
+    )
     counts = ", ".join(f"{count} {kind}" for count, kind in counts)
     print(f"{counts}: {len(found)} violations", file=sys.stderr)
     sys.exit(1 if found else 0)

@@ -1,7 +1,7 @@
 """What must always hold for ranges and the requests that got sub-networks of them.
 
-Part of invariants.py, which says what the rules are called and turns what comes from here, tuples of
-(rule, names of objects, text), into violations. All functions take its Snapshot.
+Part of invariants.py, which says what the rules are called and turns what comes from here, tuples
+of (rule, names of objects, text), into violations. All functions take its Snapshot.
 """
 
 import collections
@@ -191,8 +191,8 @@ def counted(snapshot, metrics):
         for state, count in expected.items():
             series = ("ipwarden_requests", frozenset({("state", state)}))
             if values.get(series, 0) != count:
-                text = f"replica {index} measures {values.get(series)} {state} requests, not {count}"
-                yield "I4", (), text
+                text = f"replica {index} measures {values.get(series)} {state} requests, "
+                yield "I4", (), f"{text}not {count}"
 
 
 def freed(before, after):

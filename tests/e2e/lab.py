@@ -187,7 +187,7 @@ class Lab:
         return wait_until(look, lambda: f"{count} ingress addresses in {self.get(service)}")
 
     def granted(self, request, seconds=None):
-        """Waits until the IPAMRequest has its CIDR and says that it's Ready; returns it as stored."""
+        """Waits until the IPAMRequest has its CIDR and says that it's Ready; returns that."""
 
         def look():
             stored = self.get(request)
@@ -311,9 +311,7 @@ class Lab:
                 path = objects.path_of(one, collection=True)
                 answer = self.request("DELETE", path, timeout=10 * PATIENCE)
                 with contextlib.suppress(AssertionError):
-                    wait_until(
-                        lambda path=path: not self.read(f"{path}?limit=1").body["items"], ""
-                    )
+                    wait_until(lambda path=path: not self.read(f"{path}?limit=1").body["items"], "")
                 left += [(kind, item, answer) for item in self.read(path).body["items"]]
         for kind, item, _ in left:
             nothing = {"metadata": {"finalizers": None}}

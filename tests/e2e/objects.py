@@ -1,4 +1,4 @@
-"""Services, pools, claims, ranges and requests as tests make them, and where they are in the API."""
+"""Services, pools, claims, ranges and requests as tests make them, and where they live."""
 
 import ipaddress
 

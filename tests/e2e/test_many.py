@@ -36,7 +36,7 @@ class Watchman:
         self._thread.join()
 
     def _watch(self):
-        # Lists of thousands are work, for the API servers too, so it pauses for longer than it looks.
+        # Lists of thousands are work, for the API servers too: it pauses for longer than it looks.
         pause = 1
         while not self._over.wait(pause) and not self.found:
             seconds, snapshot = timed(self.lab.snapshot)

@@ -53,7 +53,9 @@ def test_an_ipv6_sub_network_serves_all_its_addresses(lab):
     pool = ready(lab, lab.create(pool_of(lab, request)))
     assert pool["status"]["ipv6"] == {"total": 4, "used": 0, "free": 4}
     created = lab.create(lab.service(auto=True, ipFamilies=["IPv6"]))
-    assert ipaddress.ip_address(objects.external(created)[0]) in ipaddress.ip_network("fd00:99::100/126")
+    assert ipaddress.ip_address(objects.external(created)[0]) in ipaddress.ip_network(
+        "fd00:99::100/126"
+    )
     lab.check_at_rest()
 
 
@@ -194,7 +196,9 @@ def test_a_round_robin_pool_gives_addresses_in_turn(lab, made_from):
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_round_robin_pool_goes_on_after_a_restart(lab, how):
-    pool = ready(lab, lab.create(objects.pool(f"{lab.name}-p", "198.51.100.0/28", mode="RoundRobin")))
+    pool = ready(
+        lab, lab.create(objects.pool(f"{lab.name}-p", "198.51.100.0/28", mode="RoundRobin"))
+    )
     expected = 1
     for _ in range(3):
         given = in_turn(lab, 2)

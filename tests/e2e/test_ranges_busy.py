@@ -58,7 +58,9 @@ def test_the_oldest_is_served_first(lab):
         lab.delete(request)
     while late:
         first, second = lab.granted(late[0]), lab.granted(late[1])
-        assert [objects.reason(lab.get(request)) for request in late[2:]] == ["Busy"] * len(late[2:])
+        assert [objects.reason(lab.get(request)) for request in late[2:]] == ["Busy"] * len(
+            late[2:]
+        )
         late = late[2:]
         lab.delete(first)
         lab.delete(second)
@@ -72,8 +74,10 @@ def test_the_oldest_is_first_also_when_another_replica_leads(lab):
     # Ages are stored in whole seconds.
     ant = lab.ask(chosen, "32", name="ant")
     wait_until(
-        lambda: lab.try_create(ant, dry_run=True).body["metadata"]["creationTimestamp"]
-        > older["metadata"]["creationTimestamp"],
+        lambda: (
+            lab.try_create(ant, dry_run=True).body["metadata"]["creationTimestamp"]
+            > older["metadata"]["creationTimestamp"]
+        ),
         "a second to pass",
     )
     (younger,) = waiting(lab, ant)
@@ -198,9 +202,7 @@ def test_a_range_whose_finalizer_is_removed_by_hand_may_come_back(lab, while_it_
     def gone():
         # ipwarden may put the finalizer back as long as it can.
         if lab.get(chosen):
-            lab.request(
-                "PATCH", objects.path_of(chosen), {"metadata": {"finalizers": None}}
-            )
+            lab.request("PATCH", objects.path_of(chosen), {"metadata": {"finalizers": None}})
         return lab.get(chosen) is None
 
     wait_until(gone, lambda: f"no {lab.get(chosen)}")

@@ -118,7 +118,9 @@ def test_a_replacement_is_refused_field_by_field(lab, made, kind):
     unchanged(lab, item, before)
 
 
-@pytest.mark.parametrize("way", [(), ("--server-side", "--force-conflicts")], ids=["client", "server"])
+@pytest.mark.parametrize(
+    "way", [(), ("--server-side", "--force-conflicts")], ids=["client", "server"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_applied_change_is_refused_field_by_field(lab, made, kind, way):
     item = made[kind]
@@ -137,7 +139,7 @@ def test_an_applied_change_is_refused_field_by_field(lab, made, kind, way):
 
 
 class Editor:
-    """An editor for `kubectl edit`: changes the file once, and keeps what it is shown the next time."""
+    """An editor for `kubectl edit`: changes the file once, and keeps what it's shown then."""
 
     SCRIPT = """#!/bin/sh
 if [ -e '{seen}' ]; then
@@ -284,7 +286,9 @@ def test_a_cidr_that_was_written_by_hand_gives_nothing_away(lab, made):
     answer = lab.try_patch(other, {"status": {"cidr": held}}, subresource="status")
     assert answer.status == 200, answer
     wait_until(
-        lambda: objects.reason(lab.get(other)) == "Conflict" or objects.cidr(lab.get(other)) != held,
+        lambda: (
+            objects.reason(lab.get(other)) == "Conflict" or objects.cidr(lab.get(other)) != held
+        ),
         lambda: f"it not to stand in {lab.get(other)}",
     )
     assert objects.cidr(lab.granted(made["IPAMRequest"])) == held

@@ -116,7 +116,7 @@ def test_killed_in_the_middle_of_many_grants(lab):
 
 @pytest.mark.parametrize("kind", ["ipamrequests", "ipamranges"])
 def test_nothing_is_given_before_everything_has_been_listed(lab, kind):
-    """Requests that are served aren't known yet, or their range isn't: what is free isn't either."""
+    """While requests that were served aren't known, or their range isn't, what is free isn't."""
     chosen = lab.range("10.0.0.0/29")
     held = [lab.granted(lab.create(lab.ask(chosen, "31"))) for _ in range(4)]
     late = lab.create(lab.ask(chosen, "31"))

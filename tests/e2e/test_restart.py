@@ -1,5 +1,6 @@
 """Replicas, API servers and etcd go and come back, alone and all at once."""
 
+import functools
 import http.client
 
 import invariants
@@ -122,14 +123,11 @@ def test_an_api_server_that_goes_and_comes_back_is_found_again(lab_of_two):
     for index in range(2):
         lab.cluster.kill_apiserver(index)
         try:
-            # The other one goes on. Its webhook calls meet either replica, and that which has lost its
-            # own API server tries for as long as the call may take.
-            names = [f"during-{index}-{number}" for number in range(10)]
-            parallel(
-                len(names),
-                lambda name: lab.try_create(lab.service(name, auto=True), server=1 - index),
-                names,
-            )
+            # The other one goes on. Its webhook calls meet either replica, and the one without an API
+            # server of its own tries for as long as the call may take.
+            services = [lab.service(f"during-{index}-{n}", auto=True) for n in range(10)]
+            other = functools.partial(lab.try_create, server=1 - index)
+            parallel(len(services), other, services)
         finally:
             lab.cluster.start_apiserver(index)
     for replica in lab.fleet.replicas:
