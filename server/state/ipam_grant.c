@@ -23,15 +23,15 @@ static void judge(struct state *state, struct ipam_request *request, enum ipam_v
     state_tell(state, "request", request->meta.key);
 }
 
-/* Holds what the statuses of requests that wait have already, as far as nobody else holds it: it isn't ours to give, whoever has
- * waited for longer, and it stays taken until the request is gone. 0 or -ENOMEM. */
-static int settle_given(struct state *state, struct state_range *home)
+int ipam_grant_settle(struct state *state, struct state_range *home)
 {
     struct error error;
-    for (size_t i = 0; i < home->waiting_count && home->blocks != NULL; i++) {
+    size_t left = home->blocks != NULL ? home->waiting_given : 0;
+    for (size_t i = 0; left > 0; i++) {
         struct ipam_request *request = home->waiting[i];
         if (request == NULL || request->cidr.address.family == 0)
             continue;
+        left--;
         int result = blocks_busy(home->blocks, &request->cidr, &error);
         if (result == 0 && (result = ipam_grant_hold(state, request, &request->cidr)) < 0)
             (void)!blocks_release(home->blocks, &request->cidr, NULL);
@@ -56,7 +56,7 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
     }
     if (home->blocks == NULL)
         return 0;
-    if (settle_given(state, home) < 0)
+    if (ipam_grant_settle(state, home) < 0)
         return -ENOMEM;
     blocks_round_robin_import(home->blocks, range->round_robin, range->round_robin_count);
     for (size_t i = 0; i < range->pending_count; i++) {
@@ -184,7 +184,7 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     assert(mutex_is_held(&state->mutex));
     char text[800];
     unsigned int granted = 0;
-    int result = settle_given(state, home);
+    int result = ipam_grant_settle(state, home);
     if (result < 0)
         return result;
     enum ipam_verdict verdict = range_verdict(home, text, sizeof(text));

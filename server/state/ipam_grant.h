@@ -29,6 +29,10 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
 must_check int ipam_grant_check(const struct ipam_request *request, const struct ipam_range *range,
                                 struct error *error);
 
+/* Holds what the statuses of requests that wait have already, as far as nobody else holds it: it isn't ours to give, whoever has
+ * waited for longer, and it stays taken until the request is gone. 0 or -ENOMEM. */
+must_check int ipam_grant_settle(struct state *state, struct state_range *home);
+
 /* For state itself. */
 void ipam_grant_sort(struct state_range *home);
 /* Notes that the book holds cidr, which was just taken from it, for the request. 0 or -ENOMEM. */

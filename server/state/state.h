@@ -70,6 +70,8 @@ struct state_range {
     struct ipam_request **waiting; /* without a CIDR, or with one that isn't theirs; NULL: gone */
     size_t waiting_count;
     size_t waiting_capacity;
+    size_t waiting_gaps;            /* of them: NULL */
+    size_t waiting_given;           /* of them: have a CIDR in their status */
     bool waiting_sorted;            /* oldest first, without gaps */
     struct ipam_request **unstored; /* held, and not yet in their own status */
     size_t unstored_count;

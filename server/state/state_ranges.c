@@ -76,13 +76,30 @@ static int list_grow(struct ipam_request ***list, size_t count, size_t *capacity
     return 0;
 }
 
+static void waiting_close_gaps(struct state_range *home)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < home->waiting_count; i++)
+        if (home->waiting[i] != NULL) {
+            home->waiting[count++] = home->waiting[i];
+            home->waiting[count - 1]->waiting = count;
+        }
+    home->waiting_count = count;
+    home->waiting_gaps = 0;
+}
+
 int ipam_grant_wait(struct state_range *home, struct ipam_request *request)
 {
     if (request->waiting != 0)
         return 0;
+    /* Who doesn't lead never sorts. */
+    if (home->waiting_count == home->waiting_capacity &&
+        home->waiting_gaps > home->waiting_count / 2)
+        waiting_close_gaps(home);
     if (list_grow(&home->waiting, home->waiting_count, &home->waiting_capacity) < 0)
         return -ENOMEM;
     home->waiting[home->waiting_count++] = request;
+    home->waiting_given += request->cidr.address.family != 0;
     request->waiting = home->waiting_count;
     home->waiting_sorted = false;
     return 0;
@@ -93,6 +110,8 @@ static void waiting_remove(struct state_range *home, struct ipam_request *reques
     if (request->waiting == 0)
         return;
     home->waiting[request->waiting - 1] = NULL;
+    home->waiting_given -= request->cidr.address.family != 0;
+    home->waiting_gaps++;
     home->waiting_sorted = false;
     request->waiting = 0;
 }
@@ -108,16 +127,12 @@ static int waiting_order(const void *left, const void *right)
 
 void ipam_grant_sort(struct state_range *home)
 {
-    size_t count = 0;
     if (home->waiting_sorted)
         return;
+    waiting_close_gaps(home);
+    if (home->waiting_count > 1)
+        qsort(home->waiting, home->waiting_count, sizeof(struct ipam_request *), waiting_order);
     for (size_t i = 0; i < home->waiting_count; i++)
-        if (home->waiting[i] != NULL)
-            home->waiting[count++] = home->waiting[i];
-    home->waiting_count = count;
-    if (count > 1)
-        qsort(home->waiting, count, sizeof(struct ipam_request *), waiting_order);
-    for (size_t i = 0; i < count; i++)
         home->waiting[i]->waiting = i + 1;
     home->waiting_sorted = true;
 }
@@ -418,8 +433,9 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
     }
     bool was_stored = old != NULL && ipam_request_is_stored(old);
     /* Another leader has given what its status has; what was decided here, and never written, is no more. */
-    if (old != NULL && !old->announced && request->cidr.address.family != 0 &&
-        !cidr_equal(&old->held, &request->cidr))
+    bool released = old != NULL && !old->announced && old->held.address.family != 0 &&
+                    request->cidr.address.family != 0 && !cidr_equal(&old->held, &request->cidr);
+    if (released)
         ipam_grant_release(state, old);
     request->mark = state->round[STATE_REQUESTS];
     request->sequence = ++state->sequence;
@@ -431,6 +447,8 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
     }
     if (result == 0)
         result = request_settle(state, request);
+    if (result == 0 && released)
+        result = ipam_grant_settle(state, home);
     if (was_stored != ipam_request_is_stored(request))
         state_resolve_pools(state, request->meta.key);
     if (old == NULL || was_stored != ipam_request_is_stored(request))
@@ -442,9 +460,13 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
 void state_drop_request(struct state *state, struct ipam_request *request)
 {
     struct state_range *home = request->home;
+    bool held = request->held.address.family != 0;
     map_remove_string(state->requests, request->meta.key);
     ipam_grant_release(state, request);
     request_unlink(request);
+    /* A full list shows who has it now before it shows that this one is gone. */
+    if (held && ipam_grant_settle(state, home) < 0)
+        home->waiting_sorted = false; /* it waits for the next resync */
     state_resolve_pools(state, request->meta.key);
     state_tell(state, "range", home->key);
     state_tell(state, "request", request->meta.key);

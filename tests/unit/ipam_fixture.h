@@ -221,6 +221,14 @@ static inline void check_home(const struct state_range *home)
                          cidr_overlaps(&request->held, &other->held));
     }
     assert_int_equal(home->request_count, count);
+    size_t gaps = 0;
+    size_t given = 0;
+    for (size_t i = 0; i < home->waiting_count; i++) {
+        gaps += home->waiting[i] == NULL;
+        given += home->waiting[i] != NULL && home->waiting[i]->cidr.address.family != 0;
+    }
+    assert_int_equal(home->waiting_gaps, gaps);
+    assert_int_equal(home->waiting_given, given);
     if (home->blocks != NULL) {
         struct blocks_counts counts;
         blocks_counts(home->blocks, &counts);

@@ -322,6 +322,47 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     assert_null(home_of("wan"));
 }
 
+/* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether this replica leads or not. */
+static void a_list_may_show_two_owners_for_a_while(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_pool("blue", 1, "'fromRequest':{'namespace':'a','name':'two'}");
+    put_request(.name = "one", .cidr = "10.0.0.0/28");
+    state_replace_begin(world, STATE_REQUESTS);
+    put_request(.name = "two", .cidr = "10.0.0.0/28");
+    assert_held("two", "");
+    assert_true(pool_of("blue")->unresolved);
+    state_replace_end(world, STATE_REQUESTS);
+    assert_held("two", "10.0.0.0/28");
+    assert_stored("two", true);
+    assert_false(pool_of("blue")->unresolved);
+    /* The same with a removal, and with one that was only decided. */
+    put_request(.name = "three", .cidr = "10.0.0.0/28");
+    assert_held("three", "");
+    remove_request("two");
+    assert_held("three", "10.0.0.0/28");
+}
+
+/* Only a leader sorts; elsewhere what waits comes and goes just the same. */
+static void who_does_not_lead_does_not_grow(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    world->listener = NULL;
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", i);
+        for (int j = 0; j < 200; j++)
+            put_request(.name = name, .wish = "28");
+        put_request(.name = "passing", .wish = "28");
+        put_request(.name = "passing", .wish = "28", .cidr = "10.0.0.240/28");
+        remove_request("passing");
+    }
+    assert_true(home_of("lan")->waiting_capacity <= 64);
+    assert_int_equal(batch("lan"), 10);
+}
+
 /* A list that is begun anew before its end: only the last one drops. */
 static void only_a_list_that_came_to_its_end_counts(void **state)
 {
@@ -498,6 +539,8 @@ int main(void)
         IPAM_TEST(an_old_event_takes_nothing_back),
         IPAM_TEST(an_answer_is_dropped_when_the_watch_was_faster),
         IPAM_TEST(what_went_unseen_is_gone_after_the_next_list),
+        IPAM_TEST(a_list_may_show_two_owners_for_a_while),
+        IPAM_TEST(who_does_not_lead_does_not_grow),
         IPAM_TEST(only_a_list_that_came_to_its_end_counts),
         IPAM_TEST(a_pool_waits_for_its_request),
         IPAM_TEST(a_pool_of_a_request_may_come_last),
