@@ -433,9 +433,8 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
     }
     bool was_stored = old != NULL && ipam_request_is_stored(old);
     /* Another leader has given what its status has; what was decided here, and never written, is no more. */
-    bool released = old != NULL && !old->announced && old->held.address.family != 0 &&
-                    request->cidr.address.family != 0 && !cidr_equal(&old->held, &request->cidr);
-    if (released)
+    if (old != NULL && !old->announced && request->cidr.address.family != 0 &&
+        !cidr_equal(&old->held, &request->cidr))
         ipam_grant_release(state, old);
     request->mark = state->round[STATE_REQUESTS];
     request->sequence = ++state->sequence;
@@ -447,8 +446,6 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
     }
     if (result == 0)
         result = request_settle(state, request);
-    if (result == 0 && released)
-        result = ipam_grant_settle(state, home);
     if (was_stored != ipam_request_is_stored(request))
         state_resolve_pools(state, request->meta.key);
     if (old == NULL || was_stored != ipam_request_is_stored(request))
