@@ -75,6 +75,7 @@ struct finding {
     struct cidr cidr;
     enum ipam_verdict verdict;
     struct condition ready;
+    char stored[128]; /* of the status, what tells since when the condition is as it is */
 };
 
 static void finding_clear(struct finding *finding)
@@ -115,6 +116,11 @@ static void describe(const struct ipam_request *request, struct finding *finding
         snprintf(finding->ready.message, sizeof(finding->ready.message), "%.390s",
                  request->verdict_text);
     }
+    if (request->told_since[0] != '\0')
+        snprintf(finding->stored, sizeof(finding->stored),
+                 "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"%s\",\"lastTransitionTime\":"
+                 "\"%s\"}]}",
+                 request->told_ready ? "True" : "False", request->told_since);
 }
 
 /* 0 or -ENOMEM. */
@@ -209,7 +215,7 @@ static void encode(struct buffer *body, const struct finding *finding, const str
         buffer_printf(body, "\"cidr\":\"%s\",", text);
     }
     buffer_printf(body, "\"observedGeneration\":%lld,", (long long)finding->generation);
-    status_append_conditions(body, "", &finding->ready, 1, finding->generation, clock);
+    status_append_conditions(body, finding->stored, &finding->ready, 1, finding->generation, clock);
     buffer_append_string(body, "}}");
 }
 

@@ -235,5 +235,6 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
         return;
     request->cidr = *cidr;
     request->told = IPAM_READY;
+    request->told_since[0] = '\0'; /* the watch says */
     state_settle_stored(state, request);
 }

@@ -107,9 +107,16 @@ static void decode_status(struct decoder *decoder, const struct json_node *statu
          item = json_view_after(view, conditions, item)) {
         if (!json_view_equals(view, json_view_member(view, item, "type"), "Ready"))
             continue;
+        int64_t since;
         for (size_t i = IPAM_UNKNOWN + 1; i < VERDICTS; i++)
             if (json_view_equals(view, json_view_member(view, item, "reason"), verdicts[i]))
                 request->told = (enum ipam_verdict)i;
+        request->told_ready =
+            json_view_equals(view, json_view_member(view, item, "status"), "True");
+        if (json_view_text(view, json_view_member(view, item, "lastTransitionTime"),
+                           request->told_since, sizeof(request->told_since)) <= 0 ||
+            clock_parse_rfc3339(request->told_since, &since) < 0)
+            request->told_since[0] = '\0';
     }
 }
 

@@ -3,6 +3,7 @@
 #define IPWARDEN_STATE_IPAM_REQUEST_H
 
 #include "allocator/cidr.h"
+#include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
 #include "server/state/field_errors.h"
@@ -35,11 +36,13 @@ struct state_range;
 struct ipam_request {
     struct object_meta meta;
     bool has_finalizer;
-    char *range;            /* "namespace/name" of its IPAMRange */
-    char *spec;             /* spec.request; "": the range's default size */
-    char *invalid;          /* why the specification can't be used at all, or NULL */
-    struct cidr cidr;       /* status.cidr as stored; family 0: none */
-    enum ipam_verdict told; /* what its stored condition says */
+    char *range;                         /* "namespace/name" of its IPAMRange */
+    char *spec;                          /* spec.request; "": the range's default size */
+    char *invalid;                       /* why the specification can't be used at all, or NULL */
+    struct cidr cidr;                    /* status.cidr as stored; family 0: none */
+    enum ipam_verdict told;              /* what its stored condition says */
+    bool told_ready;                     /* and its status */
+    char told_since[CLOCK_RFC3339_SIZE]; /* since when; "" for unknown */
 
     /* Kept by state. */
     struct state_range *home;      /* its range; never NULL in state */

@@ -481,6 +481,35 @@ static void nonsense_in_a_status_is_left_out(void **state)
     }
 }
 
+static void knows_since_when_it_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *condition;
+        const char *since;
+        bool ready;
+    } cases[] = {
+        {"'status':'True','lastTransitionTime':'2026-01-01T00:00:00Z'", "2026-01-01T00:00:00Z",
+         true},
+        {"'status':'False','lastTransitionTime':'2026-01-01T00:00:00Z'", "2026-01-01T00:00:00Z",
+         false},
+        {"'status':true,'lastTransitionTime':null", "", false},
+        {"'lastTransitionTime':'yesterday'", "", false},
+        {"'lastTransitionTime':'','status':'Unknown'", "", false},
+        {"'lastTransitionTime':'2026-01-01T00:00:00Z and much more than a time could ever be'", "",
+         false},
+        {"'lastTransitionTime':7", "", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char status[512];
+        snprintf(status, sizeof(status), "{'conditions':[{'type':'Ready',%s}]}",
+                 cases[i].condition);
+        _cleanup_ipam_request_ struct ipam_request *request = with_status(status);
+        assert_string_equal(request->told_since, cases[i].since);
+        assert_int_equal(request->told_ready, cases[i].ready);
+    }
+}
+
 /* The words in conditions are what users and the older version's states go by. */
 static void verdicts_have_their_words(void **state)
 {
@@ -508,6 +537,7 @@ int main(void)
         cmocka_unit_test(says_every_fault_at_once),
         cmocka_unit_test(needs_a_name),
         cmocka_unit_test(nonsense_in_a_status_is_left_out),
+        cmocka_unit_test(knows_since_when_it_is_told),
         cmocka_unit_test(verdicts_have_their_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

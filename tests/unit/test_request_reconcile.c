@@ -120,6 +120,27 @@ static void who_waits_is_told_why_and_served_later(void **state)
     assert_true(shows(REQUEST_PATH("two"), "conditions", "'True'"));
 }
 
+/* As the convention has it: another reason isn't another status. */
+static void a_condition_is_as_old_as_its_status(void **state)
+{
+    (void)state;
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "26"));
+    lead(true);
+    until(shows(REQUEST_PATH("one"), "conditions", "RangeNotFound"));
+    assert_true(shows(REQUEST_PATH("one"), "conditions", "1970-01-01T01:23:20Z"));
+    clock_fake_advance(&clock_now, 60 * CLOCK_SECOND);
+    fake_ipam_put(
+        &ipam, REQUEST_PATH("all"),
+        "{'metadata':{'namespace':'a','name':'all','uid':'u-all'},'spec':{'range':{'name':"
+        "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.0/26'}}");
+    fake_ipam_put(&ipam, RANGE_PATH("lan"), LAN("," FINALIZED));
+    until(shows(REQUEST_PATH("one"), "conditions", "Busy"));
+    assert_true(shows(REQUEST_PATH("one"), "conditions", "1970-01-01T01:23:20Z"));
+    fake_ipam_delete(&ipam, REQUEST_PATH("all"));
+    until(shows(REQUEST_PATH("one"), "conditions", "'True'"));
+    assert_true(shows(REQUEST_PATH("one"), "conditions", "1970-01-01T01:24:20Z"));
+}
+
 static void what_somebody_wiped_is_written_again(void **state)
 {
     (void)state;
@@ -240,6 +261,7 @@ int main(void)
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
         TEST(who_waits_is_told_why_and_served_later),
+        TEST(a_condition_is_as_old_as_its_status),
         TEST(what_somebody_wiped_is_written_again),
         TEST(a_request_that_is_gone_ends_it),
         TEST(another_of_its_name_gets_nothing_of_it),
