@@ -151,9 +151,15 @@ static void request_create(struct review *review)
 static void request_delete(struct review *review)
 {
     struct state *state = review->admission->state;
+    const struct json_view *view = &review->view;
+    char name[256];
     char key[600];
     char text[600] = "";
-    snprintf(key, sizeof(key), "%s/%s", review->namespace_name, review->name);
+    /* The request itself has no name when a collection is deleted. */
+    if (json_view_text(view, json_view_path(view, review->old_object, "metadata", "name", NULL),
+                       name, sizeof(name)) <= 0)
+        snprintf(name, sizeof(name), "%s", review->name);
+    snprintf(key, sizeof(key), "%s/%s", review->namespace_name, name);
     mutex_lock(&state->mutex);
     const struct pool *pool = state_pool_from_request(state, key);
     if (pool != NULL)

@@ -223,6 +223,8 @@ static void many_overlaps_are_still_warned_of(void **state)
 
 /* --- DELETE --- */
 
+#define THE_NAME "{'metadata':{'namespace':'a','name':'the-name'},'spec':{" LAN "}}"
+
 static void the_request_of_a_pool_stays(void **state)
 {
     (void)state;
@@ -230,11 +232,11 @@ static void the_request_of_a_pool_stays(void **state)
     put_ranges();
     fixture_put_request(world,
                         Q("{'metadata':{'namespace':'a','name':'the-name'},'spec':{" LAN "}}"));
-    review(false, "ipamrequests", "DELETE", "null", NET(LAN), "", &verdict);
+    review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
     fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
                               "'name':'the-name'}}}"));
-    review(false, "ipamrequests", "DELETE", "null", NET(LAN), "", &verdict);
+    review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_false(verdict.allowed);
     assert_int_equal(verdict.code, 403);
     assert_string_equal(verdict.reason, "Forbidden");
@@ -243,10 +245,37 @@ static void the_request_of_a_pool_stays(void **state)
     state_remove_pool(world, "blue", NULL);
     fixture_put_pool(world, Q("{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
                               "'name':'the-name'}}}"));
-    review(false, "ipamrequests", "DELETE", "null", NET(LAN), "", &verdict);
+    review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
     /* A range may always be asked to go: its finalizer waits for the requests. */
     review(false, "ipamranges", "DELETE", "null", RANGE(""), "", &verdict);
+    assert_true(verdict.allowed);
+}
+
+/* A collection is deleted object by object, and the API server names none of them but in oldObject. */
+static void a_collection_is_no_way_round(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    static const char body[] =
+        "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'kind':{},'uid':"
+        "'the-uid','operation':'DELETE','resource':{'group':'ipam.mandelsoft.org','version':"
+        "'v1beta1','resource':'ipamrequests'},'namespace':'a','object':null,'oldObject':%s}}";
+    char text[1024];
+    put_ranges();
+    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
+                              "'name':'net'}}}"));
+    snprintf(text, sizeof(text), body, NET(LAN));
+    review_text(false, "application/json", "10s", Q(text), &verdict);
+    assert_false(verdict.allowed);
+    assert_int_equal(verdict.code, 403);
+    assert_non_null(strstr(verdict.message, "a/net"));
+    assert_non_null(strstr(verdict.message, "pool blue"));
+    snprintf(text, sizeof(text), body, "{'metadata':{'namespace':'a','name':'other'}}");
+    review_text(false, "application/json", "10s", Q(text), &verdict);
+    assert_true(verdict.allowed);
+    snprintf(text, sizeof(text), body, "null");
+    review_text(false, "application/json", "10s", Q(text), &verdict);
     assert_true(verdict.allowed);
 }
 
@@ -258,7 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(says_all_that_is_wrong),      TEST(long_values_are_cut),
         TEST(an_overlap_is_warned_of),     TEST(many_overlaps_are_still_warned_of),
-        TEST(the_request_of_a_pool_stays),
+        TEST(the_request_of_a_pool_stays), TEST(a_collection_is_no_way_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
