@@ -10,6 +10,7 @@
 #include "server/reconcile/test_hook.h"
 #include "server/state/ipam_grant.h"
 
+#include "k8s/watch.h"
 #include "server/base/log.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #define BODY_MOST (1024U * 1024)
+#define ANSWER_MOST (16U * 1024 * 1024)
 #define BATCH_MOST 256
 #define WRITE_INTERVAL CLOCK_SECOND
 #define WRITE_TIMEOUT (15 * CLOCK_SECOND)
@@ -318,19 +320,33 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
     return result;
 }
 
+/* Takes up the range as it was stored. False when the answer doesn't say that it was, whatever its code. */
+static bool take_answer(struct reconciler *reconciler, const struct range_write *write,
+                        const struct k8s_response *response)
+{
+    _cleanup_buffer_ struct buffer scratch;
+    _cleanup_ipam_range_ struct ipam_range *range = NULL;
+    buffer_init(&scratch, ANSWER_MOST);
+    const char *text = k8s_watch_clean(response->body, response->body_length, &scratch);
+    if (text == NULL || ipam_range_decode_text(text, response->body_length, &range, NULL) < 0 ||
+        strcmp(range->meta.uid, write->uid) != 0)
+        return false;
+    int result = state_put_range_answer(reconciler->options.state, range, write->since);
+    range = NULL;
+    return result == 0;
+}
+
 static void range_written(void *context, const struct k8s_response *response)
 {
     struct range_write *write = context;
     struct pass *pass = write->pass;
     struct reconciler *reconciler = pass->reconciler;
-    struct ipam_range *range;
     int code = response->error.code;
     enum pass_end end = PASS_RETRY;
-    if (code == 0) {
-        if (ipam_range_decode_text(response->body, response->body_length, &range, NULL) < 0 ||
-            state_put_range_answer(reconciler->options.state, range, write->since) < 0)
-            log_warning("the answer to a write of a range could not be used; the watch brings it",
-                        "range", pass->object);
+    if (code == 0 && !take_answer(reconciler, write, response)) {
+        log_warning("the answer to a write of a range could not be used; it is written again",
+                    "range", pass->object);
+    } else if (code == 0) {
         end = write->more || write->epoch > 0 ? PASS_WROTE : PASS_OK;
         if (write->epoch == 0)
             announce(reconciler, write, pass->object);

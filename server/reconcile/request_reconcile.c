@@ -4,6 +4,7 @@
 #include "server/reconcile/status.h"
 #include "server/state/ipam_grant.h"
 
+#include "k8s/watch.h"
 #include "server/base/log.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #define BODY_MOST (16U * 1024)
+#define ANSWER_MOST (16U * 1024 * 1024)
 #define WRITE_TIMEOUT (15 * CLOCK_SECOND)
 
 void reconcile_ipam_path(char *ret_path, size_t size, const char *resource, const char *key,
@@ -177,6 +179,28 @@ static void tell_people(struct reconciler *reconciler, const char *key,
                          "Allocated", text);
 }
 
+/* Whether the answer shows the request as it was written, whatever its code. */
+static bool is_stored(const struct k8s_response *response, const struct finding *finding)
+{
+    struct json_view view;
+    _cleanup_buffer_ struct buffer scratch;
+    char cidr[CIDR_TEXT_SIZE];
+    json_view_init(&view);
+    buffer_init(&scratch, ANSWER_MOST);
+    const char *text = k8s_watch_clean(response->body, response->body_length, &scratch);
+    bool good = text != NULL && json_view_parse(&view, text, response->body_length,
+                                                JSON_VIEW_DEPTH_MAXIMUM, NULL) == 0;
+    const struct json_node *root = json_view_root(&view);
+    good = good && json_view_equals(&view, json_view_path(&view, root, "metadata", "uid", NULL),
+                                    finding->uid);
+    if (good && finding->action == REQUEST_GIVE) {
+        cidr_format(&finding->cidr, cidr);
+        good = json_view_equals(&view, json_view_path(&view, root, "status", "cidr", NULL), cidr);
+    }
+    json_view_clear(&view);
+    return good;
+}
+
 static void request_written(void *context, const struct k8s_response *response)
 {
     struct request_write *write = context;
@@ -184,7 +208,10 @@ static void request_written(void *context, const struct k8s_response *response)
     struct state *state = pass->reconciler->options.state;
     int code = response->error.code;
     enum pass_end end = PASS_RETRY;
-    if (code == 0) {
+    if (code == 0 && !is_stored(response, &write->finding)) {
+        log_warning("the answer to a write of a request could not be used; it is written again",
+                    "request", pass->object);
+    } else if (code == 0) {
         end = PASS_OK;
         tell_people(pass->reconciler, pass->object, &write->finding);
         mutex_guard(&state->mutex);

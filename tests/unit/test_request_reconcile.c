@@ -72,6 +72,8 @@ static void a_conflict_on_the_range_gives_nothing_out(void **state)
     assert_string_equal(fake_ipam_status(&ipam, RANGE_PATH("lan"), "epoch"), "1");
 }
 
+#define OTHER "{\"metadata\":{\"namespace\":\"a\",\"name\":\"lan\",\"uid\":\"r-9\"}}"
+
 /* The answer got lost: whether it was stored isn't known before it is seen, or written again. */
 static void a_write_of_unknown_fate_gives_nothing_out(void **state)
 {
@@ -82,6 +84,9 @@ static void a_write_of_unknown_fate_gives_nothing_out(void **state)
         {.request = LAN_STATUS, .ending = FAKE_CLOSE, .times = 3},
         {.request = LAN_STATUS, .status = 403, .body = "{}", .times = 2},
         {.request = LAN_STATUS, .status = 422, .body = "{}", .times = 2},
+        {.request = LAN_STATUS, .body = "<html>", .times = 2},
+        {.request = LAN_STATUS, .body = "{}", .times = 2},
+        {.request = LAN_STATUS, .body = OTHER, .times = 2},
     };
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         put_lan();
@@ -92,6 +97,31 @@ static void a_write_of_unknown_fate_gives_nothing_out(void **state)
         until(shows(REQUEST_PATH("one"), "cidr", "10.0.0.0/28"));
         assert_true(index_of(LAN_STATUS, before + faults[i].times) <
                     index_of(NET_STATUS("one"), 0));
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+/* Whatever stands between us and the API server: only an answer that shows what was written counts. */
+static void an_answer_that_shows_something_else_is_none(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {
+        "<html>",
+        "",
+        "{}",
+        "{'metadata':{'uid':'u-one'}}",
+        "{'metadata':{'uid':'u-one'},'status':{'cidr':'10.0.0.16/28'}}",
+        "{'metadata':{'uid':'u-other'},'status':{'cidr':'10.0.0.0/28'}}",
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        put_lan();
+        fake_api_answer(
+            ipam.objects.api,
+            &(struct fake_answer){.request = NET_STATUS("one"), .body = Q(answers[i]), .times = 2});
+        fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+        until(shows(REQUEST_PATH("one"), "cidr", "10.0.0.0/28"));
+        assert_int_equal(count_of(NET_STATUS("one")), 3);
         tear_down(state);
         set_up(state);
     }
@@ -260,6 +290,7 @@ int main(void)
         TEST(the_server_s_answer_is_enough),
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
+        TEST(an_answer_that_shows_something_else_is_none),
         TEST(who_waits_is_told_why_and_served_later),
         TEST(a_condition_is_as_old_as_its_status),
         TEST(what_somebody_wiped_is_written_again),
