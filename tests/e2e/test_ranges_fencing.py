@@ -70,14 +70,12 @@ def stopped_between_writes(lab, grants, directory, number):
     try:
         wait_until(first.is_stopped, f"{first.identity} to stop after its write-ahead")
         assert not hook.exists()
-        # What it has written ahead stands in the range, and in hardly a request: its threads don't
-        # stop all in the same instant.
+        # What it has written ahead stands in the range, and in no request.
         status = lab.get(chosen)["status"]
         epoch = status["epoch"]
         pending = {entry["uid"]: entry["cidr"] for entry in status["pending"]}
         told = [request for request in lab.requests() if objects.cidr(request)]
-        assert all(pending[r["metadata"]["uid"]] == objects.cidr(r) for r in told)
-        assert len(told) < len(pending), (status, told)
+        assert pending and not told, (status, told)
         if number % 2:
             take_lease_away(lab)
         wait_until(second.leads, "the other replica to lead")

@@ -123,7 +123,7 @@ def test_an_api_server_that_goes_and_comes_back_is_found_again(lab_of_two):
     for index in range(2):
         lab.cluster.kill_apiserver(index)
         try:
-            # The other one goes on. Its webhook calls meet either replica, and the one without an API
+            # The other one goes on. Its webhook calls meet either replica; the one without an API
             # server of its own tries for as long as the call may take.
             services = [lab.service(f"during-{index}-{n}", auto=True) for n in range(10)]
             other = functools.partial(lab.try_create, server=1 - index)

@@ -1,0 +1,130 @@
+"""What deploy/ installs: applied again it changes nothing; its examples work; its roles do."""
+
+import json
+
+import pytest
+
+import objects
+from harness import TOP, wait_until
+
+DEPLOY = TOP / "deploy"
+EXAMPLES = DEPLOY / "examples"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+IPAM = "/apis/ipam.mandelsoft.org/v1beta1"
+
+
+def test_applying_it_again_changes_nothing_and_warns_of_nothing(lab):
+    # But for the webhooks, where a replica on this machine has put URLs in place of the Service.
+    documents = lab.kubectl("kustomize", DEPLOY, namespace=False).stdout.split("\n---\n")
+    assert sum("kind: CustomResourceDefinition" in text for text in documents) == 4
+    manifests = "\n---\n".join(text for text in documents if "WebhookConfiguration" not in text)
+
+    def versions():
+        listed = lab.kubectl("get", "-f", "-", "-o", "json", input=manifests, namespace=False)
+        return {
+            (item["kind"], item["metadata"]["name"]): item["metadata"]["resourceVersion"]
+            for item in json.loads(listed.stdout)["items"]
+        }
+
+    before = versions()
+    done = lab.kubectl("apply", "-f", "-", input=manifests, namespace=False)
+    assert done.stderr == "", done.stderr
+    assert versions() == before
+
+
+def test_the_examples_of_ranges_and_requests_work(lab):
+    pool = objects.pool("from-sites", None)
+    try:
+        for name in ("requests", "range", "pool-from-request"):
+            done = lab.kubectl("apply", "-f", EXAMPLES / f"{name}.yaml", namespace=False)
+            assert done.stderr == "", done.stderr
+        path = f"{IPAM}/namespaces/default/ipamrequests"
+        expected = {
+            "site-by-addresses": 23,
+            "site-by-host-bits": 28,
+            "site-by-number": 24,
+            "site-by-prefix-length": 28,
+            "site-default": 24,
+            "site-exactly": 24,
+            "external-addresses": 26,
+        }
+
+        def given():
+            items = lab.read(path).body["items"]
+            return {item["metadata"]["name"]: objects.cidr(item) or "/" for item in items}
+
+        def sizes():
+            return {name: int(cidr.partition("/")[2] or -1) for name, cidr in given().items()}
+
+        wait_until(lambda: sizes() == expected, lambda: f"{expected}, not {given()}")
+        assert given()["site-exactly"] == "10.64.99.0/24"
+        assert given()["site-by-number"] == "10.64.200.0/24"
+        wait_until(lambda: lab.pool_ready(pool), lambda: f"a ready pool, not {lab.get(pool)}")
+        lab.check_at_rest()
+    finally:
+        lab.request("DELETE", objects.path_of(pool))
+        lab.is_gone(pool)
+        # A range waits for its requests.
+        for name in ("pool-from-request", "requests", "range"):
+            file = EXAMPLES / f"{name}.yaml"
+            lab.kubectl("delete", "--ignore-not-found", "-f", file, namespace=False)
+
+
+# What a user with the role may do in the namespace that it's bound in, and what they may not.
+ROLES = {
+    "ipwarden-view": (
+        {"get ipamranges", "list ipamranges", "watch ipamrequests", "get ipamrequests"},
+        {"create ipamrequests", "create ipamranges", "delete ipamranges", "patch ipamrequests"},
+    ),
+    "ipwarden-edit": (
+        {"create ipamrequests", "update ipamrequests", "patch ipamrequests", "delete ipamrequests"},
+        {"create ipamranges", "delete ipamranges", "update ipamrequests/status"},
+    ),
+    "ipwarden-admin": (
+        {"create ipamranges", "patch ipamranges", "delete ipamranges"},
+        {"update ipamranges/status", "create ipclaimpools"},
+    ),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_allow_what_they_should_and_no_more(lab, role):
+    user = f"{lab.name}-user"
+    lab.cluster.user_kubeconfig(user)
+    binding = {
+        "metadata": {"name": "e2e"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    }
+    path = f"{RBAC}/namespaces/{lab.namespace}/rolebindings"
+    assert lab.request("POST", path, binding).status == 201
+
+    def may(what, namespace):
+        verb, _, resource = what.partition(" ")
+        resource, _, subresource = resource.partition("/")
+        group = "ipcontroller.ext" if resource.startswith("ipclaim") else "ipam.mandelsoft.org"
+        attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
+        review = {"spec": {"resourceAttributes": {**attributes, "subresource": subresource}}}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = lab.request("POST", path, review, user=user)
+        assert answer.status == 201, answer
+        return answer.body["status"]["allowed"]
+
+    allowed, denied = ROLES[role]
+    # Rights reach the authorizer by a watch of its own.
+    wait_until(lambda: may(min(allowed), lab.namespace), f"{user} to have rights")
+    assert {what for what in allowed | denied if may(what, lab.namespace)} == allowed
+    assert not [what for what in allowed if may(what, "default")]
+
+
+def test_the_roles_are_part_of_those_that_users_have(lab):
+    for name, parts in {
+        "ipwarden-view": {"view", "edit", "admin"},
+        "ipwarden-edit": {"edit", "admin"},
+        "ipwarden-admin": {"admin"},
+        "ipwarden-pool-admin": set(),
+    }.items():
+        labels = lab.read(f"{RBAC}/clusterroles/{name}").body["metadata"]["labels"]
+        prefix = "rbac.authorization.k8s.io/aggregate-to-"
+        found = {key.removeprefix(prefix) for key in labels if key.startswith(prefix)}
+        assert found == parts, name
