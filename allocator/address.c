@@ -165,8 +165,9 @@ static bool is_ipv4_mapped(uint128 value)
     return value >> 32 == 0xffff;
 }
 
-int address_parse_bytes(const char *text, size_t length, struct address *ret_address,
-                        struct error *error)
+/* mapped: IPv4-mapped addresses are fine. */
+static int parse(const char *text, size_t length, bool mapped, struct address *ret_address,
+                 struct error *error)
 {
     int quoted = length < QUOTED_MAXIMUM ? (int)length : QUOTED_MAXIMUM;
     struct reader reader = {.at = text, .end = text + length};
@@ -182,13 +183,24 @@ int address_parse_bytes(const char *text, size_t length, struct address *ret_add
         const char *why = memchr(text, '%', length) != NULL ? ": zones have no place here" : "";
         return error_set(error, -EINVAL, "\"%.*s\" is not an IP address%s", quoted, text, why);
     }
-    if (is_ipv4_mapped(value)) {
+    if (!mapped && is_ipv4_mapped(value)) {
         uint32_t ipv4 = (uint32_t)value;
         return error_set(error, -EINVAL, "\"%.*s\" is an IPv4-mapped address: write %u.%u.%u.%u",
                          quoted, text, ipv4 >> 24, ipv4 >> 16 & 255, ipv4 >> 8 & 255, ipv4 & 255);
     }
     *ret_address = uint128_to_address(ADDRESS_IPV6, value);
     return 0;
+}
+
+int address_parse_bytes(const char *text, size_t length, struct address *ret_address,
+                        struct error *error)
+{
+    return parse(text, length, false, ret_address, error);
+}
+
+int address_parse_written(const char *text, size_t length, struct address *ret_address)
+{
+    return parse(text, length, true, ret_address, NULL);
 }
 
 int address_parse(const char *text, struct address *ret_address, struct error *error)

@@ -82,6 +82,24 @@ int cidr_parse(const char *text, struct cidr *ret_cidr, struct error *error)
     return 0;
 }
 
+int cidr_parse_written(const char *text, struct cidr *ret_cidr)
+{
+    const char *slash = strchr(text, '/');
+    struct cidr cidr;
+    size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    if (address_parse_written(text, length, &cidr.address) < 0)
+        return -EINVAL;
+    cidr.prefix_length = (uint8_t)address_bits(cidr.address.family);
+    if (slash != NULL &&
+        parse_prefix_length(text, slash + 1, cidr.address.family, &cidr.prefix_length, NULL) < 0)
+        return -EINVAL;
+    struct cidr block = cidr_of(&cidr.address, cidr.prefix_length);
+    if (!address_equal(&block.address, &cidr.address))
+        return -EINVAL;
+    *ret_cidr = cidr;
+    return 0;
+}
+
 int cidr_parse_or_address(const char *text, struct cidr *ret_cidr, struct error *error)
 {
     if (strchr(text, '/') != NULL)

@@ -119,7 +119,7 @@ static bool decode_cidr(const struct json_view *view, const struct json_node *no
 {
     char text[CIDR_TEXT_SIZE];
     return json_view_text(view, node, text, sizeof(text)) > 0 &&
-           cidr_parse_or_address(text, ret_cidr, NULL) == 0;
+           cidr_parse_written(text, ret_cidr) == 0;
 }
 
 static void decode_pending(struct decoder *decoder, const struct json_node *list)
@@ -177,7 +177,7 @@ static void decode_round_robin(struct decoder *decoder, const struct json_node *
         char *end;
         unsigned long length = slash != NULL ? strtoul(slash + 1, &end, 10) : 0;
         if (slash != NULL && slash[1] >= '0' && slash[1] <= '9' && *end == '\0' && length <= 128 &&
-            address_parse_bytes(text, (size_t)(slash - text), &next->address, NULL) == 0) {
+            address_parse_written(text, (size_t)(slash - text), &next->address) == 0) {
             next->prefix_length = (uint8_t)length;
             range->round_robin_count++;
         }

@@ -100,7 +100,7 @@ static void decode_status(struct decoder *decoder, const struct json_node *statu
     struct ipam_request *request = decoder->request;
     char text[CIDR_TEXT_SIZE];
     if (json_view_text(view, json_view_member(view, status, "cidr"), text, sizeof(text)) > 0 &&
-        cidr_parse_or_address(text, &request->cidr, NULL) < 0)
+        cidr_parse_written(text, &request->cidr) < 0)
         request->cidr = (struct cidr){0};
     const struct json_node *conditions = json_view_member(view, status, "conditions");
     for (const struct json_node *item = json_view_first(view, conditions); item != NULL;

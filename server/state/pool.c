@@ -261,7 +261,7 @@ static void decode_next(struct decoder *decoder, const struct json_node *status)
     char text[CIDR_TEXT_SIZE];
     if (decoder->pool->mode == BLOCKS_ROUND_ROBIN &&
         json_view_text(view, json_view_first(view, list), text, sizeof(text)) > 0 &&
-        address_parse_bytes(text, strcspn(text, "/"), &decoder->pool->next, NULL) < 0)
+        address_parse_written(text, strcspn(text, "/"), &decoder->pool->next) < 0)
         decoder->pool->next = (struct address){0};
 }
 

@@ -176,6 +176,31 @@ struct relation {
     int order;
 };
 
+/* What we have written ourselves is read back, also blocks that nobody may ask for. */
+static void test_written(void **state)
+{
+    static const char *const good[] = {"10.0.0.0/24", "10.0.0.7/32", "2001:db8::/32",
+                                       "::ffff:0.0.0.0/96", "::ffff:1.2.3.4/128"};
+    static const char *const bad[] = {"", "x", "10.0.0.1/24", "10.0.0.0/33", "::ffff:1.2.3.4/96"};
+    struct cidr cidr;
+    char text[CIDR_TEXT_SIZE];
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        char again[CIDR_TEXT_SIZE];
+        assert_int_equal(cidr_parse_written(good[i], &cidr), 0);
+        struct cidr second;
+        cidr_format(&cidr, text);
+        assert_int_equal(cidr_parse_written(text, &second), 0);
+        assert_true(cidr_equal(&cidr, &second));
+        cidr_format(&second, again);
+        assert_string_equal(again, text);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(cidr_parse_written(bad[i], &cidr), -EINVAL);
+    assert_int_equal(cidr_parse_written("192.0.2.1", &cidr), 0);
+    assert_cidr(&cidr, "192.0.2.1/32");
+}
+
 static void test_relations(void **state)
 {
     (void)state;
@@ -236,7 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_texts), cmocka_unit_test(test_bad_texts),
         cmocka_unit_test(test_host_bits),  cmocka_unit_test(test_or_address),
-        cmocka_unit_test(test_relations),  cmocka_unit_test(test_of_address),
+        cmocka_unit_test(test_written),    cmocka_unit_test(test_relations),
+        cmocka_unit_test(test_of_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -453,7 +453,7 @@ static void nonsense_in_a_status_is_left_out(void **state)
         {"{'cidr':'10.0.0.0/33'}", "", IPAM_UNKNOWN},
         {"{'cidr':'010.0.0.0/28'}", "", IPAM_UNKNOWN},
         {"{'cidr':'10.0.0.0-10.0.0.9'}", "", IPAM_UNKNOWN},
-        {"{'cidr':'::ffff:10.0.0.0/120'}", "", IPAM_UNKNOWN},
+        {"{'cidr':'::ffff:10.0.0.1/120'}", "", IPAM_UNKNOWN},
         {"{'cidr':'fe80::/64%eth0'}", "", IPAM_UNKNOWN},
         {"{'cidr':'a text that is much longer than the longest network could ever be written'}", "",
          IPAM_UNKNOWN},
