@@ -370,5 +370,12 @@ def test_a_range_of_all_addresses_there_are(lab, everything):
     assert objects.cidr(lab.granted(whole)) == everything
     status = lab.get(chosen)["status"]
     assert int(status["used"]) == network.num_addresses and int(status["free"]) == 0
-    lab.is_for_reason(lab.create(lab.ask(chosen, name="one")), "Busy")
+    one = lab.create(lab.ask(chosen, name="one"))
+    lab.is_for_reason(one, "Busy")
+    lab.check_at_rest()
+    # That is known from its text alone, too.
+    lab.fleet.stop()
+    lab.fleet.start()
+    lab.delete(one)
+    lab.is_for_reason(lab.create(lab.ask(chosen, name="two")), "Busy")
     lab.check_at_rest()
