@@ -3,12 +3,16 @@
 import itertools
 import os
 import random
+import threading
 import time
 
+import faults
 import invariants
 import objects
+from faults import HttpProxy
 from grants import Grants
-from harness import FULL, NAME, NAMESPACE, parallel, wait_until
+from harness import FULL, NAME, NAMESPACE, PATIENCE, parallel, wait_until
+from replicas import Replica
 
 LEASE = "--lease-duration=3s"
 ROUNDS = int(os.environ.get("IPWARDEN_ROUNDS", "50" if FULL else "5"))
@@ -49,10 +53,10 @@ def test_a_leader_that_wakes_up_late_grants_nothing_twice(lab_of_two, tmp_path):
     print(f"{ROUNDS} rounds, {grants.count} grants")
 
 
-def take_lease_away(lab):
+def hand_lease_to(lab, replica):
     """As if its time were over, but for the clock of the replica that had it: it still believes."""
     path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}"
-    answer = lab.request("PATCH", path, {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}})
+    answer = lab.request("PATCH", path, {"spec": {"holderIdentity": replica.identity}})
     assert answer.ok, answer
 
 
@@ -82,7 +86,7 @@ def stopped_between_writes(lab, grants, directory, number):
         lab.delete(oldest)
         del pending[oldest["metadata"]["uid"]]
         if number % 2:
-            take_lease_away(lab)
+            hand_lease_to(lab, second)
         wait_until(second.leads, "the other replica to lead")
 
         def granted():
@@ -122,6 +126,62 @@ def stopped_between_writes(lab, grants, directory, number):
     grants.check()
     lab.delete(chosen)
     lab.is_gone(chosen)
+
+
+def test_a_write_ahead_that_arrives_late_is_refused(lab_of_two):
+    """It was under way when another began to lead and granted; stored now, it would undo that."""
+    lab, arrives, answers = lab_of_two, threading.Event(), []
+
+    def late(exchange):
+        arrives.wait(PATIENCE)
+        with exchange.forward() as response:
+            answers.append(response.status)
+            exchange.relay(response)
+
+    lab.fleet.stop()
+    with HttpProxy(lab.cluster) as proxy, Grants(lab) as grants:
+        first = Replica(lab.cluster, lab.fleet.port, 8, url=proxy.url, extra_args=[LEASE])
+        second = Replica(lab.cluster, lab.fleet.port, 9, server=1, extra_args=[LEASE])
+        lab.fleet.replicas = [first, second]
+        try:
+            first.start()
+            wait_until(first.leads, "the first to lead")
+            second.start()
+            requests = [
+                create_in_the_end(lab, lab.ask("late", wanted, name=f"q-{n}"))
+                for n, wanted in zip(range(20), itertools.cycle(["32", "31", "32"]), strict=False)
+            ]
+            # The first write claims the range; the one after that has the grants in it.
+            claim = proxy.add(faults.Exchange.pass_on, "PATCH|PUT", r"/ipamranges/late/status")
+            rule = proxy.add(late, "PATCH|PUT", r"/ipamranges/late/status")
+            chosen = create_in_the_end(lab, objects.ip_range("late", lab.namespace, "10.0.0.0/28"))
+            wait_until(lambda: claim.done and rule.met, "the first to write its grants ahead")
+            assert not lab.get(chosen)["status"].get("pending")
+            # The others would get something else now.
+            lab.delete(requests[0])
+            hand_lease_to(lab, second)
+            wait_until(second.leads, "the second to lead")
+
+            def given():
+                return sum(_size(request) for request in lab.requests() if objects.cidr(request))
+
+            wait_until(lambda: given() == 16, lambda: f"all to be given, not {given()}")
+            before, epoch = lab.snapshot(), lab.get(chosen)["status"]["epoch"]
+            assert epoch > 1
+            arrives.set()
+            wait_until(lambda: rule.done, "the answer to what was written late")
+            assert answers == [409]
+            wait_until(lambda: not first.leads(), "the first to see that it leads no more")
+            lab.check_at_rest()
+            # While both believed, the range may have changed hands more than once.
+            assert lab.get(chosen)["status"]["epoch"] >= epoch
+            found = invariants.freed(before, lab.snapshot())
+            assert not found, "\n".join(map(str, found))
+            grants.check()
+            lab.fleet.stop()
+        finally:
+            lab.fleet.kill()
+            lab.fleet.resize(2)
 
 
 def _size(request):
