@@ -133,8 +133,7 @@ static inline void assert_verdict(const char *name, enum ipam_verdict verdict, c
     if (request->verdict != verdict)
         fail_msg("%s: %s, not %s: %s", name, ipam_verdict_name(request->verdict),
                  ipam_verdict_name(verdict), told_text);
-    if (strstr(told_text, text) == NULL)
-        fail_msg("%s: no \"%s\" in \"%s\"", name, text, told_text);
+    assert_non_null(strstr(told_text, text));
 }
 
 static inline uint64_t used_of_range(const char *name)
