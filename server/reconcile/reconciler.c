@@ -12,6 +12,7 @@
 #define WRITE_TIMEOUT (15 * CLOCK_SECOND)
 #define QUIET (300 * CLOCK_MILLISECOND)
 #define PACE_PER_SECOND 10
+#define SYNC_POLL (10 * CLOCK_MILLISECOND)
 #define PACE_PATIENCE (30 * CLOCK_SECOND)
 
 static const struct {
@@ -29,7 +30,8 @@ static const struct {
 static void reconciler_listen(void *context, const char *key)
 {
     struct reconciler *reconciler = context;
-    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed))
+    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) ||
+        !atomic_load_explicit(&reconciler->synced, memory_order_relaxed))
         return;
     if (queue_add(reconciler->queue, key) < 0)
         log_error("out of memory: an object waits for the next look at everything", "object", key);
@@ -214,6 +216,22 @@ static void reconciler_look_at_ranges(struct reconciler *reconciler)
     }
 }
 
+/* Nanoseconds to wait for a key at most; -1: for ever. Notes when the full lists have come. */
+static int64_t reconciler_patience(struct reconciler *reconciler, int64_t next)
+{
+    int64_t wait = next - clock_monotonic(clock_system());
+    if (!atomic_load(&reconciler->synced)) {
+        if (!state_is_synced(reconciler->options.state))
+            return SYNC_POLL;
+        atomic_store(&reconciler->synced, true);
+        reconciler_look_at_everything(reconciler);
+        reconciler_look_at_ranges(reconciler);
+    }
+    if (reconciler->options.resync <= 0)
+        return -1;
+    return wait > 0 ? wait : 0;
+}
+
 static void *reconciler_run(void *context)
 {
     struct reconciler *reconciler = context;
@@ -223,8 +241,7 @@ static void *reconciler_run(void *context)
     for (;;) {
         char *key;
         reconciler_enter(reconciler);
-        int64_t wait = resync > 0 ? next - clock_monotonic(clock) : -1;
-        int result = queue_get(reconciler->queue, resync > 0 && wait < 0 ? 0 : wait, &key);
+        int result = queue_get(reconciler->queue, reconciler_patience(reconciler, next), &key);
         if (result == 0) {
             reconciler_dispatch(reconciler, key);
             continue;

@@ -15,6 +15,8 @@ struct reconciler {
     struct queue *queue;
     pthread_t thread;
     atomic_bool leader;
+    atomic_bool
+        synced; /* the full lists are there: until then nothing is noted, and all is looked at then */
     struct mutex mutex;     /* guards what follows */
     pthread_cond_t idle;    /* signalled when a write has finished */
     unsigned int in_flight; /* passes that wait for an answer */
