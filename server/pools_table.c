@@ -30,26 +30,6 @@ struct line {
 
 /* ---- the walk ---- */
 
-static void judge_pool(const struct pool *pool, struct line *line)
-{
-    line->ready = pool_is_usable(pool);
-    line->reason = "Serving";
-    if (pool->conflict != NULL) {
-        line->reason = "Conflict";
-        snprintf(line->message, sizeof(line->message), "overlaps pool %s, which is older",
-                 pool->conflict->name);
-    }
-    if (pool->deleting) {
-        line->reason = "Deleting";
-        snprintf(line->message, sizeof(line->message),
-                 "gives nothing more and goes when its last address is free");
-    }
-    if (pool->invalid != NULL) {
-        line->reason = pool->unresolved ? "WaitingForRequest" : "Invalid";
-        snprintf(line->message, sizeof(line->message), "%s", pool->invalid);
-    }
-}
-
 static void line_of_pool(const struct pool *pool, struct line *ret_line)
 {
     *ret_line = (struct line){
@@ -59,24 +39,10 @@ static void line_of_pool(const struct pool *pool, struct line *ret_line)
         .addresses = pool->offered,
         .blocks = pool->blocks,
     };
-    judge_pool(pool, ret_line);
+    ret_line->ready = pool_is_usable(pool);
+    ret_line->reason = pool_reason(pool, ret_line->message, sizeof(ret_line->message));
     if (pool->blocks != NULL)
         blocks_counts(pool->blocks, &ret_line->counts);
-}
-
-static void judge_range(const struct ipam_range *range, struct line *line)
-{
-    line->ready = range->invalid == NULL && !range->meta.deleting;
-    line->reason = "Serving";
-    if (range->invalid != NULL) {
-        line->reason = "Invalid";
-        snprintf(line->message, sizeof(line->message), "%s", range->invalid);
-    }
-    if (range->meta.deleting) {
-        line->reason = "Deleting";
-        snprintf(line->message, sizeof(line->message),
-                 "gives nothing more and goes with the last request for it");
-    }
 }
 
 static void line_of_range(const struct state_range *home, struct line *ret_line)
@@ -89,10 +55,10 @@ static void line_of_range(const struct state_range *home, struct line *ret_line)
         .addresses = home->range->ranges,
         .blocks = home->blocks,
         .requests = home->request_count,
+        .waiting = state_range_waiting(home),
     };
-    judge_range(home->range, ret_line);
-    for (size_t i = 0; i < home->waiting_count; i++)
-        ret_line->waiting += home->waiting[i] != NULL ? 1 : 0;
+    ret_line->ready = ipam_range_is_usable(home->range);
+    ret_line->reason = ipam_range_reason(home->range, ret_line->message, sizeof(ret_line->message));
     if (home->blocks != NULL)
         blocks_counts(home->blocks, &ret_line->counts);
 }

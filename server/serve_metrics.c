@@ -55,9 +55,7 @@ static size_t collect_ranges(struct serve_metrics *metrics)
     metrics_forget(metrics->range_addresses, NULL);
     for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
         collect_range(metrics, home);
-        for (size_t i = 0; i < home->waiting_count; i++)
-            waiting += home->waiting[i] != NULL;
-        waiting += home->unstored_count;
+        waiting += state_range_waiting(home) + home->unstored_count;
     }
     return waiting;
 }

@@ -424,10 +424,6 @@ static void claim_check(struct pass *pass, struct finding *finding)
 void reconcile_claim(struct pass *pass)
 {
     struct finding finding;
-    if (!state_is_synced(pass->reconciler->options.state)) {
-        pass_later(pass, CLOCK_SECOND / 10);
-        return;
-    }
     if (claim_look(pass->reconciler, pass->object, &finding) < 0) {
         pass_end(pass, PASS_RETRY);
         return;

@@ -39,28 +39,18 @@ static void judge_conditions(const struct pool *pool, struct finding *finding)
     struct condition *conflict = &finding->conditions[1];
     struct condition *exhausted = &finding->conditions[2];
     bool full = pool->blocks != NULL && address_count_is_zero(finding->counts.free);
-    *ready = (struct condition){"Ready", pool_is_usable(pool), "Serving", ""};
+    *ready = (struct condition){"Ready", pool_is_usable(pool), "", ""};
+    ready->reason = pool_reason(pool, ready->message, sizeof(ready->message));
     *conflict = (struct condition){"Conflict", pool->conflict != NULL, "NoOverlap", ""};
     *exhausted =
         (struct condition){"Exhausted", full, full ? "NoFreeAddress" : "FreeAddresses", ""};
-    if (pool->conflict != NULL) {
-        ready->reason = "Conflict";
-        conflict->reason = "Overlap";
-        snprintf(
-            conflict->message, sizeof(conflict->message),
-            "overlaps pool %s, which is older: nothing is given from this pool; take the common "
-            "addresses out of one of them",
-            pool->conflict->name);
-    }
-    if (pool->deleting) {
-        ready->reason = "Deleting";
-        snprintf(ready->message, sizeof(ready->message),
-                 "gives nothing more and goes when its last address is free");
-    }
-    if (pool->invalid != NULL) {
-        ready->reason = pool->unresolved ? "WaitingForRequest" : "Invalid";
-        snprintf(ready->message, sizeof(ready->message), "%.300s", pool->invalid);
-    }
+    if (pool->conflict == NULL)
+        return;
+    conflict->reason = "Overlap";
+    snprintf(conflict->message, sizeof(conflict->message),
+             "overlaps pool %s, which is older: nothing is given from this pool; take the common "
+             "addresses out of one of them",
+             pool->conflict->name);
 }
 
 /* 0 or -ENOMEM. */
@@ -200,10 +190,6 @@ void reconcile_pool(struct pass *pass)
 {
     struct reconciler *reconciler = pass->reconciler;
     struct finding finding;
-    if (!state_is_synced(reconciler->options.state)) {
-        pass_later(pass, CLOCK_SECOND / 10);
-        return;
-    }
     if (pool_look(reconciler->options.state, pass->object, &finding) < 0) {
         pass_end(pass, PASS_RETRY);
         return;

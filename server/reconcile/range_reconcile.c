@@ -188,25 +188,13 @@ static void append_round_robin(struct buffer *body, const struct blocks *blocks)
     buffer_append_char(body, ']');
 }
 
-static struct condition judge_ready(const struct ipam_range *range)
-{
-    struct condition ready = {"Ready", true, "Serving", ""};
-    if (range->invalid != NULL) {
-        ready = (struct condition){"Ready", false, "Invalid", ""};
-        snprintf(ready.message, sizeof(ready.message), "%.380s", range->invalid);
-    }
-    if (range->meta.deleting)
-        ready = (struct condition){"Ready", false, "Deleting",
-                                   "gives nothing more and goes with the last request for it"};
-    return ready;
-}
-
 static void encode_status(struct buffer *body, const struct state_range *home,
                           const struct clock *clock)
 {
     const struct ipam_range *range = home->range;
-    struct condition ready = judge_ready(range);
+    struct condition ready = {"Ready", ipam_range_is_usable(range), "", ""};
     struct blocks_counts counts = {0};
+    ready.reason = ipam_range_reason(range, ready.message, sizeof(ready.message));
     buffer_printf(body, "{\"observedGeneration\":%lld,", (long long)range->meta.generation);
     status_append_conditions(body, range->status, &ready, 1, range->meta.generation, clock);
     append_pending(body, home);
@@ -427,10 +415,6 @@ void reconcile_range(struct pass *pass)
     struct reconciler *reconciler = pass->reconciler;
     struct finding finding = {0};
     buffer_init(&finding.status, BODY_MOST);
-    if (!state_is_synced(reconciler->options.state)) {
-        pass_later(pass, CLOCK_SECOND / 10);
-        return;
-    }
     if (range_look(reconciler, pass->object, &finding) < 0) {
         finding_clear(&finding);
         pass_end(pass, PASS_RETRY);

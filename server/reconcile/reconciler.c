@@ -12,29 +12,41 @@
 #define WRITE_TIMEOUT (15 * CLOCK_SECOND)
 #define QUIET (300 * CLOCK_MILLISECOND)
 #define PACE_PER_SECOND 10
-#define SYNC_POLL (10 * CLOCK_MILLISECOND)
 #define PACE_PATIENCE (30 * CLOCK_SECOND)
+
+static void reconcile_everything(struct pass *pass);
 
 static const struct {
     const char *kind;
     void (*handle)(struct pass *pass);
 } handlers[] = {
-    {"service", reconcile_service}, {"claim", reconcile_claim},
-    {"pool", reconcile_pool},       {"room", reconcile_room},
-    {"range", reconcile_range},     {"request", reconcile_request},
-    {"fence", reconcile_fence},     {"released", reconcile_released},
+    {"everything", reconcile_everything},
+    {"service", reconcile_service},
+    {"claim", reconcile_claim},
+    {"pool", reconcile_pool},
+    {"room", reconcile_room},
+    {"range", reconcile_range},
+    {"request", reconcile_request},
+    {"fence", reconcile_fence},
+    {"released", reconcile_released},
 };
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 
-/* With the lock of state held: only takes note. */
-static void reconciler_listen(void *context, const char *key)
+/* Puts a key into the queue of the leader. */
+static void reconciler_note(struct reconciler *reconciler, const char *key)
 {
-    struct reconciler *reconciler = context;
-    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) ||
-        !atomic_load_explicit(&reconciler->synced, memory_order_relaxed))
+    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed))
         return;
     if (queue_add(reconciler->queue, key) < 0)
         log_error("out of memory: an object waits for the next look at everything", "object", key);
+}
+
+/* With the lock of state held. Nothing is judged before the full lists are there; then state tells "everything/". */
+static void reconciler_listen(void *context, const char *key)
+{
+    struct reconciler *reconciler = context;
+    if (state_knows_everything(reconciler->options.state))
+        reconciler_note(reconciler, key);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)
@@ -169,6 +181,26 @@ static void reconciler_leave(struct reconciler *reconciler)
     reconciler->in_flight--;
 }
 
+/* With the lock of state held. */
+static void reconciler_look_at_ranges(struct reconciler *reconciler)
+{
+    struct state *state = reconciler->options.state;
+    char key[600];
+    size_t position = 0;
+    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+        snprintf(key, sizeof(key), "range/%s", home->key);
+        reconciler_listen(reconciler, key);
+    }
+    position = 0;
+    for (const struct ipam_request *request;
+         (request = map_next(state->requests, &position)) != NULL;) {
+        if (!reconcile_request_has_work(state, request))
+            continue;
+        snprintf(key, sizeof(key), "request/%s", request->meta.key);
+        reconciler_listen(reconciler, key);
+    }
+}
+
 /* Puts everything that could need a look into the queue. */
 static void reconciler_look_at_everything(struct reconciler *reconciler)
 {
@@ -193,43 +225,13 @@ static void reconciler_look_at_everything(struct reconciler *reconciler)
         snprintf(key, sizeof(key), "pool/%s", state->pools[i]->name);
         reconciler_listen(reconciler, key);
     }
+    reconciler_look_at_ranges(reconciler);
 }
 
-static void reconciler_look_at_ranges(struct reconciler *reconciler)
+static void reconcile_everything(struct pass *pass)
 {
-    struct state *state = reconciler->options.state;
-    char key[600];
-    size_t position = 0;
-    mutex_guard(&state->mutex);
-    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
-        snprintf(key, sizeof(key), "range/%s", home->key);
-        reconciler_listen(reconciler, key);
-    }
-    position = 0;
-    for (const struct ipam_request *request;
-         (request = map_next(state->requests, &position)) != NULL;) {
-        if (request->told == IPAM_READY && ipam_request_is_stored(request) &&
-            !request->has_finalizer && state->pool_count == 0)
-            continue;
-        snprintf(key, sizeof(key), "request/%s", request->meta.key);
-        reconciler_listen(reconciler, key);
-    }
-}
-
-/* Nanoseconds to wait for a key at most; -1: for ever. Notes when the full lists have come. */
-static int64_t reconciler_patience(struct reconciler *reconciler, int64_t next)
-{
-    int64_t wait = next - clock_monotonic(clock_system());
-    if (!atomic_load(&reconciler->synced)) {
-        if (!state_is_synced(reconciler->options.state))
-            return SYNC_POLL;
-        atomic_store(&reconciler->synced, true);
-        reconciler_look_at_everything(reconciler);
-        reconciler_look_at_ranges(reconciler);
-    }
-    if (reconciler->options.resync <= 0)
-        return -1;
-    return wait > 0 ? wait : 0;
+    reconciler_look_at_everything(pass->reconciler);
+    pass_end(pass, PASS_OK);
 }
 
 static void *reconciler_run(void *context)
@@ -241,7 +243,8 @@ static void *reconciler_run(void *context)
     for (;;) {
         char *key;
         reconciler_enter(reconciler);
-        int result = queue_get(reconciler->queue, reconciler_patience(reconciler, next), &key);
+        int64_t wait = resync > 0 ? next - clock_monotonic(clock) : -1;
+        int result = queue_get(reconciler->queue, resync > 0 && wait < 0 ? 0 : wait, &key);
         if (result == 0) {
             reconciler_dispatch(reconciler, key);
             continue;
@@ -251,7 +254,6 @@ static void *reconciler_run(void *context)
             return NULL;
         if (resync > 0 && clock_monotonic(clock) >= next) {
             reconciler_look_at_everything(reconciler);
-            reconciler_look_at_ranges(reconciler);
             next = clock_monotonic(clock) + resync;
         }
     }
@@ -261,12 +263,10 @@ void reconciler_lead(struct reconciler *reconciler, bool leader)
 {
     reconcile_forget_leads(reconciler);
     atomic_store(&reconciler->leader, leader);
-    if (leader) {
+    if (leader)
         reconciler_look_at_everything(reconciler);
-        reconciler_look_at_ranges(reconciler);
-    } else {
+    else
         queue_drain(reconciler->queue);
-    }
 }
 
 size_t reconciler_queue_length(struct reconciler *reconciler)
@@ -397,7 +397,7 @@ void reconcile_room(struct pass *pass)
     if (filled > 1)
         qsort(list, filled, sizeof(*list), waiting_order);
     for (size_t i = 0; i < filled; i++)
-        reconciler_listen(reconciler, list[i]->key);
+        reconciler_note(reconciler, list[i]->key);
     mutex_unlock(&reconciler->mutex);
     bool good = list != NULL;
     free(list);

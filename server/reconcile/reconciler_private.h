@@ -15,8 +15,6 @@ struct reconciler {
     struct queue *queue;
     pthread_t thread;
     atomic_bool leader;
-    atomic_bool
-        synced; /* the full lists are there: until then nothing is noted, and all is looked at then */
     struct mutex mutex;     /* guards what follows */
     pthread_cond_t idle;    /* signalled when a write has finished */
     unsigned int in_flight; /* passes that wait for an answer */
@@ -76,6 +74,8 @@ void reconcile_claim(struct pass *pass);
 void reconcile_pool(struct pass *pass);
 void reconcile_range(struct pass *pass);
 void reconcile_request(struct pass *pass);
+/* Whether a pass over the request would do anything. With the lock of state held. */
+bool reconcile_request_has_work(const struct state *state, const struct ipam_request *request);
 /* "fence/": has the requests listed anew, for ranges that were just taken over. */
 void reconcile_fence(struct pass *pass);
 /* "released/ns/name/CIDR": says on the range that a request gave it back. */

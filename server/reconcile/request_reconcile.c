@@ -104,6 +104,11 @@ static enum request_action judge(const struct state *state, const struct ipam_re
                                                                                  : REQUEST_NOTHING;
 }
 
+bool reconcile_request_has_work(const struct state *state, const struct ipam_request *request)
+{
+    return judge(state, request) != REQUEST_NOTHING;
+}
+
 static void describe(const struct ipam_request *request, struct finding *finding)
 {
     bool held = request->held.address.family != 0;
@@ -283,10 +288,6 @@ void reconcile_request(struct pass *pass)
     struct reconciler *reconciler = pass->reconciler;
     struct finding finding = {0};
     char path[700];
-    if (!state_is_synced(reconciler->options.state)) {
-        pass_later(pass, CLOCK_SECOND / 10);
-        return;
-    }
     if (request_look(reconciler->options.state, pass->object, &finding) < 0) {
         finding_clear(&finding);
         pass_end(pass, PASS_RETRY);

@@ -239,10 +239,6 @@ void reconcile_service(struct pass *pass)
 {
     struct reconciler *reconciler = pass->reconciler;
     struct finding finding;
-    if (!state_is_synced(reconciler->options.state)) {
-        pass_later(pass, CLOCK_SECOND / 10);
-        return;
-    }
     if (service_look(reconciler->options.state, pass->object, &finding) < 0) {
         pass_end(pass, PASS_RETRY);
         return;

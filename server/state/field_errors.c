@@ -1,6 +1,7 @@
 /* The list of field errors. */
 #include "server/state/field_errors.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,16 @@ void field_errors_add(struct field_errors *errors, const char *reason, const cha
         return;
     }
     errors->count++;
+}
+
+int field_errors_fault(struct field_errors *errors, char **first, const char *reason,
+                       const char *field, const char *text)
+{
+    field_errors_add(errors, reason, field, "%s", text);
+    if (*first != NULL || asprintf(first, "%s: %s", field, text) >= 0)
+        return 0;
+    *first = NULL;
+    return -ENOMEM;
 }
 
 void field_errors_clear(struct field_errors *errors)

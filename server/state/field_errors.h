@@ -3,6 +3,8 @@
 #ifndef IPWARDEN_STATE_FIELD_ERRORS_H
 #define IPWARDEN_STATE_FIELD_ERRORS_H
 
+#include "server/base/error.h"
+
 #include <stddef.h>
 
 #define FIELD_ERRORS_MOST 100 /* more are counted, not kept */
@@ -22,6 +24,10 @@ struct field_errors {
 /* NULL errors: does nothing. reason is a literal. */
 void field_errors_add(struct field_errors *errors, const char *reason, const char *field,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The same for an object that is kept although it can't be used: *first gets "field: text" of its first fault, to free(). -ENOMEM
+ * when it can't. */
+must_check int field_errors_fault(struct field_errors *errors, char **first, const char *reason,
+                                  const char *field, const char *text);
 void field_errors_clear(struct field_errors *errors);
 static inline size_t field_errors_total(const struct field_errors *errors)
 {

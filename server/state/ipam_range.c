@@ -31,12 +31,8 @@ static void fault(struct decoder *decoder, const char *reason, const char *field
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    field_errors_add(decoder->errors, reason, field, "%s", text);
-    if (decoder->range->invalid == NULL &&
-        asprintf(&decoder->range->invalid, "%s: %s", field, text) < 0) {
-        decoder->range->invalid = NULL;
+    if (field_errors_fault(decoder->errors, &decoder->range->invalid, reason, field, text) < 0)
         decoder->out_of_memory = true;
-    }
 }
 
 static void decode_mode(struct decoder *decoder, const struct json_node *node)
@@ -256,6 +252,25 @@ void ipam_range_free(struct ipam_range *range)
     free(range->round_robin);
     free(range->status);
     free(range);
+}
+
+bool ipam_range_is_usable(const struct ipam_range *range)
+{
+    return range->invalid == NULL && !range->meta.deleting;
+}
+
+const char *ipam_range_reason(const struct ipam_range *range, char *ret_message, size_t size)
+{
+    ret_message[0] = '\0';
+    if (range->meta.deleting) {
+        snprintf(ret_message, size, "gives nothing more and goes with the last request for it");
+        return "Deleting";
+    }
+    if (range->invalid != NULL) {
+        snprintf(ret_message, size, "%s", range->invalid);
+        return "Invalid";
+    }
+    return "Serving";
 }
 
 const struct ipam_pending *ipam_range_find_pending(const struct ipam_range *range, const char *key,

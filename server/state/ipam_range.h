@@ -59,6 +59,11 @@ static inline void ipam_range_free_pointer(struct ipam_range **range)
 }
 #define _cleanup_ipam_range_ __attribute__((cleanup(ipam_range_free_pointer)))
 
+/* Valid, not being deleted. */
+bool ipam_range_is_usable(const struct ipam_range *range);
+/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing to add. */
+const char *ipam_range_reason(const struct ipam_range *range, char *ret_message, size_t size);
+
 /* The entry of status.pending for this request (key and uid), or NULL. */
 const struct ipam_pending *ipam_range_find_pending(const struct ipam_range *range, const char *key,
                                                    const char *uid);

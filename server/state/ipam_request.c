@@ -34,12 +34,8 @@ struct decoder {
 
 static void fault(struct decoder *decoder, const char *reason, const char *field, const char *text)
 {
-    field_errors_add(decoder->errors, reason, field, "%s", text);
-    if (decoder->request->invalid == NULL &&
-        asprintf(&decoder->request->invalid, "%s: %s", field, text) < 0) {
-        decoder->request->invalid = NULL;
+    if (field_errors_fault(decoder->errors, &decoder->request->invalid, reason, field, text) < 0)
         decoder->out_of_memory = true;
-    }
 }
 
 /* A value that is there and can't be used. */

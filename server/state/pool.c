@@ -3,6 +3,7 @@
 #include "server/state/pool.h"
 
 #include "server/base/clock.h"
+#include "server/state/object_meta.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,12 +24,8 @@ struct decoder {
 
 static void fault(struct decoder *decoder, const char *reason, const char *field, const char *text)
 {
-    field_errors_add(decoder->errors, reason, field, "%s", text);
-    if (decoder->pool->invalid == NULL &&
-        asprintf(&decoder->pool->invalid, "%s: %s", field, text) < 0) {
-        decoder->pool->invalid = NULL;
+    if (field_errors_fault(decoder->errors, &decoder->pool->invalid, reason, field, text) < 0)
         decoder->out_of_memory = true;
-    }
 }
 
 static char *copy_string(struct decoder *decoder, const struct json_node *node)
@@ -52,11 +49,6 @@ static void decode_metadata(struct decoder *decoder, const struct json_node *met
     if (!json_view_int64(view, json_view_member(view, metadata, "generation"), &pool->generation))
         pool->generation = 0;
     pool->deleting = !json_view_is_null(json_view_member(view, metadata, "deletionTimestamp"));
-    const struct json_node *finalizers = json_view_member(view, metadata, "finalizers");
-    for (const struct json_node *item = json_view_first(view, finalizers); item != NULL;
-         item = json_view_after(view, finalizers, item))
-        if (json_view_equals(view, item, POOL_FINALIZER))
-            pool->has_finalizer = true;
     char created[CLOCK_RFC3339_SIZE];
     if (json_view_text(view, json_view_member(view, metadata, "creationTimestamp"), created,
                        sizeof(created)) <= 0 ||
@@ -274,6 +266,7 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     struct decoder decoder = {.view = view, .pool = pool, .errors = errors, .error = error};
     const struct json_node *spec = json_view_member(view, object, "spec");
     decode_metadata(&decoder, json_view_member(view, object, "metadata"));
+    pool->has_finalizer = object_meta_has_finalizer(view, object, POOL_FINALIZER);
     decode_addresses(&decoder, spec);
     decode_policy(&decoder, spec);
     size_t length = 0;
@@ -361,6 +354,24 @@ bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)
 bool pool_is_usable(const struct pool *pool)
 {
     return pool->invalid == NULL && !pool->unresolved && !pool->deleting && pool->conflict == NULL;
+}
+
+const char *pool_reason(const struct pool *pool, char *ret_message, size_t size)
+{
+    ret_message[0] = '\0';
+    if (pool->invalid != NULL) {
+        snprintf(ret_message, size, "%s", pool->invalid);
+        return pool->unresolved ? "WaitingForRequest" : "Invalid";
+    }
+    if (pool->deleting) {
+        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
+        return "Deleting";
+    }
+    if (pool->conflict != NULL) {
+        snprintf(ret_message, size, "overlaps pool %s, which is older", pool->conflict->name);
+        return "Conflict";
+    }
+    return "Serving";
 }
 
 bool pool_offers(const struct pool *pool, const struct address *address)

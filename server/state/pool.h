@@ -68,6 +68,8 @@ must_check int pool_resolve(struct pool *pool, const struct cidr *cidr);
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Valid, not being deleted, in no conflict. */
 bool pool_is_usable(const struct pool *pool);
+/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing to add. */
+const char *pool_reason(const struct pool *pool, char *ret_message, size_t size);
 bool pool_offers(const struct pool *pool, const struct address *address);
 /* Priority, then name. */
 int pool_compare(const struct pool *left, const struct pool *right);

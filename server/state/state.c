@@ -91,13 +91,19 @@ void state_tell(struct state *state, const char *kind, const char *name)
     state->listener(state->listener_context, key);
 }
 
-bool state_is_synced(struct state *state)
+bool state_knows_everything(const struct state *state)
 {
-    mutex_guard(&state->mutex);
+    assert(mutex_is_held(&state->mutex));
     for (int i = 0; i < STATE_KINDS; i++)
         if (!state->synced[i])
             return false;
     return true;
+}
+
+bool state_is_synced(struct state *state)
+{
+    mutex_guard(&state->mutex);
+    return state_knows_everything(state);
 }
 
 /* --- looking --- */
@@ -321,8 +327,9 @@ void state_replace_end(struct state *state, enum state_kind kind)
     drop_stale[kind](state, state->round[kind]);
     if (kind == STATE_RANGES || kind == STATE_REQUESTS)
         state_tell_ranges(state);
-    if (kind != STATE_SERVICES || !first)
-        return;
-    for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
-        state_claim_refresh(state, claim);
+    if (kind == STATE_SERVICES && first)
+        for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
+            state_claim_refresh(state, claim);
+    if (first && state_knows_everything(state))
+        state_tell(state, "everything", "");
 }

@@ -112,7 +112,8 @@ void state_free(struct state *state);
 /* Before informers start. */
 void state_set_listener(struct state *state, state_listener listener, void *context);
 
-/* All kinds have been listed in full. Takes the lock. */
+/* All kinds have been listed in full; from then on the listener is told "everything/" once. The second takes the lock. */
+bool state_knows_everything(const struct state *state);
 bool state_is_synced(struct state *state);
 
 /* --- Feeding; these take the lock. The projections are consumed, whatever is returned. 0 or -ENOMEM. --- */
@@ -165,6 +166,12 @@ struct pool *state_pool_offering(const struct state *state, const struct address
 uint8_t state_primary_family(const struct state *state);
 /* Whether a LoadBalancer Service is ours to serve. */
 bool state_serves_load_balancer(const struct state *state, const struct service *service);
+
+/* How many requests wait for a CIDR of the range. */
+static inline size_t state_range_waiting(const struct state_range *home)
+{
+    return home->waiting_count - home->waiting_gaps;
+}
 
 /* --- In flight; with the lock held. Marked addresses aren't picked by others. 0 or -ENOMEM. --- */
 must_check int state_mark(struct state *state, const struct address *address);

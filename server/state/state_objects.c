@@ -289,8 +289,10 @@ static void claim_inherit(struct state *state, struct claim *claim, const struct
  * what the pool's status remembers. */
 static void advance_pool(struct state *state, const struct address *address)
 {
+    if (!state->synced[STATE_CLAIMS])
+        return;
     struct pool *pool = state_pool_offering(state, address);
-    if (pool == NULL || pool->mode != BLOCKS_ROUND_ROBIN || !state->synced[STATE_CLAIMS])
+    if (pool == NULL || pool->mode != BLOCKS_ROUND_ROBIN)
         return;
     if (!address_add(address, 1, &pool->next))
         pool->next = (struct address){0};
