@@ -8,7 +8,7 @@
 #include "server/options.h"
 #include "server/pools_table.h"
 #include "server/state/feed.h"
-#include "server/state/ipam_grant.h"
+#include "server/decide/ipam_grant.h"
 
 #include <errno.h>
 #include <stdio.h>

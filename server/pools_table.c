@@ -1,7 +1,7 @@
 /* The table and the JSON of `ipwarden pools`, from one walk over pools and ranges. */
 #include "server/pools_table.h"
 
-#include "server/reconcile/status.h"
+#include "server/objects/status.h"
 
 #include <assert.h>
 #include <stdio.h>

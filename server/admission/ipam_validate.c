@@ -1,7 +1,7 @@
 /* The validating calls on IPAMRange and IPAMRequest: everything that is wrong in one answer when they are created, no edit of what
  * has been acted upon, and no end of a request that a pool consists of. */
 #include "server/admission/kinds.h"
-#include "server/state/ipam_grant.h"
+#include "server/decide/ipam_grant.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #define IPWARDEN_ADMISSION_PATCH_H
 
 #include "server/base/buffer.h"
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 
 /* What the object looks like where it is patched. */
 struct patch_shape {

@@ -7,7 +7,7 @@
 #include "server/base/json_view.h"
 #include "server/http/listener.h"
 #include "server/http/metrics.h"
-#include "server/state/field_errors.h"
+#include "server/objects/field_errors.h"
 #include "server/state/state.h"
 
 /* What all requests share. Borrowed pointers; lives as long as the listener. */

@@ -1,7 +1,7 @@
 /* The mutating call on a Service: decide, claim, and answer with the patch that writes the address into it. */
 #include "server/admission/kinds.h"
 #include "server/admission/patch.h"
-#include "server/state/grant.h"
+#include "server/decide/grant.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * Service. Memory may say yes, since the mutating call of the same request wrote or read the claim; before a no the
  * claim is read live, since memory may lag. */
 #include "server/admission/kinds.h"
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,11 +12,11 @@
 #include "server/base/clock.h"
 #include "server/base/map.h"
 #include "server/base/mutex.h"
-#include "server/state/claim.h"
-#include "server/state/ipam_range.h"
-#include "server/state/ipam_request.h"
-#include "server/state/pool.h"
-#include "server/state/service.h"
+#include "server/objects/claim.h"
+#include "server/objects/ipam_range.h"
+#include "server/objects/ipam_request.h"
+#include "server/objects/pool.h"
+#include "server/objects/service.h"
 
 #include <stdatomic.h>
 
@@ -111,6 +111,9 @@ struct state *state_new(const struct state_options *options);
 void state_free(struct state *state);
 /* Before informers start. */
 void state_set_listener(struct state *state, state_listener listener, void *context);
+
+/* Calls the listener with "kind/name". With the lock held. */
+void state_tell(struct state *state, const char *kind, const char *name);
 
 /* All kinds have been listed in full; from then on the listener is told "everything/" once. The second takes the lock. */
 bool state_knows_everything(const struct state *state);

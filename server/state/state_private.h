@@ -12,9 +12,6 @@ struct state_owner {
 };
 void state_owner_free(struct state_owner *owner);
 
-/* Calls the listener with "kind/name". */
-void state_tell(struct state *state, const char *kind, const char *name);
-
 /* The entry of an address, made when it isn't there; NULL when out of memory. Settle it afterwards. */
 struct state_address *state_address_ensure(struct state *state, const struct address *address);
 /* Brings the books of the pools in step with the entry, and frees the entry when nothing holds it. */
@@ -28,8 +25,6 @@ void state_drop_pool(struct state *state, struct pool *pool);
 void state_range_free(struct state_range *home);
 void state_drop_range(struct state *state, struct state_range *home);
 void state_drop_request(struct state *state, struct ipam_request *request);
-/* The CIDR that is held for it stands in its status now. */
-void state_settle_stored(struct state *state, struct ipam_request *request);
 /* Every range is worth a look. */
 void state_tell_ranges(struct state *state);
 /* The CIDR of a request may have come or gone: pools that consist of it follow. */

@@ -1,5 +1,5 @@
 /* Ranges and requests coming and going: which requests refer to which range, the book of each range, and who waits. */
-#include "server/state/ipam_grant.h"
+#include "server/state/ledger.h"
 #include "server/state/state_private.h"
 
 #include <assert.h>
@@ -61,150 +61,6 @@ void state_tell_ranges(struct state *state)
         state_tell(state, "range", home->key);
 }
 
-/* --- lists of requests --- */
-
-static int list_grow(struct ipam_request ***list, size_t count, size_t *capacity)
-{
-    if (count < *capacity)
-        return 0;
-    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
-    struct ipam_request **grown = realloc(*list, wanted * sizeof(struct ipam_request *));
-    if (grown == NULL)
-        return -ENOMEM;
-    *list = grown;
-    *capacity = wanted;
-    return 0;
-}
-
-static void waiting_close_gaps(struct state_range *home)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < home->waiting_count; i++)
-        if (home->waiting[i] != NULL) {
-            home->waiting[count++] = home->waiting[i];
-            home->waiting[count - 1]->waiting = count;
-        }
-    home->waiting_count = count;
-    home->waiting_gaps = 0;
-}
-
-int ipam_grant_wait(struct state_range *home, struct ipam_request *request)
-{
-    if (request->waiting != 0)
-        return 0;
-    /* Who doesn't lead never sorts. */
-    if (home->waiting_count == home->waiting_capacity &&
-        home->waiting_gaps > home->waiting_count / 2)
-        waiting_close_gaps(home);
-    if (list_grow(&home->waiting, home->waiting_count, &home->waiting_capacity) < 0)
-        return -ENOMEM;
-    home->waiting[home->waiting_count++] = request;
-    home->waiting_given += request->cidr.address.family != 0;
-    request->waiting = home->waiting_count;
-    home->waiting_sorted = false;
-    return 0;
-}
-
-static void waiting_remove(struct state_range *home, struct ipam_request *request)
-{
-    if (request->waiting == 0)
-        return;
-    home->waiting[request->waiting - 1] = NULL;
-    home->waiting_given -= request->cidr.address.family != 0;
-    home->waiting_gaps++;
-    home->waiting_sorted = false;
-    request->waiting = 0;
-}
-
-static int waiting_order(const void *left, const void *right)
-{
-    const struct ipam_request *a = *(struct ipam_request *const *)left;
-    const struct ipam_request *b = *(struct ipam_request *const *)right;
-    if (a->meta.created != b->meta.created)
-        return a->meta.created < b->meta.created ? -1 : 1;
-    return a->sequence < b->sequence ? -1 : 1;
-}
-
-void ipam_grant_sort(struct state_range *home)
-{
-    if (home->waiting_sorted)
-        return;
-    waiting_close_gaps(home);
-    if (home->waiting_count > 1)
-        qsort(home->waiting, home->waiting_count, sizeof(struct ipam_request *), waiting_order);
-    for (size_t i = 0; i < home->waiting_count; i++)
-        home->waiting[i]->waiting = i + 1;
-    home->waiting_sorted = true;
-}
-
-static int unstored_add(struct state_range *home, struct ipam_request *request)
-{
-    if (list_grow(&home->unstored, home->unstored_count, &home->unstored_capacity) < 0)
-        return -ENOMEM;
-    home->unstored[home->unstored_count++] = request;
-    return 0;
-}
-
-static void unstored_remove(struct state_range *home, const struct ipam_request *request)
-{
-    for (size_t i = 0; i < home->unstored_count; i++)
-        if (home->unstored[i] == request) {
-            home->unstored[i] = home->unstored[--home->unstored_count];
-            return;
-        }
-}
-
-/* --- what the book holds for a request --- */
-
-int ipam_grant_hold(struct state *state, struct ipam_request *request, const struct cidr *cidr)
-{
-    struct state_range *home = request->home;
-    bool stored = cidr_equal(cidr, &request->cidr);
-    assert(request->held.address.family == 0);
-    if (!stored && unstored_add(home, request) < 0)
-        return -ENOMEM;
-    request->held = *cidr;
-    request->held_since = ++state->sequence;
-    request->announced = stored;
-    waiting_remove(home, request);
-    if (stored)
-        state_resolve_pools(state, request->meta.key);
-    return 0;
-}
-
-static void tell_released(struct state *state, const struct state_range *home,
-                          const struct cidr *cidr)
-{
-    char text[CIDR_TEXT_SIZE];
-    char name[600];
-    cidr_format(cidr, text);
-    snprintf(name, sizeof(name), "%s/%s", home->key, text);
-    state_tell(state, "released", name);
-}
-
-void ipam_grant_release(struct state *state, struct ipam_request *request)
-{
-    struct state_range *home = request->home;
-    if (request->held.address.family == 0)
-        return;
-    unstored_remove(home, request);
-    /* A release that fails for want of memory leaks a block until the book is made anew; nothing is given twice. */
-    if (home->blocks != NULL && blocks_release(home->blocks, &request->held, NULL) == 0)
-        state_tell(state, "range", home->key);
-    if (ipam_request_is_stored(request))
-        tell_released(state, home, &request->held);
-    request->held = (struct cidr){0};
-    request->announced = false;
-}
-
-void state_settle_stored(struct state *state, struct ipam_request *request)
-{
-    unstored_remove(request->home, request);
-    request->announced = true;
-    state_resolve_pools(state, request->meta.key);
-    state_tell(state, "range", request->home->key);
-}
-
 /* What was decided here and stands nowhere yet is no more when a status shows that another leader has given it to another.
  * 0 or -ENOMEM. */
 static int give_way(struct state *state, struct state_range *home, const struct cidr *cidr)
@@ -215,9 +71,9 @@ static int give_way(struct state *state, struct state_range *home, const struct 
             i++;
             continue;
         }
-        ipam_grant_release(state, other);
+        ledger_release(state, other);
         other->verdict = IPAM_UNKNOWN;
-        if (ipam_grant_wait(home, other) < 0)
+        if (ledger_wait(home, other) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -234,11 +90,11 @@ static int request_settle(struct state *state, struct ipam_request *request)
         if (result == -EEXIST && (result = give_way(state, home, &request->cidr)) == 0)
             result = blocks_busy(home->blocks, &request->cidr, NULL);
         if (result == 0)
-            return ipam_grant_hold(state, request, &request->cidr);
+            return ledger_hold(state, request, &request->cidr);
         if (result == -ENOMEM)
             return result;
     }
-    return ipam_grant_wait(home, request);
+    return ledger_wait(home, request);
 }
 
 /* --- ranges --- */
@@ -249,7 +105,7 @@ static void regrant(struct state *state, struct state_range *home, struct ipam_r
 {
     if (blocks_busy(home->blocks, held, NULL) != 0)
         return;
-    if (ipam_grant_hold(state, request, held) < 0)
+    if (ledger_hold(state, request, held) < 0)
         (void)!blocks_release(home->blocks, held, NULL);
     else
         request->announced = announced;
@@ -387,8 +243,8 @@ static void request_link(struct state_range *home, struct ipam_request *request)
 static void request_unlink(struct ipam_request *request)
 {
     struct state_range *home = request->home;
-    waiting_remove(home, request);
-    unstored_remove(home, request);
+    ledger_waiting_remove(home, request);
+    ledger_unstored_remove(home, request);
     if (request->previous != NULL)
         request->previous->next = request->next;
     else
@@ -411,7 +267,7 @@ static int request_inherit(struct ipam_request *request, struct ipam_request *ol
     request->held = old->held;
     request->held_since = old->held_since;
     request->announced = old->announced;
-    return ipam_request_is_stored(request) ? 0 : unstored_add(home, request);
+    return ipam_request_is_stored(request) ? 0 : ledger_unstored_add(home, request);
 }
 
 int state_put_request(struct state *state, struct ipam_request *request_take)
@@ -435,7 +291,7 @@ int state_put_request(struct state *state, struct ipam_request *request_take)
     /* Another leader has given what its status has; what was decided here, and never written, is no more. */
     if (old != NULL && !old->announced && request->cidr.address.family != 0 &&
         !cidr_equal(&old->held, &request->cidr))
-        ipam_grant_release(state, old);
+        ledger_release(state, old);
     request->mark = state->round[STATE_REQUESTS];
     request->sequence = ++state->sequence;
     request_link(home, request);
@@ -459,10 +315,10 @@ void state_drop_request(struct state *state, struct ipam_request *request)
     struct state_range *home = request->home;
     bool held = request->held.address.family != 0;
     map_remove_string(state->requests, request->meta.key);
-    ipam_grant_release(state, request);
+    ledger_release(state, request);
     request_unlink(request);
     /* A full list shows who has it now before it shows that this one is gone. */
-    if (held && ipam_grant_settle(state, home) < 0)
+    if (held && ledger_settle(state, home) < 0)
         home->waiting_sorted = false; /* it waits for the next resync */
     state_resolve_pools(state, request->meta.key);
     state_tell(state, "range", home->key);

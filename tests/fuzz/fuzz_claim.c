@@ -1,5 +1,5 @@
 /* Any text as a claim: refused with a reason, or what is written of it reads back as the same. */
-#include "server/state/claim.h"
+#include "server/objects/claim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

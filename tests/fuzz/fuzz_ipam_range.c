@@ -1,6 +1,6 @@
 /* Any JSON as an IPAMRange: it is valid when no fault was found and only then; each fault names a field and says something that can
  * be sent; a valid one can be divided; what its status says can be imported, whatever that is. */
-#include "server/state/ipam_range.h"
+#include "server/objects/ipam_range.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Any JSON as an IPAMRequest, judged against one range of each family: a request without a fault has a wish that can be read; one
  * that a range could serve gets something of it while the range is empty, and one that it couldn't gets nothing. */
 #include "allocator/request_spec.h"
-#include "server/state/ipam_grant.h"
+#include "server/decide/ipam_grant.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Any JSON as a pool: it is valid when no fault was found and only then; a valid one offers something, all of it free. */
-#include "server/state/pool.h"
+#include "server/objects/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Any JSON as a Service: what is taken from a request is taken from a stored object too, a copy is the same, and a claim
  * made for it reads back and means it. */
-#include "server/state/claim.h"
+#include "server/objects/claim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,12 +12,17 @@ ALLOWED = {
     "netlink": {"server/base"},
     "certs": {"server/base"},
     "server/http": {"server/base"},
-    "server/state": {"server/base", "allocator", "k8s"},
-    "server/admission": {"server/base", "server/http", "server/state", "allocator", "k8s"},
-    "server/conversion": {"server/base", "server/http", "allocator"},
-    "server/reconcile": {"server/base", "server/state", "allocator", "k8s"},
-    "server": {"server/base", "server/http", "server/state", "server/admission",
-               "server/conversion", "server/reconcile", "allocator", "k8s", "netlink", "certs"},
+    "server/objects": {"server/base", "allocator"},
+    "server/state": {"server/base", "server/objects", "allocator", "k8s"},
+    "server/decide": {"server/base", "server/objects", "server/state", "allocator", "k8s"},
+    "server/admission": {"server/base", "server/http", "server/objects", "server/state",
+                         "server/decide", "allocator", "k8s"},
+    "server/conversion": {"server/base", "server/http", "server/objects", "allocator"},
+    "server/reconcile": {"server/base", "server/objects", "server/state", "server/decide",
+                         "allocator", "k8s"},
+    "server": {"server/base", "server/http", "server/objects", "server/state", "server/decide",
+               "server/admission", "server/conversion", "server/reconcile", "allocator", "k8s",
+               "netlink", "certs"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

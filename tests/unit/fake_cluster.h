@@ -7,7 +7,7 @@
 
 #include "server/base/buffer.h"
 #include "server/base/json_view.h"
-#include "server/state/claim.h"
+#include "server/objects/claim.h"
 #include "tests/unit/fake_client.h"
 #include "tests/unit/single_quotes.h"
 

@@ -3,7 +3,7 @@
 #ifndef IPWARDEN_TESTS_IPAM_FIXTURE_H
 #define IPWARDEN_TESTS_IPAM_FIXTURE_H
 
-#include "server/state/ipam_grant.h"
+#include "server/decide/ipam_grant.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 

@@ -2,7 +2,7 @@
 #ifndef IPWARDEN_TESTS_STATE_FIXTURE_H
 #define IPWARDEN_TESTS_STATE_FIXTURE_H
 
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 #include "server/state/state.h"
 
 #include <setjmp.h>

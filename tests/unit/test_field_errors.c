@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/state/field_errors.h"
+#include "server/objects/field_errors.h"
 
 #include <string.h>
 

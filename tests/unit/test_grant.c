@@ -1,7 +1,7 @@
 /* Deciding and writing, against an API server that is slow, busy, broken, or has another replica's claims already. What
  * must hold in the end, whatever happens: one answer, nothing left in flight, and no claim kept by a request that failed,
  * unless nobody can know. */
-#include "server/state/grant.h"
+#include "server/decide/grant.h"
 #include "tests/unit/fake_cluster.h"
 #include "tests/unit/state_fixture.h"
 

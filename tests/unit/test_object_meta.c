@@ -1,5 +1,5 @@
 /* The metadata of namespaced objects: what is read, what is taken for absent, and what can't be without. */
-#include "server/state/object_meta.h"
+#include "server/objects/object_meta.h"
 #include "tests/unit/single_quotes.h"
 
 #include <setjmp.h>

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "server/reconcile/status.h"
+#include "server/objects/status.h"
 #include "tests/unit/single_quotes.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* A list of what is wrong with an object, field by field, so that one answer names everything, as the
  * built-in kinds do (Kubernetes' field.ErrorList). */
-#ifndef IPWARDEN_STATE_FIELD_ERRORS_H
-#define IPWARDEN_STATE_FIELD_ERRORS_H
+#ifndef IPWARDEN_OBJECTS_FIELD_ERRORS_H
+#define IPWARDEN_OBJECTS_FIELD_ERRORS_H
 
 #include "server/base/error.h"
 

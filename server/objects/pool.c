@@ -1,9 +1,9 @@
 /* Reading and checking of pools. One function serves the validating webhook, which wants every fault, and the
  * watch, which wants the pool or the reason why it can't be used. */
-#include "server/state/pool.h"
+#include "server/objects/pool.h"
 
 #include "server/base/clock.h"
-#include "server/state/object_meta.h"
+#include "server/objects/object_meta.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* An IpClaimPool: its specification, read and checked, and its address book. */
-#ifndef IPWARDEN_STATE_POOL_H
-#define IPWARDEN_STATE_POOL_H
+#ifndef IPWARDEN_OBJECTS_POOL_H
+#define IPWARDEN_OBJECTS_POOL_H
 
 #include "allocator/blocks.h"
 #include "allocator/ranges.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
-#include "server/state/field_errors.h"
+#include "server/objects/field_errors.h"
 
 #include <stdbool.h>
 #include <stddef.h>

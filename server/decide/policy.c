@@ -1,8 +1,8 @@
 /* The decision. The order matters: what somebody named comes first, then what the Service owns, and only for a family
  * that is still without an address is one picked from a pool. */
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 
-#include "server/state/policy_private.h"
+#include "server/decide/policy_private.h"
 
 #include <assert.h>
 #include <errno.h>

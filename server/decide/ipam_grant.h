@@ -1,9 +1,9 @@
 /* Dividing ranges among requests, in memory: what the leader would give to whom. Nothing here is final before it stands in the
  * range's status.pending (see server/reconcile/range_reconcile.c). All with the lock of state held. */
-#ifndef IPWARDEN_STATE_IPAM_GRANT_H
-#define IPWARDEN_STATE_IPAM_GRANT_H
+#ifndef IPWARDEN_DECIDE_IPAM_GRANT_H
+#define IPWARDEN_DECIDE_IPAM_GRANT_H
 
-#include "server/state/state.h"
+#include "server/state/ledger.h"
 
 #define IPAM_GRANT_UNSTORED_MOST                                                                   \
     512 /* grants of one range that wait for their status to be written */
@@ -28,18 +28,5 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
 /* What a request asks of a range: 0, or -EINVAL or -ERANGE with the reason why the range can never give it. */
 must_check int ipam_grant_check(const struct ipam_request *request, const struct ipam_range *range,
                                 struct error *error);
-
-/* Holds what the statuses of requests that wait have already, as far as nobody else holds it: it isn't ours to give, whoever has
- * waited for longer, and it stays taken until the request is gone. 0 or -ENOMEM. */
-must_check int ipam_grant_settle(struct state *state, struct state_range *home);
-
-/* For state itself. */
-void ipam_grant_sort(struct state_range *home);
-/* Notes that the book holds cidr, which was just taken from it, for the request. 0 or -ENOMEM. */
-must_check int ipam_grant_hold(struct state *state, struct ipam_request *request,
-                               const struct cidr *cidr);
-void ipam_grant_release(struct state *state, struct ipam_request *request);
-/* Lets it wait for a CIDR. 0 or -ENOMEM. */
-must_check int ipam_grant_wait(struct state_range *home, struct ipam_request *request);
 
 #endif

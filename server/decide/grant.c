@@ -1,7 +1,7 @@
 /* The loop of deciding and writing. A write that was answered goes into state at once, so that the next request
  * sees it without waiting for the watch. A write whose outcome is unknown refuses the request; the claim it may
  * have left behind names the Service, so that a retry finds it, and the reconciler reaps it otherwise. */
-#include "server/state/grant.h"
+#include "server/decide/grant.h"
 
 #include <errno.h>
 #include <stdatomic.h>

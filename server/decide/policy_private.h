@@ -1,8 +1,8 @@
 /* What the files of policy share among themselves; nobody else includes this. */
-#ifndef IPWARDEN_STATE_POLICY_PRIVATE_H
-#define IPWARDEN_STATE_POLICY_PRIVATE_H
+#ifndef IPWARDEN_DECIDE_POLICY_PRIVATE_H
+#define IPWARDEN_DECIDE_POLICY_PRIVATE_H
 
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 
 struct policy_decision {
     const struct state *state;

@@ -1,7 +1,7 @@
 /* What the statuses of pools, ranges and requests have in common: conditions (metav1.Condition), counts, and the comparison
  * that keeps a status which says the same already from being written. */
-#ifndef IPWARDEN_RECONCILE_STATUS_H
-#define IPWARDEN_RECONCILE_STATUS_H
+#ifndef IPWARDEN_OBJECTS_STATUS_H
+#define IPWARDEN_OBJECTS_STATUS_H
 
 #include "allocator/address_count.h"
 #include "server/base/buffer.h"

@@ -1,5 +1,5 @@
 /* The list of field errors. */
-#include "server/state/field_errors.h"
+#include "server/objects/field_errors.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,15 +1,15 @@
 /* An IPAMRange (ipam.mandelsoft.org/v1beta1): a set of addresses of one family from which IPAMRequests get
  * sub-networks; its specification, read and checked, and what its status remembers. */
-#ifndef IPWARDEN_STATE_IPAM_RANGE_H
-#define IPWARDEN_STATE_IPAM_RANGE_H
+#ifndef IPWARDEN_OBJECTS_IPAM_RANGE_H
+#define IPWARDEN_OBJECTS_IPAM_RANGE_H
 
 #include "allocator/blocks.h"
 #include "allocator/cidr.h"
 #include "allocator/ranges.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
-#include "server/state/field_errors.h"
-#include "server/state/object_meta.h"
+#include "server/objects/field_errors.h"
+#include "server/objects/object_meta.h"
 
 #include <stdbool.h>
 #include <stddef.h>

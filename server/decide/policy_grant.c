@@ -1,5 +1,5 @@
 /* One address: may this Service have it, and what must be written for that; and picking one from a pool. */
-#include "server/state/policy_private.h"
+#include "server/decide/policy_private.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
  * Service wants one (annotation external-ip: auto, or a LoadBalancer of ours). A plan holds one step for each address
  * that isn't plainly owned already. Every step is a write against the API server, which decides: POST of the
  * claim named by the address, or a PATCH of the claim under its resourceVersion. Memory alone never grants. */
-#ifndef IPWARDEN_STATE_POLICY_H
-#define IPWARDEN_STATE_POLICY_H
+#ifndef IPWARDEN_DECIDE_POLICY_H
+#define IPWARDEN_DECIDE_POLICY_H
 
 #include "server/state/state.h"
 

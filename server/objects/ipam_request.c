@@ -1,5 +1,5 @@
 /* Reading and checking of IPAMRequests. */
-#include "server/state/ipam_request.h"
+#include "server/objects/ipam_request.h"
 
 #include "allocator/request_spec.h"
 

@@ -1,5 +1,5 @@
 /* Encoding and comparing of statuses. */
-#include "server/reconcile/status.h"
+#include "server/objects/status.h"
 
 #include <string.h>
 

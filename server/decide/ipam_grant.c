@@ -1,8 +1,7 @@
 /* The leader's decisions about requests. */
-#include "server/state/ipam_grant.h"
+#include "server/decide/ipam_grant.h"
 
 #include "allocator/request_spec.h"
-#include "server/state/state_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,53 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Notes why a request has what it has, and says so when that is new. */
-static void judge(struct state *state, struct ipam_request *request, enum ipam_verdict verdict,
-                  const char *text)
-{
-    if (request->verdict == verdict &&
-        strcmp(request->verdict_text != NULL ? request->verdict_text : "", text) == 0)
-        return;
-    free(request->verdict_text);
-    request->verdict_text = *text != '\0' ? strdup(text) : NULL;
-    request->verdict = verdict;
-    state_tell(state, "request", request->meta.key);
-}
-
-int ipam_grant_settle(struct state *state, struct state_range *home)
-{
-    struct error error;
-    size_t left = home->blocks != NULL ? home->waiting_given : 0;
-    for (size_t i = 0; left > 0; i++) {
-        struct ipam_request *request = home->waiting[i];
-        if (request == NULL || request->cidr.address.family == 0)
-            continue;
-        left--;
-        int result = blocks_busy(home->blocks, &request->cidr, &error);
-        if (result == 0 && (result = ipam_grant_hold(state, request, &request->cidr)) < 0)
-            (void)!blocks_release(home->blocks, &request->cidr, NULL);
-        if (result == -ENOMEM)
-            return result;
-        judge(state, request, result == 0 ? IPAM_READY : IPAM_CONFLICT,
-              result == 0 ? "" : error.text);
-    }
-    return 0;
-}
-
 int ipam_grant_take_over(struct state *state, struct state_range *home)
 {
     assert(mutex_is_held(&state->mutex));
     const struct ipam_range *range = home->range;
     while (home->unstored_count > 0) {
         struct ipam_request *request = home->unstored[0];
-        ipam_grant_release(state, request);
+        ledger_release(state, request);
         request->verdict = IPAM_UNKNOWN;
-        if (ipam_grant_wait(home, request) < 0)
+        if (ledger_wait(home, request) < 0)
             return -ENOMEM;
     }
     if (home->blocks == NULL)
         return 0;
-    if (ipam_grant_settle(state, home) < 0)
+    if (ledger_settle(state, home) < 0)
         return -ENOMEM;
     blocks_round_robin_import(home->blocks, range->round_robin, range->round_robin_count);
     for (size_t i = 0; i < range->pending_count; i++) {
@@ -66,7 +32,7 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
             strcmp(request->meta.uid, entry->uid) != 0 || request->held.address.family != 0)
             continue;
         int result = blocks_busy(home->blocks, &entry->cidr, NULL);
-        if (result == 0 && (result = ipam_grant_hold(state, request, &entry->cidr)) < 0)
+        if (result == 0 && (result = ledger_hold(state, request, &entry->cidr)) < 0)
             (void)!blocks_release(home->blocks, &entry->cidr, NULL);
         if (result == -ENOMEM)
             return result;
@@ -135,11 +101,11 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
                                                                : take(home, request, &cidr, &error);
     switch (result) {
     case 0:
-        if (ipam_grant_hold(state, request, &cidr) < 0) {
+        if (ledger_hold(state, request, &cidr) < 0) {
             (void)!blocks_release(home->blocks, &cidr, NULL);
             return -ENOMEM;
         }
-        judge(state, request, IPAM_READY, "");
+        ledger_judge(state, request, IPAM_READY, "");
         return 1;
     case -ENOMEM:
         return -ENOMEM;
@@ -147,13 +113,13 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
         /* Counts change with every grant; a request that goes on waiting keeps the words it has. */
         if (request->verdict != IPAM_BUSY) {
             describe_busy(home, request, text, sizeof(text));
-            judge(state, request, IPAM_BUSY, text);
+            ledger_judge(state, request, IPAM_BUSY, text);
         }
         return map_get_string(failed, request->spec) == NULL
                    ? map_put_string(failed, request->spec, request, NULL)
                    : 0;
     default:
-        judge(state, request, IPAM_INVALID, error.text);
+        ledger_judge(state, request, IPAM_INVALID, error.text);
         return 0;
     }
 }
@@ -184,7 +150,7 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     assert(mutex_is_held(&state->mutex));
     char text[800];
     unsigned int granted = 0;
-    int result = ipam_grant_settle(state, home);
+    int result = ledger_settle(state, home);
     if (result < 0)
         return result;
     enum ipam_verdict verdict = range_verdict(home, text, sizeof(text));
@@ -192,14 +158,14 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     if (failed == NULL)
         return -ENOMEM;
     *ret_more = false;
-    ipam_grant_sort(home);
+    ledger_sort(home);
     for (size_t i = 0; i < home->waiting_count && result >= 0; i++) {
         struct ipam_request *request = home->waiting[i];
         if (request == NULL || request->meta.deleting || request->cidr.address.family != 0)
             continue;
         if (verdict != IPAM_UNKNOWN || request->invalid != NULL) {
-            judge(state, request, request->invalid != NULL ? IPAM_INVALID : verdict,
-                  request->invalid != NULL ? request->invalid : text);
+            ledger_judge(state, request, request->invalid != NULL ? IPAM_INVALID : verdict,
+                         request->invalid != NULL ? request->invalid : text);
             continue;
         }
         if (granted >= most || home->unstored_count >= IPAM_GRANT_UNSTORED_MOST) {
@@ -236,5 +202,5 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
     request->cidr = *cidr;
     request->told = IPAM_READY;
     request->told_since[0] = '\0'; /* the watch says */
-    state_settle_stored(state, request);
+    ledger_stored(state, request);
 }

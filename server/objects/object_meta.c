@@ -1,5 +1,5 @@
 /* Reading of metadata. */
-#include "server/state/object_meta.h"
+#include "server/objects/object_meta.h"
 
 #include "server/base/clock.h"
 

@@ -1,11 +1,11 @@
 /* Carries a plan out: decides, writes the claims, and decides again when another replica was faster, until the
  * Service has what it asked for or can't have it. Used by admission (before a Service is stored) and by the
  * reconciler (for one that is). */
-#ifndef IPWARDEN_STATE_GRANT_H
-#define IPWARDEN_STATE_GRANT_H
+#ifndef IPWARDEN_DECIDE_GRANT_H
+#define IPWARDEN_DECIDE_GRANT_H
 
 #include "k8s/client.h"
-#include "server/state/policy.h"
+#include "server/decide/policy.h"
 
 struct grant_result {
     int status; /* 0: plan says what came of it; else an HTTP status: it could not be found out */

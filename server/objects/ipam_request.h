@@ -1,13 +1,13 @@
 /* An IPAMRequest (ipam.mandelsoft.org/v1beta1): asks for a sub-network of an IPAMRange and gets a CIDR in its status. */
-#ifndef IPWARDEN_STATE_IPAM_REQUEST_H
-#define IPWARDEN_STATE_IPAM_REQUEST_H
+#ifndef IPWARDEN_OBJECTS_IPAM_REQUEST_H
+#define IPWARDEN_OBJECTS_IPAM_REQUEST_H
 
 #include "allocator/cidr.h"
 #include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
-#include "server/state/field_errors.h"
-#include "server/state/object_meta.h"
+#include "server/objects/field_errors.h"
+#include "server/objects/object_meta.h"
 
 #include <stdbool.h>
 #include <stddef.h>

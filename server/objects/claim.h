@@ -1,13 +1,13 @@
 /* What is kept of an IpClaim, the record that one address is taken, by whom, and on which node it
  * lives; and the JSON of the claims that we write. */
-#ifndef IPWARDEN_STATE_CLAIM_H
-#define IPWARDEN_STATE_CLAIM_H
+#ifndef IPWARDEN_OBJECTS_CLAIM_H
+#define IPWARDEN_OBJECTS_CLAIM_H
 
 #include "allocator/address.h"
 #include "server/base/buffer.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
-#include "server/state/service.h"
+#include "server/objects/service.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* The metadata that every namespaced projection keeps, read in one place. */
-#ifndef IPWARDEN_STATE_OBJECT_META_H
-#define IPWARDEN_STATE_OBJECT_META_H
+#ifndef IPWARDEN_OBJECTS_OBJECT_META_H
+#define IPWARDEN_OBJECTS_OBJECT_META_H
 
 #include "server/base/error.h"
 #include "server/base/json_view.h"

@@ -1,5 +1,5 @@
 /* Decoding and encoding of IpClaims. */
-#include "server/state/claim.h"
+#include "server/objects/claim.h"
 
 #include "server/base/clock.h"
 

@@ -1,7 +1,7 @@
 /* What is kept of a core/v1 Service: the fields that decide which addresses it owns, and no more, so that
  * a hundred thousand of them stay small. Decoded from admission requests and from the watch alike. */
-#ifndef IPWARDEN_STATE_SERVICE_H
-#define IPWARDEN_STATE_SERVICE_H
+#ifndef IPWARDEN_OBJECTS_SERVICE_H
+#define IPWARDEN_OBJECTS_SERVICE_H
 
 #include "allocator/address.h"
 #include "server/base/error.h"

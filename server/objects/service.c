@@ -1,7 +1,7 @@
 /* Decoding of Services into projections. A stored object is never refused: what can't be read in it
  * is left out, since it runs already. A request is read strictly, so that its author learns of every
  * address that would not mean what it says. */
-#include "server/state/service.h"
+#include "server/objects/service.h"
 
 #include "server/base/clock.h"
 

@@ -1,0 +1,187 @@
+/* The ledger of a range: what its book holds for which request, and who waits. */
+#include "server/state/ledger.h"
+
+#include "server/state/state_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- lists of requests --- */
+
+static int list_grow(struct ipam_request ***list, size_t count, size_t *capacity)
+{
+    if (count < *capacity)
+        return 0;
+    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
+    struct ipam_request **grown = realloc(*list, wanted * sizeof(struct ipam_request *));
+    if (grown == NULL)
+        return -ENOMEM;
+    *list = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+static void waiting_close_gaps(struct state_range *home)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < home->waiting_count; i++)
+        if (home->waiting[i] != NULL) {
+            home->waiting[count++] = home->waiting[i];
+            home->waiting[count - 1]->waiting = count;
+        }
+    home->waiting_count = count;
+    home->waiting_gaps = 0;
+}
+
+int ledger_wait(struct state_range *home, struct ipam_request *request)
+{
+    if (request->waiting != 0)
+        return 0;
+    /* Who doesn't lead never sorts. */
+    if (home->waiting_count == home->waiting_capacity &&
+        home->waiting_gaps > home->waiting_count / 2)
+        waiting_close_gaps(home);
+    if (list_grow(&home->waiting, home->waiting_count, &home->waiting_capacity) < 0)
+        return -ENOMEM;
+    home->waiting[home->waiting_count++] = request;
+    home->waiting_given += request->cidr.address.family != 0;
+    request->waiting = home->waiting_count;
+    home->waiting_sorted = false;
+    return 0;
+}
+
+void ledger_waiting_remove(struct state_range *home, struct ipam_request *request)
+{
+    if (request->waiting == 0)
+        return;
+    home->waiting[request->waiting - 1] = NULL;
+    home->waiting_given -= request->cidr.address.family != 0;
+    home->waiting_gaps++;
+    home->waiting_sorted = false;
+    request->waiting = 0;
+}
+
+static int waiting_order(const void *left, const void *right)
+{
+    const struct ipam_request *a = *(struct ipam_request *const *)left;
+    const struct ipam_request *b = *(struct ipam_request *const *)right;
+    if (a->meta.created != b->meta.created)
+        return a->meta.created < b->meta.created ? -1 : 1;
+    return a->sequence < b->sequence ? -1 : 1;
+}
+
+void ledger_sort(struct state_range *home)
+{
+    if (home->waiting_sorted)
+        return;
+    waiting_close_gaps(home);
+    if (home->waiting_count > 1)
+        qsort(home->waiting, home->waiting_count, sizeof(struct ipam_request *), waiting_order);
+    for (size_t i = 0; i < home->waiting_count; i++)
+        home->waiting[i]->waiting = i + 1;
+    home->waiting_sorted = true;
+}
+
+int ledger_unstored_add(struct state_range *home, struct ipam_request *request)
+{
+    if (list_grow(&home->unstored, home->unstored_count, &home->unstored_capacity) < 0)
+        return -ENOMEM;
+    home->unstored[home->unstored_count++] = request;
+    return 0;
+}
+
+void ledger_unstored_remove(struct state_range *home, const struct ipam_request *request)
+{
+    for (size_t i = 0; i < home->unstored_count; i++)
+        if (home->unstored[i] == request) {
+            home->unstored[i] = home->unstored[--home->unstored_count];
+            return;
+        }
+}
+
+/* --- what the book holds for a request --- */
+
+int ledger_hold(struct state *state, struct ipam_request *request, const struct cidr *cidr)
+{
+    struct state_range *home = request->home;
+    bool stored = cidr_equal(cidr, &request->cidr);
+    assert(request->held.address.family == 0);
+    if (!stored && ledger_unstored_add(home, request) < 0)
+        return -ENOMEM;
+    request->held = *cidr;
+    request->held_since = ++state->sequence;
+    request->announced = stored;
+    ledger_waiting_remove(home, request);
+    if (stored)
+        state_resolve_pools(state, request->meta.key);
+    return 0;
+}
+
+static void tell_released(struct state *state, const struct state_range *home,
+                          const struct cidr *cidr)
+{
+    char text[CIDR_TEXT_SIZE];
+    char name[600];
+    cidr_format(cidr, text);
+    snprintf(name, sizeof(name), "%s/%s", home->key, text);
+    state_tell(state, "released", name);
+}
+
+void ledger_release(struct state *state, struct ipam_request *request)
+{
+    struct state_range *home = request->home;
+    if (request->held.address.family == 0)
+        return;
+    ledger_unstored_remove(home, request);
+    /* A release that fails for want of memory leaks a block until the book is made anew; nothing is given twice. */
+    if (home->blocks != NULL && blocks_release(home->blocks, &request->held, NULL) == 0)
+        state_tell(state, "range", home->key);
+    if (ipam_request_is_stored(request))
+        tell_released(state, home, &request->held);
+    request->held = (struct cidr){0};
+    request->announced = false;
+}
+
+/* Notes why a request has what it has, and says so when that is new. */
+void ledger_judge(struct state *state, struct ipam_request *request, enum ipam_verdict verdict,
+                  const char *text)
+{
+    if (request->verdict == verdict &&
+        strcmp(request->verdict_text != NULL ? request->verdict_text : "", text) == 0)
+        return;
+    free(request->verdict_text);
+    request->verdict_text = *text != '\0' ? strdup(text) : NULL;
+    request->verdict = verdict;
+    state_tell(state, "request", request->meta.key);
+}
+
+int ledger_settle(struct state *state, struct state_range *home)
+{
+    struct error error;
+    size_t left = home->blocks != NULL ? home->waiting_given : 0;
+    for (size_t i = 0; left > 0; i++) {
+        struct ipam_request *request = home->waiting[i];
+        if (request == NULL || request->cidr.address.family == 0)
+            continue;
+        left--;
+        int result = blocks_busy(home->blocks, &request->cidr, &error);
+        if (result == 0 && (result = ledger_hold(state, request, &request->cidr)) < 0)
+            (void)!blocks_release(home->blocks, &request->cidr, NULL);
+        if (result == -ENOMEM)
+            return result;
+        ledger_judge(state, request, result == 0 ? IPAM_READY : IPAM_CONFLICT,
+                     result == 0 ? "" : error.text);
+    }
+    return 0;
+}
+
+void ledger_stored(struct state *state, struct ipam_request *request)
+{
+    ledger_unstored_remove(request->home, request);
+    request->announced = true;
+    state_resolve_pools(state, request->meta.key);
+    state_tell(state, "range", request->home->key);
+}
