@@ -5,10 +5,10 @@
 #include "k8s/client.h"
 #include "k8s/config.h"
 #include "server/base/clock.h"
+#include "server/decide/ipam_grant.h"
 #include "server/options.h"
 #include "server/pools_table.h"
 #include "server/state/feed.h"
-#include "server/decide/ipam_grant.h"
 
 #include <errno.h>
 #include <stdio.h>

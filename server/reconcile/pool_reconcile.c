@@ -1,7 +1,7 @@
 /* One pool: its counts and conditions in status, at most once a second, and its finalizer: a pool that is being deleted gives
  * nothing more and goes when its last address is free. */
-#include "server/reconcile/reconciler_private.h"
 #include "server/objects/status.h"
+#include "server/reconcile/reconciler_private.h"
 
 #include <errno.h>
 #include <stdio.h>

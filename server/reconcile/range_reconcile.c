@@ -5,10 +5,10 @@
  * under the resourceVersion of exactly the object whose status.epoch this leader has set. A new leader first raises the epoch,
  * which makes every later write of the old one fail; then has the requests listed anew, so that nothing the old one granted is
  * unknown; then holds what is pending, and only then grants. What the old one still writes into requests is what was pending. */
-#include "server/reconcile/reconciler_private.h"
-#include "server/objects/status.h"
-#include "server/reconcile/test_hook.h"
 #include "server/decide/ipam_grant.h"
+#include "server/objects/status.h"
+#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/test_hook.h"
 
 #include "k8s/watch.h"
 #include "server/base/log.h"

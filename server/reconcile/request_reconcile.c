@@ -1,8 +1,8 @@
 /* One request: its CIDR and its condition, written once the grant stands in its range; and the finalizer of one that a
  * pool consists of. */
-#include "server/reconcile/reconciler_private.h"
-#include "server/objects/status.h"
 #include "server/decide/ipam_grant.h"
+#include "server/objects/status.h"
+#include "server/reconcile/reconciler_private.h"
 
 #include "k8s/watch.h"
 #include "server/base/log.h"

@@ -1,7 +1,7 @@
 /* One stored Service: what should it own, and does its object say so? Grants what is missing (late assignment and adoption are
  * the same step), then writes externalIPs and the annotation, then the ingress of a LoadBalancer and the condition. */
-#include "server/reconcile/reconciler_private.h"
 #include "server/decide/grant.h"
+#include "server/reconcile/reconciler_private.h"
 
 #include "server/base/log.h"
 
