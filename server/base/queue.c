@@ -1,20 +1,24 @@
-/* The work queue. One item per key lives in a map for as long as there is something to know about
- * the key: that it waits, that it is being worked, or how often it failed. Waiting items stand in
- * a heap ordered by due time, equal times in the order of arrival, so keys that are due and keys
- * that are delayed need no two structures and no timer thread.
+/* The work queue. There is one entry per item for as long as there is something to know about it:
+ * that it waits, that it is being worked, or how often it failed. Each kind has a map of its
+ * entries by key. Waiting entries stand in a heap ordered by due time, equal times in the order of
+ * arrival, so items that are due and items that are delayed need no two structures and no timer
+ * thread.
  *
- * Everything that may need memory happens while adding (the copy of the key that get will give
- * away, the room in the heap), so that get, done, drain and close can't fail for lack of it.
+ * Everything that may need memory happens while adding (the entry, its key, the room in the heap),
+ * so that get, done, drain and close can't fail for lack of it. The key that get hands out is the
+ * entry's own: an entry outlives the work on it.
  *
- * Waiting: with the system's clock get sleeps until the first item is due. Any other clock can't be
- * slept on: get then looks again at every add and close only, and with wait 0 not even sleeps; a
- * test advances its clock and calls get with wait 0. */
+ * With the system's clock get sleeps until the first entry is due. Nobody can sleep on any other
+ * clock: get then looks again at every add and close only, and with wait 0 it doesn't sleep at all;
+ * a test advances its clock and calls get with wait 0. */
 #include "server/base/queue.h"
 
 #include "server/base/map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,14 +27,14 @@
 #define BACKOFF_MOST (60 * CLOCK_SECOND)
 #define FIRST_CAPACITY 16
 
-struct item {
-    char *handout;     /* the copy of key that get gives away; NULL unless waits */
-    int64_t due;       /* monotonic nanoseconds; meaningful while it waits */
+struct entry {
+    int64_t due;       /* monotonic nanoseconds; meaningful while the entry waits */
     uint64_t sequence; /* order of arrival among equal due times */
-    size_t place;      /* index in the heap; meaningful while it is in the heap */
+    size_t place;      /* index in the heap; meaningful while the entry is in the heap */
     unsigned int failures;
-    bool waits;   /* wants to be worked (again): in the heap, or once done when it is worked now */
-    bool working; /* between get and done */
+    uint8_t kind;
+    bool waits;   /* to be worked (again): stands in the heap, or goes there at queue_done */
+    bool working; /* between queue_get and queue_done */
     char key[];
 };
 
@@ -40,10 +44,11 @@ struct queue {
     const struct clock *clock;
     int64_t backoff_first;
     int64_t backoff_most;
-    struct map *items; /* key -> item, all of them */
-    struct item **heap;
+    struct map *kinds[QUEUE_KINDS]; /* key -> entry; NULL before the first of its kind */
+    size_t entry_count;             /* in all kinds */
+    struct entry **heap;
     size_t heap_count;
-    size_t heap_capacity; /* at least the count of items */
+    size_t heap_capacity; /* at least entry_count */
     uint64_t sequence;
     uint64_t jitter;
     bool closed;
@@ -52,13 +57,8 @@ struct queue {
 struct queue *queue_new(const struct queue_options *options)
 {
     struct queue *queue = calloc(1, sizeof(*queue));
-    struct map *items = map_new();
-    if (queue == NULL || items == NULL) {
-        free(queue);
-        map_free(items);
+    if (queue == NULL)
         return NULL;
-    }
-    queue->items = items;
     queue->clock = options != NULL && options->clock != NULL ? options->clock : clock_system();
     queue->backoff_first =
         options != NULL && options->backoff_first > 0 ? options->backoff_first : BACKOFF_FIRST;
@@ -73,60 +73,58 @@ struct queue *queue_new(const struct queue_options *options)
     return queue;
 }
 
-static void item_free(struct item *item)
-{
-    free(item->handout);
-    free(item);
-}
-
 void queue_free(struct queue *queue)
 {
     if (queue == NULL)
         return;
-    size_t at = 0;
-    for (struct item *item; (item = map_next(queue->items, &at)) != NULL;)
-        item_free(item);
-    map_free(queue->items);
+    for (size_t kind = 0; kind < QUEUE_KINDS; kind++) {
+        struct map *entries = queue->kinds[kind];
+        size_t at = 0;
+        for (struct entry *entry; entries != NULL && (entry = map_next(entries, &at)) != NULL;)
+            free(entry);
+        map_free(entries);
+    }
     free(queue->heap);
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }
 
-/* Drops an item that nothing is known about any more. */
-static void release_if_idle(struct queue *queue, struct item *item)
+/* Drops an entry when there is nothing to know about its item any more. */
+static void release_if_idle(struct queue *queue, struct entry *entry)
 {
-    if (item->waits || item->working || item->failures > 0)
+    if (entry->waits || entry->working || entry->failures > 0)
         return;
-    map_remove_string(queue->items, item->key);
-    item_free(item);
+    map_remove_string(queue->kinds[entry->kind], entry->key);
+    queue->entry_count--;
+    free(entry);
 }
 
-static bool is_before(const struct item *left, const struct item *right)
+static bool is_before(const struct entry *left, const struct entry *right)
 {
     return left->due < right->due || (left->due == right->due && left->sequence < right->sequence);
 }
 
-static void heap_place(struct queue *queue, size_t at, struct item *item)
+static void heap_place(struct queue *queue, size_t at, struct entry *entry)
 {
-    queue->heap[at] = item;
-    item->place = at;
+    queue->heap[at] = entry;
+    entry->place = at;
 }
 
-/* Moves the hole at towards the top until item fits. */
-static void heap_rise(struct queue *queue, size_t at, struct item *item)
+/* Moves the hole at towards the top until entry fits. */
+static void heap_rise(struct queue *queue, size_t at, struct entry *entry)
 {
-    while (at > 0 && is_before(item, queue->heap[(at - 1) / 2])) {
+    while (at > 0 && is_before(entry, queue->heap[(at - 1) / 2])) {
         heap_place(queue, at, queue->heap[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
-    heap_place(queue, at, item);
+    heap_place(queue, at, entry);
 }
 
-static struct item *heap_pop(struct queue *queue)
+static struct entry *heap_pop(struct queue *queue)
 {
-    struct item *first = queue->heap[0];
-    struct item *last = queue->heap[--queue->heap_count];
+    struct entry *first = queue->heap[0];
+    struct entry *last = queue->heap[--queue->heap_count];
     size_t at = 0;
     for (size_t child; (child = 2 * at + 1) < queue->heap_count; at = child) {
         if (child + 1 < queue->heap_count && is_before(queue->heap[child + 1], queue->heap[child]))
@@ -140,22 +138,22 @@ static struct item *heap_pop(struct queue *queue)
     return first;
 }
 
-/* Puts a waiting item into the heap, at the place of an earlier due time when it is there
- * already. */
-static void heap_push(struct queue *queue, size_t hole, struct item *item)
+/* Puts a waiting entry into the heap at hole: a new last place, or where the entry stands already
+ * when its due time became earlier. */
+static void heap_push(struct queue *queue, size_t hole, struct entry *entry)
 {
-    heap_rise(queue, hole, item);
-    if (queue->heap[0] == item)
+    heap_rise(queue, hole, entry);
+    if (queue->heap[0] == entry)
         pthread_cond_broadcast(&queue->changed);
 }
 
-/* Room in the heap for one item more than there are, so that done never has to grow it. */
+/* Room in the heap for one entry more than there are, so that done never has to grow it. */
 static int heap_reserve(struct queue *queue)
 {
-    if (map_count(queue->items) < queue->heap_capacity)
+    if (queue->entry_count < queue->heap_capacity)
         return 0;
     size_t capacity = queue->heap_capacity > 0 ? queue->heap_capacity * 2 : FIRST_CAPACITY;
-    struct item **heap = reallocarray(queue->heap, capacity, sizeof(*heap));
+    struct entry **heap = reallocarray(queue->heap, capacity, sizeof(*heap));
     if (heap == NULL)
         return -ENOMEM;
     queue->heap = heap;
@@ -163,24 +161,41 @@ static int heap_reserve(struct queue *queue)
     return 0;
 }
 
-/* The item of key, made when there is none. NULL when out of memory. */
-static struct item *item_for(struct queue *queue, const char *key)
+/* The entry of item, or NULL. */
+static struct entry *find_entry(const struct queue *queue, struct queue_item item)
 {
-    struct item *item = map_get_string(queue->items, key);
-    if (item != NULL)
-        return item;
-    if (heap_reserve(queue) != 0)
+    assert(item.kind < QUEUE_KINDS);
+    const struct map *entries = queue->kinds[item.kind];
+    return entries != NULL ? map_get_string(entries, item.key) : NULL;
+}
+
+/* A new entry for item, which has none. NULL when out of memory. */
+static struct entry *new_entry(struct queue *queue, struct queue_item item)
+{
+    struct map **entries = &queue->kinds[item.kind];
+    if (*entries == NULL)
+        *entries = map_new();
+    if (*entries == NULL || heap_reserve(queue) != 0)
         return NULL;
-    size_t size = strlen(key) + 1;
-    item = calloc(1, sizeof(*item) + size);
-    if (item == NULL)
+    size_t size = strlen(item.key) + 1;
+    struct entry *entry = calloc(1, sizeof(*entry) + size);
+    if (entry == NULL)
         return NULL;
-    memcpy(item->key, key, size);
-    if (map_put_string(queue->items, item->key, item, NULL) != 0) {
-        free(item);
+    entry->kind = (uint8_t)item.kind;
+    memcpy(entry->key, item.key, size);
+    if (map_put_string(*entries, entry->key, entry, NULL) != 0) {
+        free(entry);
         return NULL;
     }
-    return item;
+    queue->entry_count++;
+    return entry;
+}
+
+/* The entry of item, made when there is none. NULL when out of memory. */
+static struct entry *entry_for(struct queue *queue, struct queue_item item)
+{
+    struct entry *entry = find_entry(queue, item);
+    return entry != NULL ? entry : new_entry(queue, item);
 }
 
 static int64_t time_after(const struct queue *queue, int64_t nanoseconds)
@@ -191,50 +206,43 @@ static int64_t time_after(const struct queue *queue, int64_t nanoseconds)
     return due;
 }
 
-/* Makes item wait until due; a time that is earlier already stays. */
-static int item_wait(struct queue *queue, struct item *item, int64_t due)
+/* Makes an entry wait until due; a time that is earlier already stays. */
+static void entry_wait(struct queue *queue, struct entry *entry, int64_t due)
 {
-    if (item->waits) {
-        if (due >= item->due)
-            return 0;
-        item->due = due;
-        if (!item->working)
-            heap_push(queue, item->place, item);
-        return 0;
+    bool waits_already = entry->waits;
+    if (waits_already && due >= entry->due)
+        return;
+    entry->due = due;
+    if (!waits_already) {
+        entry->waits = true;
+        entry->sequence = queue->sequence++;
     }
-    item->handout = strdup(item->key);
-    if (item->handout == NULL) {
-        release_if_idle(queue, item);
-        return -ENOMEM;
-    }
-    item->waits = true;
-    item->due = due;
-    item->sequence = queue->sequence++;
-    if (!item->working)
-        heap_push(queue, queue->heap_count++, item);
-    return 0;
+    if (!entry->working)
+        heap_push(queue, waits_already ? entry->place : queue->heap_count++, entry);
 }
 
-int queue_add(struct queue *queue, const char *key)
+int queue_add(struct queue *queue, struct queue_item item)
 {
-    return queue_add_after(queue, key, 0);
+    return queue_add_after(queue, item, 0);
 }
 
-int queue_add_after(struct queue *queue, const char *key, int64_t nanoseconds)
+int queue_add_after(struct queue *queue, struct queue_item item, int64_t nanoseconds)
 {
     int result = 0;
     pthread_mutex_lock(&queue->lock);
     if (!queue->closed) {
-        struct item *item = item_for(queue, key);
-        int64_t due = time_after(queue, nanoseconds > 0 ? nanoseconds : 0);
-        result = item != NULL ? item_wait(queue, item, due) : -ENOMEM;
+        struct entry *entry = entry_for(queue, item);
+        if (entry != NULL)
+            entry_wait(queue, entry, time_after(queue, nanoseconds > 0 ? nanoseconds : 0));
+        else
+            result = -ENOMEM;
     }
     pthread_mutex_unlock(&queue->lock);
     return result;
 }
 
 /* backoff_first doubled per earlier failure, at most backoff_most, less up to a quarter at
- * random: keys that failed together (an API server that went away) don't come back together. */
+ * random: items that failed together (an API server that went away) don't come back together. */
 static int64_t backoff(struct queue *queue, unsigned int failures)
 {
     int64_t delay = queue->backoff_first;
@@ -249,29 +257,31 @@ static int64_t backoff(struct queue *queue, unsigned int failures)
     return delay - (int64_t)(random % ((uint64_t)delay / 4 + 1));
 }
 
-int queue_add_limited(struct queue *queue, const char *key)
+int queue_add_limited(struct queue *queue, struct queue_item item)
 {
     int result = 0;
     pthread_mutex_lock(&queue->lock);
     if (!queue->closed) {
-        struct item *item = item_for(queue, key);
-        result = item != NULL
-                     ? item_wait(queue, item, time_after(queue, backoff(queue, item->failures)))
-                     : -ENOMEM;
-        if (result == 0 && item->failures < UINT32_MAX)
-            item->failures++;
+        struct entry *entry = entry_for(queue, item);
+        if (entry != NULL) {
+            entry_wait(queue, entry, time_after(queue, backoff(queue, entry->failures)));
+            if (entry->failures < UINT32_MAX)
+                entry->failures++;
+        } else {
+            result = -ENOMEM;
+        }
     }
     pthread_mutex_unlock(&queue->lock);
     return result;
 }
 
-void queue_forget(struct queue *queue, const char *key)
+void queue_forget(struct queue *queue, struct queue_item item)
 {
     pthread_mutex_lock(&queue->lock);
-    struct item *item = map_get_string(queue->items, key);
-    if (item != NULL) {
-        item->failures = 0;
-        release_if_idle(queue, item);
+    struct entry *entry = find_entry(queue, item);
+    if (entry != NULL) {
+        entry->failures = 0;
+        release_if_idle(queue, entry);
     }
     pthread_mutex_unlock(&queue->lock);
 }
@@ -290,9 +300,9 @@ static void sleep_until(struct queue *queue, int64_t moment)
     pthread_cond_timedwait(&queue->changed, &queue->lock, &until);
 }
 
-/* Takes the first due item, waiting for one until the deadline. NULL when there is none, or when
+/* Takes the first due entry out of the heap, waiting for one until the deadline. NULL when there is none, or when
  * the queue is closed. Called with the lock held. */
-static struct item *wait_due(struct queue *queue, int64_t deadline)
+static struct entry *wait_due(struct queue *queue, int64_t deadline)
 {
     while (!queue->closed) {
         int64_t now = clock_monotonic(queue->clock);
@@ -310,32 +320,31 @@ static struct item *wait_due(struct queue *queue, int64_t deadline)
     return NULL;
 }
 
-int queue_get(struct queue *queue, int64_t wait, char **ret_key)
+int queue_get(struct queue *queue, int64_t wait, struct queue_item *ret_item)
 {
     pthread_mutex_lock(&queue->lock);
-    struct item *item = wait_due(queue, wait < 0 ? INT64_MAX : time_after(queue, wait));
+    struct entry *entry = wait_due(queue, wait < 0 ? INT64_MAX : time_after(queue, wait));
     int result = queue->closed ? -ESHUTDOWN : -ETIMEDOUT;
-    if (item != NULL) {
-        *ret_key = item->handout;
-        item->handout = NULL;
-        item->waits = false;
-        item->working = true;
+    if (entry != NULL) {
+        *ret_item = (struct queue_item){.kind = entry->kind, .key = entry->key};
+        entry->waits = false;
+        entry->working = true;
         result = 0;
     }
     pthread_mutex_unlock(&queue->lock);
     return result;
 }
 
-void queue_done(struct queue *queue, const char *key)
+void queue_done(struct queue *queue, struct queue_item item)
 {
     pthread_mutex_lock(&queue->lock);
-    struct item *item = map_get_string(queue->items, key);
-    if (item != NULL && item->working) {
-        item->working = false;
-        if (item->waits)
-            heap_push(queue, queue->heap_count++, item);
+    struct entry *entry = find_entry(queue, item);
+    if (entry != NULL && entry->working) {
+        entry->working = false;
+        if (entry->waits)
+            heap_push(queue, queue->heap_count++, entry);
         else
-            release_if_idle(queue, item);
+            release_if_idle(queue, entry);
     }
     pthread_mutex_unlock(&queue->lock);
 }
@@ -356,17 +365,23 @@ size_t queue_length(struct queue *queue)
     return length;
 }
 
+static void drain_kind(struct queue *queue, struct map *entries)
+{
+    size_t at = 0;
+    for (struct entry *entry; (entry = map_next(entries, &at)) != NULL;) {
+        entry->waits = false;
+        entry->failures = 0;
+        release_if_idle(queue, entry);
+    }
+}
+
 void queue_drain(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     queue->heap_count = 0;
-    size_t at = 0;
-    for (struct item *item; (item = map_next(queue->items, &at)) != NULL;) {
-        free(item->handout);
-        item->handout = NULL;
-        item->waits = false;
-        item->failures = 0;
-        release_if_idle(queue, item);
+    for (size_t kind = 0; kind < QUEUE_KINDS; kind++) {
+        if (queue->kinds[kind] != NULL)
+            drain_kind(queue, queue->kinds[kind]);
     }
     pthread_mutex_unlock(&queue->lock);
 }

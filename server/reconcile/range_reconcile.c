@@ -304,7 +304,7 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
     bool list = write->epoch > 1 && reconciler->options.list_requests_again != NULL;
     int result = note_lead(reconciler, key, write->uid, write->epoch, list ? FENCE_WANTED : 0);
     if (result == 0 && list)
-        result = queue_add_after(reconciler->queue, "fence/", FENCE_DELAY);
+        result = reconcile_add_after(reconciler, "fence/", FENCE_DELAY);
     return result;
 }
 

@@ -32,13 +32,33 @@ static const struct {
 };
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 
+/* Splits "kind/key". Returns false for a kind that nobody handles. */
+static bool split_key(const char *text, struct queue_item *ret_item)
+{
+    size_t length = strcspn(text, "/");
+    for (unsigned int i = 0; i < HANDLERS && text[length] == '/'; i++) {
+        if (strlen(handlers[i].kind) == length && memcmp(handlers[i].kind, text, length) == 0) {
+            *ret_item = (struct queue_item){.kind = i, .key = text + length + 1};
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Puts a key into the queue of the leader. */
 static void reconciler_note(struct reconciler *reconciler, const char *key)
 {
-    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed))
+    struct queue_item item;
+    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) || !split_key(key, &item))
         return;
-    if (queue_add(reconciler->queue, key) < 0)
+    if (queue_add(reconciler->queue, item) < 0)
         log_error("out of memory: an object waits for the next look at everything", "object", key);
+}
+
+int reconcile_add_after(struct reconciler *reconciler, const char *key, int64_t nanoseconds)
+{
+    struct queue_item item;
+    return split_key(key, &item) ? queue_add_after(reconciler->queue, item, nanoseconds) : 0;
 }
 
 /* With the lock of state held. Nothing is judged before the full lists are there; then state tells "everything/". */
@@ -79,7 +99,7 @@ static void pass_finish(struct pass *pass, const char *result)
     struct reconciler *reconciler = pass->reconciler;
     if (reconciler->options.observe != NULL)
         reconciler->options.observe(reconciler->options.context, pass->kind, result);
-    queue_done(reconciler->queue, pass->key);
+    queue_done(reconciler->queue, pass->item);
     free(pass->key);
     free(pass);
     mutex_guard(&reconciler->mutex);
@@ -93,11 +113,11 @@ void pass_end(struct pass *pass, enum pass_end end)
     struct reconciler *reconciler = pass->reconciler;
     int result = 0;
     if (end == PASS_RETRY)
-        result = queue_add_limited(reconciler->queue, pass->key);
+        result = queue_add_limited(reconciler->queue, pass->item);
     else
-        queue_forget(reconciler->queue, pass->key);
+        queue_forget(reconciler->queue, pass->item);
     if (end == PASS_WROTE)
-        result = queue_add(reconciler->queue, pass->key);
+        result = queue_add(reconciler->queue, pass->item);
     if (result < 0)
         log_error("out of memory: an object waits for the next look at everything", "object",
                   pass->key);
@@ -106,7 +126,7 @@ void pass_end(struct pass *pass, enum pass_end end)
 
 void pass_later(struct pass *pass, int64_t nanoseconds)
 {
-    if (queue_add_after(pass->reconciler->queue, pass->key, nanoseconds) < 0)
+    if (queue_add_after(pass->reconciler->queue, pass->item, nanoseconds) < 0)
         log_error("out of memory: an object waits for the next look at everything", "object",
                   pass->key);
     pass_finish(pass, "later");
@@ -136,34 +156,27 @@ void pass_write(struct pass *pass, struct k8s_request *request)
 
 /* --- the thread --- */
 
-static void reconciler_dispatch(struct reconciler *reconciler, char *key_take)
+static void reconciler_dispatch(struct reconciler *reconciler, struct queue_item item)
 {
+    const char *kind = handlers[item.kind].kind;
     struct pass *pass = calloc(1, sizeof(*pass));
-    const char *slash = strchr(key_take, '/');
-    size_t length = slash != NULL ? (size_t)(slash - key_take) : 0;
-    if (pass == NULL || slash == NULL) {
-        queue_done(reconciler->queue, key_take);
+    char *key = NULL;
+    if (pass == NULL || asprintf(&key, "%s/%s", kind, item.key) < 0) {
+        queue_done(reconciler->queue, item);
         free(pass);
-        free(key_take);
         mutex_guard(&reconciler->mutex);
         reconciler->in_flight--;
         return;
     }
-    *pass = (struct pass){.reconciler = reconciler, .key = key_take, .object = slash + 1};
-    for (size_t i = 0; i < HANDLERS; i++)
-        if (strlen(handlers[i].kind) == length && memcmp(handlers[i].kind, key_take, length) == 0) {
-            pass->kind = handlers[i].kind;
-            /* What is dropped here is looked at when leadership comes back. */
-            if (!atomic_load(&reconciler->leader))
-                pass_end(pass, PASS_OK);
-            else if (!reconciler->options.may_act(reconciler->options.context))
-                pass_later(pass, CLOCK_SECOND);
-            else
-                handlers[i].handle(pass);
-            return;
-        }
-    pass->kind = "unknown";
-    pass_end(pass, PASS_OK);
+    *pass = (struct pass){
+        .reconciler = reconciler, .item = item, .key = key, .object = item.key, .kind = kind};
+    /* What is dropped here is looked at when leadership comes back. */
+    if (!atomic_load(&reconciler->leader))
+        pass_end(pass, PASS_OK);
+    else if (!reconciler->options.may_act(reconciler->options.context))
+        pass_later(pass, CLOCK_SECOND);
+    else
+        handlers[item.kind].handle(pass);
 }
 
 /* Waits for a place among the writes under way. */
@@ -241,12 +254,12 @@ static void *reconciler_run(void *context)
     int64_t resync = reconciler->options.resync;
     int64_t next = clock_monotonic(clock) + resync;
     for (;;) {
-        char *key;
+        struct queue_item item;
         reconciler_enter(reconciler);
         int64_t wait = resync > 0 ? next - clock_monotonic(clock) : -1;
-        int result = queue_get(reconciler->queue, resync > 0 && wait < 0 ? 0 : wait, &key);
+        int result = queue_get(reconciler->queue, resync > 0 && wait < 0 ? 0 : wait, &item);
         if (result == 0) {
-            reconciler_dispatch(reconciler, key);
+            reconciler_dispatch(reconciler, item);
             continue;
         }
         reconciler_leave(reconciler);

@@ -37,9 +37,10 @@ enum pass_end {
 /* One pass over one object. Every handler ends it exactly once, now or from a completion. */
 struct pass {
     struct reconciler *reconciler;
-    char *key;          /* "service/default/web" */
-    const char *object; /* the key after the kind */
-    const char *kind;   /* a literal */
+    struct queue_item item; /* handed out until the end of the pass */
+    char *key;              /* "service/default/web" */
+    const char *object;     /* the key after the kind */
+    const char *kind;       /* a literal */
 };
 void pass_end(struct pass *pass, enum pass_end end);
 void pass_later(struct pass *pass, int64_t nanoseconds);
@@ -67,6 +68,9 @@ void pass_write_ipam_finalizer(struct pass *pass, const char *kind, const char *
 /* "/apis/.../namespaces/NS/RESOURCE/NAME" and after; key is "namespace/name". */
 void reconcile_ipam_path(char *ret_path, size_t size, const char *resource, const char *key,
                          const char *after);
+
+/* Has "kind/key" looked at after a delay. 0 or -ENOMEM. */
+int reconcile_add_after(struct reconciler *reconciler, const char *key, int64_t nanoseconds);
 
 /* The handlers, one file each. */
 void reconcile_service(struct pass *pass);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,21 +30,28 @@ static struct queue *new_queue(void)
     });
 }
 
-/* The next due key must be this one (NULL: none is due). */
+/* An item of the kind that most tests are content with. */
+static struct queue_item named(const char *key)
+{
+    return (struct queue_item){.kind = 7, .key = key};
+}
+
+/* The next due item must be this one (NULL: none is due). */
 static void expect_get(struct queue *queue, const char *expected)
 {
-    char *key = NULL;
-    int result = queue_get(queue, 0, &key);
+    struct queue_item item = {.key = NULL};
+    int result = queue_get(queue, 0, &item);
     assert_int_equal(result, expected != NULL ? 0 : -ETIMEDOUT);
-    if (expected != NULL)
-        assert_string_equal(key, expected);
-    free(key);
+    if (expected == NULL)
+        return;
+    assert_int_equal(item.kind, named(expected).kind);
+    assert_string_equal(item.key, expected);
 }
 
 static void expect_work(struct queue *queue, const char *expected)
 {
     expect_get(queue, expected);
-    queue_done(queue, expected);
+    queue_done(queue, named(expected));
 }
 
 static void test_order_and_dedupe(void **state)
@@ -51,42 +59,95 @@ static void test_order_and_dedupe(void **state)
     (void)state;
     struct queue *queue = new_queue();
     expect_get(queue, NULL);
-    assert_int_equal(queue_add(queue, "c"), 0);
-    assert_int_equal(queue_add(queue, "a"), 0);
-    assert_int_equal(queue_add(queue, "b"), 0);
-    assert_int_equal(queue_add(queue, "c"), 0);
+    assert_int_equal(queue_add(queue, named("c")), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
+    assert_int_equal(queue_add(queue, named("b")), 0);
+    assert_int_equal(queue_add(queue, named("c")), 0);
     assert_int_equal(queue_length(queue), 3);
     expect_work(queue, "c");
     expect_work(queue, "a");
     expect_work(queue, "b");
     expect_get(queue, NULL);
     assert_int_equal(queue_length(queue), 0);
-    queue_done(queue, "never seen");
+    queue_done(queue, named("never seen"));
     queue_free(queue);
     queue_free(NULL);
+}
+
+/* Equal keys of two kinds are two items: they wait, fail and are worked apart. */
+static void test_kinds(void **state)
+{
+    (void)state;
+    struct queue *queue = new_queue();
+    static const unsigned int kinds[] = {0, 1, QUEUE_KINDS - 1};
+    const size_t count = sizeof(kinds) / sizeof(kinds[0]);
+    struct queue_item got[sizeof(kinds) / sizeof(kinds[0])];
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(queue_add(queue, (struct queue_item){kinds[i], "default/web"}), 0);
+    assert_int_equal(queue_length(queue), count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(queue_get(queue, 0, &got[i]), 0);
+        assert_int_equal(got[i].kind, kinds[i]);
+        assert_string_equal(got[i].key, "default/web");
+    }
+    assert_int_equal(queue_add(queue, got[1]), 0);
+    queue_done(queue, got[0]);
+    queue_done(queue, got[2]);
+    assert_int_equal(queue_length(queue), 0);
+    queue_done(queue, got[1]);
+    assert_int_equal(queue_get(queue, 0, &got[0]), 0);
+    assert_int_equal(got[0].kind, kinds[1]);
+    queue_done(queue, got[0]);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(queue_add_limited(queue, (struct queue_item){0, "a"}), 0);
+    assert_int_equal(queue_add_limited(queue, (struct queue_item){1, "a"}), 0);
+    queue_forget(queue, (struct queue_item){0, "a"});
+    clock_fake_advance(&fake, 100 * MS);
+    queue_drain(queue);
+    assert_int_equal(queue_length(queue), 0);
+    assert_int_equal(queue_get(queue, 0, &got[0]), -ETIMEDOUT);
+    queue_free(queue);
+}
+
+/* The key that get handed out is good until done, whatever becomes of the item meanwhile. */
+static void test_key_lives_until_done(void **state)
+{
+    (void)state;
+    struct queue *queue = new_queue();
+    struct queue_item item;
+    assert_int_equal(queue_add(queue, named("web")), 0);
+    assert_int_equal(queue_get(queue, 0, &item), 0);
+    queue_forget(queue, item);
+    assert_int_equal(queue_add_limited(queue, item), 0);
+    queue_drain(queue);
+    assert_string_equal(item.key, "web");
+    queue_close(queue);
+    assert_string_equal(item.key, "web");
+    queue_done(queue, item);
+    queue_free(queue);
 }
 
 static void test_add_while_worked(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
-    assert_int_equal(queue_add(queue, "a"), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
     expect_get(queue, "a");
-    assert_int_equal(queue_add(queue, "a"), 0);
-    assert_int_equal(queue_add(queue, "a"), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
     assert_int_equal(queue_length(queue), 0);
     expect_get(queue, NULL);
-    queue_done(queue, "a");
+    queue_done(queue, named("a"));
     assert_int_equal(queue_length(queue), 1);
-    queue_done(queue, "a");
+    queue_done(queue, named("a"));
     expect_work(queue, "a");
     expect_get(queue, NULL);
     /* A delay asked for during the work counts from the asking. */
-    assert_int_equal(queue_add(queue, "a"), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
     expect_get(queue, "a");
-    assert_int_equal(queue_add_after(queue, "a", 100 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("a"), 100 * MS), 0);
     clock_fake_advance(&fake, 60 * MS);
-    queue_done(queue, "a");
+    queue_done(queue, named("a"));
     expect_get(queue, NULL);
     clock_fake_advance(&fake, 40 * MS);
     expect_work(queue, "a");
@@ -97,10 +158,10 @@ static void test_delays(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
-    assert_int_equal(queue_add_after(queue, "slow", 300 * MS), 0);
-    assert_int_equal(queue_add_after(queue, "fast", 100 * MS), 0);
-    assert_int_equal(queue_add_after(queue, "never", INT64_MAX), 0);
-    assert_int_equal(queue_add_after(queue, "past", -5), 0);
+    assert_int_equal(queue_add_after(queue, named("slow"), 300 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("fast"), 100 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("never"), INT64_MAX), 0);
+    assert_int_equal(queue_add_after(queue, named("past"), -5), 0);
     expect_work(queue, "past");
     expect_get(queue, NULL);
     assert_int_equal(queue_length(queue), 3);
@@ -109,13 +170,13 @@ static void test_delays(void **state)
     clock_fake_advance(&fake, 1);
     expect_work(queue, "fast");
     /* Earlier wins, later is ignored. */
-    assert_int_equal(queue_add_after(queue, "slow", 50 * MS), 0);
-    assert_int_equal(queue_add_after(queue, "slow", 500 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("slow"), 50 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("slow"), 500 * MS), 0);
     clock_fake_advance(&fake, 50 * MS);
     expect_work(queue, "slow");
     /* What is due stays due. */
-    assert_int_equal(queue_add(queue, "due"), 0);
-    assert_int_equal(queue_add_after(queue, "due", 1000 * MS), 0);
+    assert_int_equal(queue_add(queue, named("due")), 0);
+    assert_int_equal(queue_add_after(queue, named("due"), 1000 * MS), 0);
     expect_work(queue, "due");
     assert_int_equal(queue_length(queue), 1);
     queue_free(queue);
@@ -132,19 +193,17 @@ static void test_heap_order(void **state)
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
         due[i] = 1000 + rand_r(&random) % 1000;
-        assert_int_equal(queue_add_after(queue, key, due[i] * MS), 0);
+        assert_int_equal(queue_add_after(queue, named(key), due[i] * MS), 0);
     }
     for (int i = 0; i < 1000; i += 3) {
         int again = rand_r(&random) % 1500;
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(queue_add_after(queue, key, again * MS), 0);
+        assert_int_equal(queue_add_after(queue, named(key), again * MS), 0);
         due[i] = again < due[i] ? again : due[i];
     }
     for (int now = 0; now <= 2000; now++, clock_fake_advance(&fake, MS)) {
-        for (char *got; queue_get(queue, 0, &got) == 0; free(got)) {
-            assert_int_equal(due[strtol(got, NULL, 10)], now);
-            queue_done(queue, got);
-        }
+        for (struct queue_item got; queue_get(queue, 0, &got) == 0; queue_done(queue, got))
+            assert_int_equal(due[strtol(got.key, NULL, 10)], now);
     }
     assert_int_equal(queue_length(queue), 0);
     queue_free(queue);
@@ -158,14 +217,14 @@ static void test_all_return(void **state)
     char key[16];
     for (int i = 0; i < 500; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(queue_add(queue, key), 0);
+        assert_int_equal(queue_add(queue, named(key)), 0);
         expect_get(queue, key);
-        assert_int_equal(queue_add(queue, key), 0);
+        assert_int_equal(queue_add(queue, named(key)), 0);
         assert_int_equal(queue_length(queue), 0);
     }
     for (int i = 499; i >= 0; i--) {
         snprintf(key, sizeof(key), "%d", i);
-        queue_done(queue, key);
+        queue_done(queue, named(key));
     }
     for (int i = 0; i < 500; i++) {
         snprintf(key, sizeof(key), "%d", i);
@@ -179,10 +238,9 @@ static void test_all_return(void **state)
 static int64_t due_after(struct queue *queue)
 {
     for (int64_t waited = 0; waited <= 5000; waited++, clock_fake_advance(&fake, MS)) {
-        char *key;
-        if (queue_get(queue, 0, &key) == 0) {
-            queue_done(queue, key);
-            free(key);
+        struct queue_item item;
+        if (queue_get(queue, 0, &item) == 0) {
+            queue_done(queue, item);
             return waited;
         }
     }
@@ -196,14 +254,14 @@ static void test_backoff(void **state)
     static const int64_t most[] = {100, 200, 400, 800, 1000, 1000, 1000};
     for (int repeat = 0; repeat < 2; repeat++) {
         for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
-            assert_int_equal(queue_add_limited(queue, "a"), 0);
+            assert_int_equal(queue_add_limited(queue, named("a")), 0);
             assert_in_range(due_after(queue), most[i] * 3 / 4, most[i]);
         }
-        queue_forget(queue, "a");
+        queue_forget(queue, named("a"));
     }
     /* Another key has a count of its own, and forgetting what is unknown is fine. */
-    assert_int_equal(queue_add_limited(queue, "b"), 0);
-    queue_forget(queue, "unknown");
+    assert_int_equal(queue_add_limited(queue, named("b")), 0);
+    queue_forget(queue, named("unknown"));
     assert_in_range(due_after(queue), 75, 100);
     queue_free(queue);
 }
@@ -215,18 +273,18 @@ static void test_jitter_spreads(void **state)
     char key[16];
     for (int i = 0; i < 200; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(queue_add_limited(queue, key), 0);
+        assert_int_equal(queue_add_limited(queue, named(key)), 0);
     }
     clock_fake_advance(&fake, 75 * MS - 1);
     expect_get(queue, NULL);
     clock_fake_advance(&fake, 12 * MS);
     int early = 0;
-    for (char *got; queue_get(queue, 0, &got) == 0; early++)
-        free(got);
+    for (struct queue_item got; queue_get(queue, 0, &got) == 0; early++)
+        queue_done(queue, got);
     assert_in_range(early, 50, 150);
     clock_fake_advance(&fake, 13 * MS + 1);
-    for (char *got; queue_get(queue, 0, &got) == 0; early++)
-        free(got);
+    for (struct queue_item got; queue_get(queue, 0, &got) == 0; early++)
+        queue_done(queue, got);
     assert_int_equal(early, 200);
     queue_free(queue);
 }
@@ -235,18 +293,18 @@ static void test_drain(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
-    assert_int_equal(queue_add(queue, "worked"), 0);
+    assert_int_equal(queue_add(queue, named("worked")), 0);
     expect_get(queue, "worked");
-    assert_int_equal(queue_add(queue, "worked"), 0);
-    assert_int_equal(queue_add(queue, "a"), 0);
+    assert_int_equal(queue_add(queue, named("worked")), 0);
+    assert_int_equal(queue_add(queue, named("a")), 0);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(queue_add_limited(queue, "b"), 0);
+        assert_int_equal(queue_add_limited(queue, named("b")), 0);
     queue_drain(queue);
     assert_int_equal(queue_length(queue), 0);
-    queue_done(queue, "worked");
+    queue_done(queue, named("worked"));
     clock_fake_advance(&fake, 10000 * MS);
     expect_get(queue, NULL);
-    assert_int_equal(queue_add_limited(queue, "b"), 0);
+    assert_int_equal(queue_add_limited(queue, named("b")), 0);
     assert_in_range(due_after(queue), 75, 100);
     queue_free(queue);
 }
@@ -255,14 +313,14 @@ static void test_close(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
-    char *key = NULL;
-    assert_int_equal(queue_add(queue, "a"), 0);
+    struct queue_item item = {.key = NULL};
+    assert_int_equal(queue_add(queue, named("a")), 0);
     queue_close(queue);
-    assert_int_equal(queue_get(queue, 0, &key), -ESHUTDOWN);
-    assert_int_equal(queue_get(queue, -1, &key), -ESHUTDOWN);
-    assert_null(key);
-    assert_int_equal(queue_add(queue, "b"), 0);
-    assert_int_equal(queue_add_limited(queue, "c"), 0);
+    assert_int_equal(queue_get(queue, 0, &item), -ESHUTDOWN);
+    assert_int_equal(queue_get(queue, -1, &item), -ESHUTDOWN);
+    assert_null(item.key);
+    assert_int_equal(queue_add(queue, named("b")), 0);
+    assert_int_equal(queue_add_limited(queue, named("c")), 0);
     assert_int_equal(queue_length(queue), 1);
     queue_free(queue);
 }
@@ -272,7 +330,7 @@ static void test_close(void **state)
 struct getter {
     struct queue *queue;
     int64_t wait;
-    char *key;
+    struct queue_item item;
     int result;
     int64_t elapsed;
 };
@@ -281,7 +339,7 @@ static void *run_get(void *argument)
 {
     struct getter *getter = argument;
     int64_t start = clock_monotonic(clock_system());
-    getter->result = queue_get(getter->queue, getter->wait, &getter->key);
+    getter->result = queue_get(getter->queue, getter->wait, &getter->item);
     getter->elapsed = clock_monotonic(clock_system()) - start;
     return NULL;
 }
@@ -295,12 +353,11 @@ static void test_get_sleeps_until_due(void **state)
     assert_int_equal(getter.result, -ETIMEDOUT);
     assert_true(getter.elapsed >= 20 * MS);
 
-    assert_int_equal(queue_add_after(queue, "a", 30 * MS), 0);
+    assert_int_equal(queue_add_after(queue, named("a"), 30 * MS), 0);
     getter.wait = 60 * CLOCK_SECOND;
     run_get(&getter);
     assert_int_equal(getter.result, 0);
     assert_true(getter.elapsed >= 25 * MS && getter.elapsed < 30 * CLOCK_SECOND);
-    free(getter.key);
     queue_free(queue);
 }
 
@@ -313,13 +370,13 @@ static void test_waiters_wake(void **state)
         struct queue *queue = kind == 0 ? queue_new(NULL) : new_queue();
         struct getter getters[3];
         pthread_t threads[3];
-        assert_int_equal(queue_add_after(queue, "late", 3600 * CLOCK_SECOND), 0);
+        assert_int_equal(queue_add_after(queue, named("late"), 3600 * CLOCK_SECOND), 0);
         for (int i = 0; i < 3; i++) {
             getters[i] = (struct getter){.queue = queue, .wait = -1};
             assert_int_equal(pthread_create(&threads[i], NULL, run_get, &getters[i]), 0);
         }
-        assert_int_equal(queue_add(queue, "a"), 0);
-        assert_int_equal(queue_add_after(queue, "b", kind == 0 ? 20 * MS : 0), 0);
+        assert_int_equal(queue_add(queue, named("a")), 0);
+        assert_int_equal(queue_add_after(queue, named("b"), kind == 0 ? 20 * MS : 0), 0);
         int64_t deadline = clock_monotonic(clock_system()) + 60 * CLOCK_SECOND;
         while (queue_length(queue) > 1 && clock_monotonic(clock_system()) < deadline)
             sched_yield();
@@ -329,7 +386,6 @@ static void test_waiters_wake(void **state)
         for (int i = 0; i < 3; i++) {
             assert_int_equal(pthread_join(threads[i], NULL), 0);
             got += getters[i].result == 0;
-            free(getters[i].key);
         }
         assert_int_equal(got, 2);
         queue_free(queue);
@@ -351,19 +407,19 @@ static void *run_worker(void *unused)
 {
     (void)unused;
     unsigned int random = 3;
-    for (char *key; queue_get(stress_queue, -1, &key) == 0; free(key)) {
-        long number = strtol(key, NULL, 10);
+    for (struct queue_item item; queue_get(stress_queue, -1, &item) == 0;) {
+        long number = strtol(item.key, NULL, 10);
         if (atomic_fetch_add(&busy[number], 1) != 0)
             atomic_store(&broken, 1);
         atomic_store(&handled[number], atomic_load(&added[number]));
         if (rand_r(&random) % 4 == 0)
             sched_yield();
-        if (rand_r(&random) % 16 == 0 && queue_add_limited(stress_queue, key) != 0)
+        if (rand_r(&random) % 16 == 0 && queue_add_limited(stress_queue, item) != 0)
             atomic_store(&broken, 1);
         else if (rand_r(&random) % 8 == 0)
-            queue_forget(stress_queue, key);
+            queue_forget(stress_queue, item);
         atomic_fetch_sub(&busy[number], 1);
-        queue_done(stress_queue, key);
+        queue_done(stress_queue, item);
     }
     return NULL;
 }
@@ -376,7 +432,7 @@ static void *run_adder(void *seed)
         int number = rand_r(&random) % KEYS;
         snprintf(key, sizeof(key), "%d", number);
         atomic_fetch_add(&added[number], 1);
-        if (queue_add_after(stress_queue, key, rand_r(&random) % 3 * MS / 10) != 0)
+        if (queue_add_after(stress_queue, named(key), rand_r(&random) % 3 * MS / 10) != 0)
             atomic_store(&broken, 1);
     }
     return NULL;
@@ -418,6 +474,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_dedupe),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_key_lives_until_done),
         cmocka_unit_test(test_add_while_worked),
         cmocka_unit_test(test_delays),
         cmocka_unit_test(test_heap_order),
