@@ -100,18 +100,6 @@ static void review_send(struct review *review, struct answer *answer, const char
     review_free(review);
 }
 
-/* A patch that couldn't be written fails the answer; that there is none is something else. */
-static void put_patch(struct json_writer *writer, const struct buffer *patch)
-{
-    struct buffer encoded _cleanup_buffer_;
-    buffer_init(&encoded, ANSWER_MOST);
-    buffer_append_char(&encoded, '"');
-    buffer_append_base64(&encoded, patch->data, patch->length);
-    buffer_append_char(&encoded, '"');
-    json_member_string(writer, "patchType", "JSONPatch");
-    json_member_raw(writer, "patch", encoded.data, buffer_failed(&encoded) ? 0 : encoded.length);
-}
-
 void review_allow(struct review *review, const struct buffer *patch, const char *warning)
 {
     if (patch != NULL && buffer_failed(patch)) {
@@ -121,8 +109,10 @@ void review_allow(struct review *review, const struct buffer *patch, const char 
     struct answer answer;
     struct json_writer *writer = answer_begin(&answer, review, true);
     bool patched = patch != NULL && patch->length > 0;
-    if (patched)
-        put_patch(writer, patch);
+    if (patched) {
+        json_member_string(writer, "patchType", "JSONPatch");
+        json_member_base64(writer, "patch", patch->data, patch->length);
+    }
     if (warning != NULL) {
         json_member_array(writer, "warnings");
         json_put_string(writer, warning);
