@@ -10,6 +10,7 @@
 #include "k8s/events.h"
 #include "k8s/lease.h"
 #include "server/admission/review.h"
+#include "server/base/json_writer.h"
 #include "server/base/log.h"
 #include "server/certificates.h"
 #include "server/http/health.h"
@@ -378,17 +379,38 @@ static int start_reconciler(struct serve *serve, struct error *error)
     return 0;
 }
 
+/* {"listen": 8443, "metrics": 9090}, to free(). NULL when out of memory. */
+static char *ports_text(const struct serve *serve)
+{
+    struct buffer text;
+    struct json_writer writer;
+    buffer_init(&text, 256);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    json_member_integer(&writer, "listen", http_listener_port(serve->listener));
+    json_member_integer(&writer, "metrics", http_listener_port(serve->metrics_listener));
+    json_end_object(&writer);
+    buffer_append_char(&text, '\n');
+    return buffer_steal(&text, NULL);
+}
+
+/* Whoever waits for the file sees it whole or not at all. */
 static int write_ports_file(const struct serve *serve, struct error *error)
 {
     char temporary[4096];
     if (serve->options.ports_file == NULL)
         return 0;
+    char *text = ports_text(serve);
+    if (text == NULL)
+        return error_no_memory(error);
     snprintf(temporary, sizeof(temporary), "%s.new", serve->options.ports_file);
     FILE *file = fopen(temporary, "we");
-    if (file == NULL)
+    if (file == NULL) {
+        free(text);
         return error_set(error, -errno, "--ports-file: %s: %s", temporary, strerror(errno));
-    fprintf(file, "{\"listen\": %u, \"metrics\": %u}\n", http_listener_port(serve->listener),
-            http_listener_port(serve->metrics_listener));
+    }
+    fputs(text, file);
+    free(text);
     if (fclose(file) != 0 || rename(temporary, serve->options.ports_file) != 0)
         return error_set(error, -errno, "--ports-file: %s: %s", serve->options.ports_file,
                          strerror(errno));

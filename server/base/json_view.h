@@ -2,7 +2,7 @@
  * of nodes that point into it. Nothing is converted before it is asked for, so numbers of any size
  * and untouched parts stay as the sender wrote them, and a review that is mostly managedFields
  * costs no allocation per value. This is the parser of everything that arrives in quantity or
- * from strangers: admission reviews, list pages, watch events. (jansson builds what we send.)
+ * from strangers: admission reviews, list pages, watch events. (json_writer.h writes what we send.)
  *
  * Refused: anything after the value, nesting deeper than the given depth, duplicate names in one
  * object (compared unescaped), invalid UTF-8, lone surrogates, unescaped control characters, NUL
