@@ -36,6 +36,7 @@
 
 struct serve {
     struct serve_options options;
+    const struct clock *clock;
     struct k8s_config *config;
     struct k8s_client *client;
     struct state *state;
@@ -164,7 +165,7 @@ static void observe_reconcile(void *context, const char *kind, const char *resul
 static bool events_may_write(void *context)
 {
     struct serve *serve = context;
-    return reconciler_is_quiet(serve->state, clock_system());
+    return reconciler_is_quiet(serve->state, serve->clock);
 }
 
 static int certificate_changed(void *context, const char *chain_pem, const char *key_pem)
@@ -261,6 +262,7 @@ static int start_metrics_listener(struct serve *serve, struct error *error)
     health_set(serve->health, "running", true, "");
     struct http_listener_options options = {.address = serve->options.metrics_listen,
                                             .threads = 1,
+                                            .clock = serve->clock,
                                             .handler = http_router_handle,
                                             .context = serve->router};
     int result = http_listener_start(&options, &serve->metrics_listener, error);
@@ -271,6 +273,7 @@ static int start_certificates(struct serve *serve, struct error *error)
 {
     struct certificates_options options = {
         .client = serve->client,
+        .clock = serve->clock,
         .namespace_name = serve->namespace_name,
         .secret_name = serve->options.secret,
         .identity = serve->identity,
@@ -321,11 +324,13 @@ static int start_listener(struct serve *serve, struct error *error)
         .client_ca_pem = client_ca,
         .threads = serve->options.threads,
         .reuse_port = serve->options.reuse_port,
+        .clock = serve->clock,
         .handler = handle_webhook,
         .context = serve,
     };
     serve->admission = (struct admission){.state = serve->state,
                                           .client = serve->client,
+                                          .clock = serve->clock,
                                           .requests = serve->metrics.admission_requests,
                                           .duration = serve->metrics.admission_duration};
     certificates_current(serve->certificates, &options.certificate.chain_pem,
@@ -344,6 +349,7 @@ static int start_reconciler(struct serve *serve, struct error *error)
     struct reconciler_options options = {
         .state = serve->state,
         .client = serve->client,
+        .clock = serve->clock,
         .events = serve->events,
         .grace = serve->options.grace,
         .resync = serve->options.resync,
@@ -420,6 +426,7 @@ static int write_ports_file(const struct serve *serve, struct error *error)
 static int serve_start(struct serve *serve, struct error *error)
 {
     struct state_options options = {
+        .clock = serve->clock,
         .load_balancer = (enum state_load_balancer)serve->options.load_balancer,
         .external_ips_for_load_balancer = serve->options.external_ips_for_load_balancer,
         .foreign_addresses_allowed = serve->options.foreign_addresses == 1,
@@ -458,7 +465,7 @@ static void serve_loop(struct serve *serve)
 {
     int64_t next_tick = 0;
     while (!stop_was_asked(serve)) {
-        int64_t now = clock_monotonic(clock_system());
+        int64_t now = clock_monotonic(serve->clock);
         if (now >= next_tick)
             next_tick = now + certificates_tick(serve->certificates);
         if (!serve->ready && state_is_synced(serve->state)) {
@@ -466,7 +473,7 @@ static void serve_loop(struct serve *serve)
             health_set(serve->health, "lists", true, "");
             log_info("ready");
         }
-        int64_t wait = (next_tick - clock_monotonic(clock_system())) / CLOCK_MILLISECOND + 1;
+        int64_t wait = (next_tick - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND + 1;
         if (!serve->ready && wait > 20)
             wait = 20;
         struct pollfd descriptors[2] = {
@@ -482,9 +489,9 @@ static void serve_loop(struct serve *serve)
 /* Waits on the main thread until condition or deadline; a further signal cuts it short. */
 static void wait_for_quiet(struct serve *serve, int64_t duration, bool until_idle)
 {
-    int64_t deadline = clock_monotonic(clock_system()) + duration;
+    int64_t deadline = clock_monotonic(serve->clock) + duration;
     for (;;) {
-        int64_t left = (deadline - clock_monotonic(clock_system())) / CLOCK_MILLISECOND;
+        int64_t left = (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
         if (left <= 0 || (until_idle && http_listener_active(serve->listener) == 0))
             return;
         struct pollfd descriptor = {.fd = serve->signals, .events = POLLIN};
@@ -546,6 +553,7 @@ int command_serve(int argc, char **argv)
 {
     static struct serve serve;
     struct error error = {0};
+    serve.clock = clock_system();
     mutex_init(&serve.lease_mutex);
     int exit_code = serve_options_parse(argc, argv, &serve.options);
     if (exit_code >= 0)

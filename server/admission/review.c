@@ -2,7 +2,6 @@
 #include "server/admission/review.h"
 
 #include "server/admission/kinds.h"
-#include "server/base/clock.h"
 #include "server/base/json_writer.h"
 #include "server/base/log.h"
 
@@ -68,7 +67,7 @@ static struct json_writer *answer_begin(struct answer *answer, const struct revi
 static void review_count(const struct review *review, const char *result)
 {
     const struct admission *admission = review->admission;
-    int64_t taken = clock_monotonic(clock_system()) - review->received;
+    int64_t taken = clock_monotonic(admission->clock) - review->received;
     metrics_add(admission->requests, 1, review->kind, operations[review->operation], result, NULL);
     metrics_observe(admission->duration, (double)taken / (double)CLOCK_SECOND, review->kind, NULL);
 }

@@ -5,6 +5,7 @@
 #define IPWARDEN_ADMISSION_REVIEW_H
 
 #include "k8s/client.h"
+#include "server/base/clock.h"
 #include "server/base/json_view.h"
 #include "server/http/listener.h"
 #include "server/http/metrics.h"
@@ -15,6 +16,7 @@
 struct admission {
     struct state *state;
     struct k8s_client *client;
+    const struct clock *clock;       /* the listener's */
     struct metrics_family *requests; /* kind, operation, result */
     struct metrics_family *duration; /* kind */
 };
