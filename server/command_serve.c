@@ -254,7 +254,7 @@ static int start_metrics_listener(struct serve *serve, struct error *error)
     serve->router = http_router_new();
     if (serve->health == NULL || serve->router == NULL ||
         health_routes(serve->health, serve->router) < 0 ||
-        http_router_add(serve->router, "GET", "/metrics", false, handle_metrics, serve) < 0)
+        http_router_add(serve->router, "GET", "/metrics", handle_metrics, serve) < 0)
         return error_no_memory(error);
     health_set(serve->health, "certificates", false, "waiting for the serving certificate");
     health_set(serve->health, "lists", false,

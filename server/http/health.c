@@ -126,8 +126,8 @@ static void answer_ready(void *context, struct http_request *request)
 
 int health_routes(struct health *health, struct http_router *router)
 {
-    int result = http_router_add(router, "GET", "/healthz", false, answer_alive, health);
+    int result = http_router_add(router, "GET", "/healthz", answer_alive, health);
     if (result < 0)
         return result;
-    return http_router_add(router, "GET", "/readyz", false, answer_ready, health);
+    return http_router_add(router, "GET", "/readyz", answer_ready, health);
 }
