@@ -148,11 +148,6 @@ int certs_replicas_observe(struct certs_replicas *replicas, const char *json, si
     return 0;
 }
 
-size_t certs_replicas_count(const struct certs_replicas *replicas)
-{
-    return replicas->count;
-}
-
 /* Nanoseconds since the Lease ran out; negative while it lives. */
 static int64_t dead_for(const struct certs_replicas *replicas, const struct replica *replica)
 {

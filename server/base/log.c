@@ -30,37 +30,10 @@ static const struct {
     [LOG_LEVEL_ERROR] = {"error", "ERROR"},
 };
 
-static const char *const formats[] = {
-    [LOG_FORMAT_TEXT] = "text",
-    [LOG_FORMAT_JSON] = "json",
-};
-
 void log_configure(enum log_format format, enum log_level lowest)
 {
     atomic_store_explicit(&configured_format, (int)format, memory_order_relaxed);
     atomic_store_explicit(&configured_level, (int)lowest, memory_order_relaxed);
-}
-
-bool log_level_parse(const char *word, enum log_level *ret_level)
-{
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-        if (strcmp(word, levels[i].word) == 0) {
-            *ret_level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool log_format_parse(const char *word, enum log_format *ret_format)
-{
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        if (strcmp(word, formats[i]) == 0) {
-            *ret_format = (enum log_format)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 bool log_enabled(enum log_level level)

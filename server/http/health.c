@@ -84,12 +84,6 @@ static bool all_ok(const struct health *health)
     return true;
 }
 
-bool health_is_ready(struct health *health)
-{
-    mutex_guard(&health->mutex);
-    return all_ok(health);
-}
-
 /* The failing checks, or all when verbose, a line each. Returns whether all are ok. */
 static bool describe(struct health *health, bool verbose, struct buffer *buffer)
 {
