@@ -5,6 +5,7 @@
 
 #include "certs/pem.h"
 #include "server/base/json_view.h"
+#include "server/base/json_writer.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -183,47 +184,51 @@ int certs_bundle_parse(const char *json, size_t length, struct certs_bundle *ret
     return 0;
 }
 
-static void append_base64_member(struct buffer *buffer, const char *key, const char *value)
+static void put_text(struct json_writer *writer, const char *key, const char *text)
 {
-    buffer_append_json_string(buffer, key);
-    buffer_append_string(buffer, ":\"");
-    buffer_append_base64(buffer, value, strlen(value));
-    buffer_append_char(buffer, '"');
+    json_member_base64(writer, key, text, strlen(text));
 }
 
-static void append_data(const struct certs_bundle *bundle, struct buffer *buffer)
+static void put_data(struct json_writer *writer, const struct certs_bundle *bundle)
 {
-    buffer_append_string(buffer, "\"data\":{");
-    for (size_t i = 0; i < TEXTS; i++) {
-        append_base64_member(buffer, texts[i].key, const_text_of(bundle, i));
-        buffer_append_char(buffer, ',');
-    }
-    append_base64_member(buffer, "path", bundle->path);
-    buffer_append_char(buffer, '}');
+    json_member_object(writer, "data");
+    for (size_t i = 0; i < TEXTS; i++)
+        put_text(writer, texts[i].key, const_text_of(bundle, i));
+    put_text(writer, "path", bundle->path);
+    json_end_object(writer);
 }
 
 void certs_bundle_append_secret(const struct certs_bundle *bundle, const char *namespace_name,
                                 const char *name, struct buffer *buffer)
 {
-    buffer_append_string(buffer, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{"
-                                 "\"namespace\":");
-    buffer_append_json_string(buffer, namespace_name);
-    buffer_append_string(buffer, ",\"name\":");
-    buffer_append_json_string(buffer, name);
-    buffer_append_string(buffer, ",\"labels\":{\"app.kubernetes.io/name\":\"ipwarden\"}},"
-                                 "\"type\":\"kubernetes.io/tls\",");
-    append_data(bundle, buffer);
-    buffer_append_char(buffer, '}');
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "v1");
+    json_member_string(&writer, "kind", "Secret");
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "namespace", namespace_name);
+    json_member_string(&writer, "name", name);
+    json_member_object(&writer, "labels");
+    json_member_string(&writer, "app.kubernetes.io/name", "ipwarden");
+    json_end_object(&writer); /* labels */
+    json_end_object(&writer); /* metadata */
+    json_member_string(&writer, "type", "kubernetes.io/tls");
+    put_data(&writer, bundle);
+    json_end_object(&writer);
 }
 
 void certs_bundle_append_patch(const struct certs_bundle *bundle, const char *version,
                                struct buffer *buffer)
 {
-    buffer_append_string(buffer, "{\"metadata\":{\"resourceVersion\":");
-    buffer_append_json_string(buffer, version);
-    buffer_append_string(buffer, "},");
-    append_data(bundle, buffer);
-    buffer_append_char(buffer, '}');
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "resourceVersion", version);
+    json_end_object(&writer);
+    put_data(&writer, bundle);
+    json_end_object(&writer);
 }
 
 void certs_buffer_wipe(struct buffer *buffer)

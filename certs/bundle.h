@@ -35,7 +35,9 @@ bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_b
 must_check int certs_bundle_parse(const char *json, size_t length, struct certs_bundle *ret_bundle,
                                   char **ret_version, struct error *error);
 
-/* Appends a Secret to create, of type kubernetes.io/tls (its two keys are there; further ones
+/* Both write JSON; a failure is the buffer's.
+ *
+ * Appends a Secret to create, of type kubernetes.io/tls (its two keys are there; further ones
  * are allowed). Wipe the buffer's data after use: certs_buffer_wipe(). */
 void certs_bundle_append_secret(const struct certs_bundle *bundle, const char *namespace_name,
                                 const char *name, struct buffer *buffer);

@@ -33,9 +33,7 @@ static int explain(int reason, struct error *error)
                                X509_verify_cert_error_string(reason));
 }
 
-/* The body of both verify functions: sets up a store that trusts exactly the given certificates. */
-static int verify(const char *chain_pem, const char *ca_pem, unsigned long flags, time_t when,
-                  struct error *error)
+int certs_verify_timeless(const char *chain_pem, const char *ca_pem, struct error *error)
 {
     _cleanup_stack_ STACK_OF(X509) *chain = NULL;
     _cleanup_stack_ STACK_OF(X509) *anchors = NULL;
@@ -52,9 +50,7 @@ static int verify(const char *chain_pem, const char *ca_pem, unsigned long flags
     good = good && X509_STORE_CTX_init(context, store, sk_X509_value(chain, 0), chain) == 1 &&
            X509_STORE_CTX_set_default(context, "ssl_server") == 1;
     if (good) {
-        X509_STORE_CTX_set_flags(context, flags | X509_V_FLAG_PARTIAL_CHAIN);
-        if ((flags & X509_V_FLAG_NO_CHECK_TIME) == 0)
-            X509_STORE_CTX_set_time(context, 0, when);
+        X509_STORE_CTX_set_flags(context, X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_PARTIAL_CHAIN);
         if (X509_verify_cert(context) != 1)
             code = explain(X509_STORE_CTX_get_error(context), error);
     }
@@ -64,16 +60,6 @@ static int verify(const char *chain_pem, const char *ca_pem, unsigned long flags
         return certs_pem_fail(error, -ENOMEM, "can't set up verification");
     ERR_clear_error();
     return code;
-}
-
-int certs_verify(const char *chain_pem, const char *ca_pem, int64_t wall, struct error *error)
-{
-    return verify(chain_pem, ca_pem, 0, (time_t)certs_pem_seconds(wall), error);
-}
-
-int certs_verify_timeless(const char *chain_pem, const char *ca_pem, struct error *error)
-{
-    return verify(chain_pem, ca_pem, X509_V_FLAG_NO_CHECK_TIME, 0, error);
 }
 
 int certs_names_covered(const char *certificate_pem, const struct certs_names *names,

@@ -40,12 +40,9 @@ must_check int certs_key_check(const char *certificate_pem, const char *key_pem,
  * certificate that is thrown away. A damaged authority may look like a good one. 0, -EINVAL or
  * -ENOMEM. */
 must_check int certs_authority_check(const struct certs_pair *authority, struct error *error);
-/* Whether a client that trusts exactly ca_pem would accept the chain for a TLS server at the
- * given moment: 0, or -EINVAL with OpenSSL's reason. Like Go, any certificate of ca_pem is an
+/* Whether a client that trusts exactly ca_pem would accept the chain for a TLS server, if the time
+ * were right: 0, or -EINVAL with OpenSSL's reason. As in Go, any certificate of ca_pem is an
  * anchor, self-signed or not. Names aren't looked at. */
-must_check int certs_verify(const char *chain_pem, const char *ca_pem, int64_t wall,
-                            struct error *error);
-/* The same, whatever the time is. */
 must_check int certs_verify_timeless(const char *chain_pem, const char *ca_pem,
                                      struct error *error);
 /* Whether the certificate is good for every one of names: 0, or -EINVAL naming the first that is

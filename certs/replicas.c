@@ -3,6 +3,7 @@
 
 #include "certs/certificate.h"
 #include "server/base/json_view.h"
+#include "server/base/json_writer.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -147,11 +148,6 @@ int certs_replicas_observe(struct certs_replicas *replicas, const char *json, si
     return 0;
 }
 
-size_t certs_replicas_count(const struct certs_replicas *replicas)
-{
-    return replicas->count;
-}
-
 /* Nanoseconds since the Lease ran out; negative while it lives. */
 static int64_t dead_for(const struct certs_replicas *replicas, const struct replica *replica)
 {
@@ -215,19 +211,28 @@ void certs_replica_append_lease(const char *namespace_name, const char *identity
 {
     char name[CERTS_REPLICA_NAME_SIZE];
     char time[CLOCK_RFC3339_SIZE];
+    struct json_writer writer;
     certs_replica_name(identity, name);
     clock_format_rfc3339_micro(wall, time);
-    buffer_append_string(buffer, "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\","
-                                 "\"metadata\":{\"namespace\":");
-    buffer_append_json_string(buffer, namespace_name);
-    buffer_append_string(buffer, ",\"name\":");
-    buffer_append_json_string(buffer, name);
-    buffer_append_string(buffer, ",\"labels\":{\"app.kubernetes.io/name\":\"ipwarden\","
-                                 "\"" CERTS_REPLICA_LABEL "\":\"" CERTS_REPLICA_LABEL_VALUE
-                                 "\"},\"annotations\":{\"" CERTS_REPLICA_ANNOTATION "\":");
-    buffer_append_json_string(buffer, fingerprint);
-    buffer_append_string(buffer, "}},\"spec\":{\"holderIdentity\":");
-    buffer_append_json_string(buffer, identity);
-    buffer_printf(buffer, ",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}",
-                  CERTS_REPLICA_DURATION, time);
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "coordination.k8s.io/v1");
+    json_member_string(&writer, "kind", "Lease");
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "namespace", namespace_name);
+    json_member_string(&writer, "name", name);
+    json_member_object(&writer, "labels");
+    json_member_string(&writer, "app.kubernetes.io/name", "ipwarden");
+    json_member_string(&writer, CERTS_REPLICA_LABEL, CERTS_REPLICA_LABEL_VALUE);
+    json_end_object(&writer); /* labels */
+    json_member_object(&writer, "annotations");
+    json_member_string(&writer, CERTS_REPLICA_ANNOTATION, fingerprint);
+    json_end_object(&writer); /* annotations */
+    json_end_object(&writer); /* metadata */
+    json_member_object(&writer, "spec");
+    json_member_string(&writer, "holderIdentity", identity);
+    json_member_integer(&writer, "leaseDurationSeconds", CERTS_REPLICA_DURATION);
+    json_member_string(&writer, "renewTime", time);
+    json_end_object(&writer); /* spec */
+    json_end_object(&writer);
 }

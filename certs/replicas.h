@@ -30,8 +30,6 @@ void certs_replicas_free(struct certs_replicas *replicas);
  * that aren't in it are forgotten. -EINVAL, -ENOMEM; nothing has changed then. */
 must_check int certs_replicas_observe(struct certs_replicas *replicas, const char *json,
                                       size_t length, struct error *error);
-/* Number of Leases, living or dead, at the last observation. */
-size_t certs_replicas_count(const struct certs_replicas *replicas);
 /* Fingerprints that living replicas acknowledged, "" for one that hasn't; to certs_list_free(). */
 must_check int certs_replicas_serving(const struct certs_replicas *replicas,
                                       char ***ret_fingerprints, size_t *ret_count,

@@ -83,16 +83,6 @@ const struct certs_bundle *certs_store_serving(const struct certs_store *store)
     return store->serving.leaf_good ? &store->served : NULL;
 }
 
-const char *certs_store_fingerprint(const struct certs_store *store)
-{
-    return store->serving.leaf_fingerprint;
-}
-
-int64_t certs_store_expiry(const struct certs_store *store)
-{
-    return store->serving.leaf_not_after;
-}
-
 const struct certs_bundle *certs_store_bundle(const struct certs_store *store)
 {
     return store->remembered.chain_pem != NULL ? &store->remembered : NULL;

@@ -104,9 +104,6 @@ must_check int certs_store_tick(struct certs_store *store, int64_t *ret_delay, s
 
 /* What this replica serves, or NULL before the first. Valid until the next tick. */
 const struct certs_bundle *certs_store_serving(const struct certs_store *store);
-const char *
-certs_store_fingerprint(const struct certs_store *store);    /* of the leaf served, or "" */
-int64_t certs_store_expiry(const struct certs_store *store); /* of it; wall nanoseconds, 0 before */
 /* The last whole bundle seen in the Secret, or NULL: its path and authorities are those in
  * force. */
 const struct certs_bundle *certs_store_bundle(const struct certs_store *store);

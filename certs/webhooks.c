@@ -4,6 +4,7 @@
 #include "certs/webhooks.h"
 
 #include "server/base/json_view.h"
+#include "server/base/json_writer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -112,10 +113,11 @@ struct visit {
     const char *action; /* of entries without a path */
     const char *url;
     int (*entry)(struct visit *visit, const struct entry *entry, struct error *error);
+    char *version;                              /* of the document, to free() */
     struct certs_published *published;          /* for reading */
     const struct certs_webhooks_target *target; /* for patching, as all below */
-    struct buffer operations;                   /* without the brackets */
-    char *version;
+    struct json_writer writer;                  /* of the patch */
+    bool patched;                               /* the patch has begun */
 };
 
 static int visit_entry(struct visit *visit, const struct json_view *view,
@@ -186,59 +188,69 @@ int certs_webhooks_read(const char *json, size_t length, const char *action, con
     return code;
 }
 
-static void append_operation(struct buffer *buffer, const char *operation, const char *pointer,
-                             const char *member)
+/* Begins an operation up to its value. The first one begins the patch: writing the version that was
+ * read makes the API server compare it. */
+static void begin_operation(struct visit *visit, const char *operation, const char *pointer,
+                            const char *member)
 {
-    buffer_printf(buffer,
-                  "%s{\"op\":\"%s\",\"path\":\"%s%s\",\"value\":", buffer->length > 0 ? "," : "",
-                  operation, pointer, member);
-}
-
-static void append_ca(struct buffer *buffer, const char *ca_pem)
-{
-    buffer_append_char(buffer, '"');
-    buffer_append_base64(buffer, ca_pem, strlen(ca_pem));
-    buffer_append_char(buffer, '"');
+    struct json_writer *writer = &visit->writer;
+    if (!visit->patched) {
+        visit->patched = true;
+        json_begin_array(writer);
+        begin_operation(visit, "replace", "/metadata/resourceVersion", "");
+        json_put_string(writer, visit->version);
+        json_end_object(writer);
+    }
+    json_begin_object(writer);
+    json_member_string(writer, "op", operation);
+    json_member_format(writer, "path", "%s%s", pointer, member);
+    json_name(writer, "value");
 }
 
 /* Local mode: a URL instead of whatever is there. */
-static void replace_whole(struct buffer *buffer, const struct entry *entry,
-                          const struct certs_webhooks_target *target, const char *call)
+static void replace_whole(struct visit *visit, const struct entry *entry, const char *call)
 {
-    append_operation(buffer, "replace", entry->pointer, "");
-    buffer_append_string(buffer, "{\"url\":");
-    buffer_append_json_string(buffer, call);
-    buffer_append_string(buffer, ",\"caBundle\":");
-    append_ca(buffer, target->ca_pem);
-    buffer_append_string(buffer, "}}");
+    const char *ca_pem = visit->target->ca_pem;
+    struct json_writer *writer = &visit->writer;
+    begin_operation(visit, "replace", entry->pointer, "");
+    json_begin_object(writer);
+    json_member_string(writer, "url", call);
+    json_member_base64(writer, "caBundle", ca_pem, strlen(ca_pem));
+    json_end_object(writer);
+    json_end_object(writer);
 }
 
 /* "add" to an object's member also replaces it (RFC 6902 section 4.1). */
+static void replace_parts(struct visit *visit, const struct entry *entry, const char *call,
+                          bool same_ca, bool same_call)
+{
+    const char *ca_pem = visit->target->ca_pem;
+    struct json_writer *writer = &visit->writer;
+    if (!same_ca) {
+        begin_operation(visit, "add", entry->pointer, "/caBundle");
+        json_put_base64(writer, ca_pem, strlen(ca_pem));
+        json_end_object(writer);
+    }
+    if (!same_call) {
+        begin_operation(visit, "add", entry->pointer, entry->is_url ? "/url" : "/service/path");
+        json_put_string(writer, call);
+        json_end_object(writer);
+    }
+}
+
 static int patch_entry(struct visit *visit, const struct entry *entry, struct error *error)
 {
     const struct certs_webhooks_target *target = visit->target;
-    struct buffer *buffer = &visit->operations;
     char call[CALL_MAXIMUM];
     bool same_ca = strcmp(entry->ca_pem, target->ca_pem) == 0;
     bool same_call = calls(entry, target->url, target->path);
     if (!compose_call(entry, target->url, target->path, call))
         return error_set(error, -EINVAL, "the webhook's URL is too long");
-    if (target->url != NULL) {
-        if (!same_ca || !same_call)
-            replace_whole(buffer, entry, target, call);
-        return buffer_failed(buffer) ? error_no_memory(error) : 0;
-    }
-    if (!same_ca) {
-        append_operation(buffer, "add", entry->pointer, "/caBundle");
-        append_ca(buffer, target->ca_pem);
-        buffer_append_char(buffer, '}');
-    }
-    if (!same_call) {
-        append_operation(buffer, "add", entry->pointer, entry->is_url ? "/url" : "/service/path");
-        buffer_append_json_string(buffer, call);
-        buffer_append_char(buffer, '}');
-    }
-    return buffer_failed(buffer) ? error_no_memory(error) : 0;
+    if (target->url == NULL)
+        replace_parts(visit, entry, call, same_ca, same_call);
+    else if (!same_ca || !same_call)
+        replace_whole(visit, entry, call);
+    return 0;
 }
 
 int certs_webhooks_patch(const char *json, size_t length, const char *action,
@@ -246,20 +258,13 @@ int certs_webhooks_patch(const char *json, size_t length, const char *action,
                          struct error *error)
 {
     struct visit visit = {.action = action, .entry = patch_entry, .target = target};
-    buffer_init(&visit.operations, CERTS_SECRET_MAXIMUM);
+    json_writer_init(&visit.writer, buffer);
     int code = parse_and_visit(&visit, json, length, error);
-    if (code == 0 && visit.operations.length > 0) {
-        /* Writing the version that was read makes the API server compare it. */
-        buffer_append_string(buffer, "[{\"op\":\"replace\",\"path\":\"/metadata/resourceVersion\","
-                                     "\"value\":");
-        buffer_append_json_string(buffer, visit.version);
-        buffer_append_string(buffer, "},");
-        buffer_append(buffer, visit.operations.data, visit.operations.length);
-        buffer_append_char(buffer, ']');
-        if (buffer_failed(buffer))
+    if (code == 0 && visit.patched) {
+        json_end_array(&visit.writer);
+        if (!json_writer_done(&visit.writer))
             code = error_no_memory(error);
     }
     free(visit.version);
-    buffer_clear(&visit.operations);
     return code;
 }

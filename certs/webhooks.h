@@ -32,7 +32,7 @@ must_check int certs_webhooks_read(const char *json, size_t length, const char *
 
 /* Appends the patch that makes all our entries say what they should, conditional on the
  * document's resource version (the API server answers 409 if it has changed). Appends nothing
- * when nothing differs. */
+ * when nothing differs. -EINVAL, -ENOMEM: what was appended is no patch then. */
 must_check int certs_webhooks_patch(const char *json, size_t length, const char *action,
                                     const struct certs_webhooks_target *target,
                                     struct buffer *buffer, struct error *error);

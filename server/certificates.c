@@ -436,26 +436,6 @@ void certificates_current(const struct certificates *certificates, const char **
     *ret_key_pem = bundle->key_pem;
 }
 
-/* The Secret's authorities and path may be newer than the certificate that is still being
- * served. */
-static const struct certs_bundle *in_force(const struct certificates *certificates)
-{
-    return certificates->store != NULL ? certs_store_bundle(certificates->store)
-                                       : certs_files_bundle(certificates->files);
-}
-
-const char *certificates_authorities(const struct certificates *certificates)
-{
-    const struct certs_bundle *bundle = in_force(certificates);
-    return bundle != NULL ? bundle->ca_pem : "";
-}
-
-const char *certificates_path(const struct certificates *certificates)
-{
-    const struct certs_bundle *bundle = in_force(certificates);
-    return bundle != NULL ? bundle->path : "";
-}
-
 int certificates_fd(const struct certificates *certificates)
 {
     return certificates->files != NULL ? certs_files_fd(certificates->files) : -1;

@@ -70,16 +70,10 @@ int64_t certificates_tick(struct certificates *certificates);
 /* What to serve now, PEM; valid until the next tick. The first listener is started with it. */
 void certificates_current(const struct certificates *certificates, const char **ret_chain_pem,
                           const char **ret_key_pem);
-/* The CA bundle that clients should trust, PEM; "" when unknown (tls_dir without ca.crt). Valid
- * until the next tick. */
-const char *certificates_authorities(const struct certificates *certificates);
-/* The secret path segment, 32 hexadecimal digits, without slashes; "" when there is none
- * (tls_dir without a path file). Valid until the next tick. */
-const char *certificates_path(const struct certificates *certificates);
-
-/* What a request path asks for: "/<path>/mutate" gives "/mutate" (a pointer into request_path),
- * anything not below the secret segment NULL. While the segment changes, the old and the new one
- * are both good. Any thread, never blocks. */
+/* What a request path asks for. Below the secret segment, "/<segment>/mutate" gives "/mutate" (a
+ * pointer into request_path); any other path gives NULL. While the segment changes, the old and the
+ * new one are both good; where there is none (tls_dir without a path file), everything is below the
+ * root. The segment is compared in constant time. Any thread, never blocks. */
 const char *certificates_route(const struct certificates *certificates, const char *request_path);
 
 /* When the certificate being served ends: seconds since 1970 (for

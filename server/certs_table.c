@@ -4,6 +4,7 @@
 #include "certs/certificate.h"
 #include "certs/rotation.h"
 #include "server/base/clock.h"
+#include "server/base/json_writer.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -43,11 +44,11 @@ static int fill(struct line *line, const char *kind, const char *pem,
     return 0;
 }
 
-typedef void (*writer)(const struct line *line, struct buffer *buffer);
+typedef void (*visitor)(const struct line *line, void *context);
 
-/* Writes the leaf and each authority that can be read. */
+/* Visits the leaf and each authority that can be read. */
 static int walk(const struct certs_bundle *bundle, const struct certs_condition *condition,
-                int64_t wall, writer write, struct buffer *buffer, struct error *error)
+                int64_t wall, visitor visit, void *context, struct error *error)
 {
     char **authorities = NULL;
     size_t count = 0;
@@ -59,14 +60,14 @@ static int walk(const struct certs_bundle *bundle, const struct certs_condition 
         code = i == 0 ? fill(&line, "Leaf", bundle->chain_pem, condition, wall)
                       : fill(&line, "Authority", authorities[i - 1], condition, wall);
         if (code == 0) {
-            write(&line, buffer);
+            visit(&line, context);
             certs_description_clear(&line.description);
         }
         /* What can't be read is what the problem is about. */
         code = code == -EINVAL ? 0 : code;
     }
     certs_list_free(authorities, count);
-    return code != 0 || buffer_failed(buffer) ? error_no_memory(error) : 0;
+    return code != 0 ? error_no_memory(error) : 0;
 }
 
 static void append_names(char *const *names, size_t count, size_t before, struct buffer *buffer)
@@ -78,8 +79,9 @@ static void append_names(char *const *names, size_t count, size_t before, struct
     }
 }
 
-static void write_row(const struct line *line, struct buffer *buffer)
+static void write_row(const struct line *line, void *context)
 {
+    struct buffer *buffer = context;
     char days[24];
     const struct certs_description *description = &line->description;
     snprintf(days, sizeof(days), "%lld", line->days_left);
@@ -125,38 +127,31 @@ int certs_table_text(const struct certs_bundle *bundle, int64_t wall, struct buf
     return buffer_failed(buffer) ? error_no_memory(error) : 0;
 }
 
-static void append_member(struct buffer *buffer, const char *name, const char *value)
+static void put_names(struct json_writer *writer, char *const *names, size_t count)
 {
-    buffer_printf(buffer, ",\"%s\":", name);
-    buffer_append_json_string(buffer, value);
+    for (size_t i = 0; i < count; i++)
+        json_put_string(writer, names[i]);
 }
 
-static void append_list(char *const *names, size_t count, size_t before, struct buffer *buffer)
+static void write_object(const struct line *line, void *context)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (before + i > 0)
-            buffer_append_char(buffer, ',');
-        buffer_append_json_string(buffer, names[i]);
-    }
-}
-
-static void write_object(const struct line *line, struct buffer *buffer)
-{
+    struct json_writer *writer = context;
     const struct certs_description *description = &line->description;
-    if (buffer->length > 0 && buffer->data[buffer->length - 1] == '}')
-        buffer_append_char(buffer, ',');
-    buffer_printf(buffer, "{\"kind\":\"%s\"", line->kind);
-    append_member(buffer, "subject", description->subject);
-    append_member(buffer, "issuer", description->issuer);
-    append_member(buffer, "serial", description->serial);
-    append_member(buffer, "notBefore", line->not_before);
-    append_member(buffer, "notAfter", line->not_after);
-    append_member(buffer, "fingerprint", description->fingerprint);
-    buffer_printf(buffer, ",\"daysLeft\":%lld,\"signs\":%s,\"names\":[", line->days_left,
-                  line->signs ? "true" : "false");
-    append_list(description->dns, description->dns_count, 0, buffer);
-    append_list(description->ip, description->ip_count, description->dns_count, buffer);
-    buffer_append_string(buffer, "]}");
+    json_begin_object(writer);
+    json_member_string(writer, "kind", line->kind);
+    json_member_string(writer, "subject", description->subject);
+    json_member_string(writer, "issuer", description->issuer);
+    json_member_string(writer, "serial", description->serial);
+    json_member_string(writer, "notBefore", line->not_before);
+    json_member_string(writer, "notAfter", line->not_after);
+    json_member_string(writer, "fingerprint", description->fingerprint);
+    json_member_integer(writer, "daysLeft", line->days_left);
+    json_member_bool(writer, "signs", line->signs);
+    json_member_array(writer, "names");
+    put_names(writer, description->dns, description->dns_count);
+    put_names(writer, description->ip, description->ip_count);
+    json_end_array(writer);
+    json_end_object(writer);
 }
 
 int certs_table_json(const struct certs_bundle *bundle, int64_t wall, struct buffer *buffer,
@@ -166,13 +161,18 @@ int certs_table_json(const struct certs_bundle *bundle, int64_t wall, struct buf
     int code = certs_rotation_examine(bundle, NULL, &condition, error);
     if (code != 0)
         return code;
-    buffer_append_string(buffer, "{\"phase\":");
-    buffer_append_json_string(buffer, certs_phase_name(condition.phase));
-    append_member(buffer, "problem", condition.problem);
-    buffer_append_string(buffer, ",\"certificates\":[");
-    code = walk(bundle, &condition, wall, write_object, buffer, error);
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_string(&writer, "phase", certs_phase_name(condition.phase));
+    json_member_string(&writer, "problem", condition.problem);
+    json_member_array(&writer, "certificates");
+    code = walk(bundle, &condition, wall, write_object, &writer, error);
     if (code != 0)
         return code;
-    buffer_append_string(buffer, "]}\n");
-    return buffer_failed(buffer) ? error_no_memory(error) : 0;
+    json_end_array(&writer);
+    json_end_object(&writer);
+    bool done = json_writer_done(&writer);
+    buffer_append_char(buffer, '\n');
+    return !done || buffer_failed(buffer) ? error_no_memory(error) : 0;
 }

@@ -30,6 +30,7 @@ struct names_list {
 };
 
 struct command {
+    const struct clock *clock;
     const char *kubeconfig;
     const char *context;
     const char *namespace_name;
@@ -79,7 +80,7 @@ static int run_show(struct command *command, struct error *error)
     if (code != 0)
         return code;
     buffer_init(&text, CERTS_SECRET_MAXIMUM);
-    int64_t now = clock_wall(clock_system());
+    int64_t now = clock_wall(command->clock);
     code = command->output == 1 ? certs_table_json(&bundle, now, &text, error)
                                 : certs_table_text(&bundle, now, &text, error);
     if (code == 0)
@@ -108,7 +109,7 @@ static int change_issue(const struct command *command, struct certs_bundle *bund
         return error_set(
             error, -EBUSY,
             "a rotation of the authority is under way, which issues a new certificate");
-    return certs_rotation_extend(bundle, &names, clock_system(), NULL, error);
+    return certs_rotation_extend(bundle, &names, command->clock, NULL, error);
 }
 
 /* In a directory: from the authority that is there, or with a new one. */
@@ -127,9 +128,9 @@ static int issue_files(const struct command *command, struct certs_bundle *bundl
                          "the certificate there isn't ours to renew: ca.key belongs to no "
                          "certificate in ca.crt");
     if (!empty && condition.leaf_good && condition.path_good)
-        return certs_rotation_extend(bundle, &names, clock_system(), NULL, error);
+        return certs_rotation_extend(bundle, &names, command->clock, NULL, error);
     struct certs_bundle made;
-    code = certs_rotation_repair(bundle, &nothing, &names, clock_system(), NULL, &made, error);
+    code = certs_rotation_repair(bundle, &nothing, &names, command->clock, NULL, &made, error);
     if (code != 0)
         return code;
     certs_bundle_clear(bundle);
@@ -203,16 +204,16 @@ static int change_rotate(const struct command *command, struct certs_bundle *bun
     if (condition.phase != CERTS_PHASE_STABLE)
         return error_set(error, -EALREADY, "a rotation is under way already (%s)",
                          certs_phase_name(condition.phase));
-    return certs_rotation_begin(bundle, clock_system(), NULL, error);
+    return certs_rotation_begin(bundle, command->clock, NULL, error);
 }
 
 /* Says each phase as it comes, until the last. */
 static int follow(struct command *command, struct error *error)
 {
-    int64_t deadline = clock_monotonic(clock_system()) + command->timeout;
+    int64_t deadline = clock_monotonic(command->clock) + command->timeout;
     const struct timespec period = {.tv_nsec = POLL_PERIOD};
     int said = -1;
-    while (clock_monotonic(clock_system()) < deadline) {
+    while (clock_monotonic(command->clock) < deadline) {
         struct certs_bundle bundle;
         struct certs_condition condition = {0};
         char *version = NULL;
@@ -346,7 +347,7 @@ static int connect_api(struct command *command, struct error *error)
         return code;
     const struct certificates_api_options options = {
         .client = command->client,
-        .clock = clock_system(),
+        .clock = command->clock,
         .namespace_name = command->namespace_name,
         .secret_name = command->secret,
     };
@@ -393,7 +394,7 @@ static int parse(struct command *command, size_t verb, const struct option_row *
 int command_certs(int argc, char **argv)
 {
     static const char *const outputs[] = {"table", "json", NULL};
-    struct command command = {0};
+    struct command command = {.clock = clock_system()};
     const struct option_row rows[] = {
         {"kubeconfig", OPTION_TEXT, &command.kubeconfig, "FILE", NULL,
          "how to reach the API server", NULL, 0, NULL},

@@ -22,6 +22,7 @@
 enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON };
 
 struct command {
+    const struct clock *clock;
     const char *kubeconfig;
     const char *context;
     int output; /* enum output */
@@ -89,7 +90,7 @@ static int wait_for_lists(struct command *command, struct error *error)
 {
     const struct timespec period = {.tv_nsec = POLL_PERIOD};
     while (!state_is_synced(command->state)) {
-        if (clock_monotonic(clock_system()) > command->deadline) {
+        if (clock_monotonic(command->clock) > command->deadline) {
             mutex_guard(&command->mutex);
             return error_set(error, -ETIMEDOUT,
                              "not everything could be read within %g s; --timeout gives it longer"
@@ -161,7 +162,7 @@ static int run(struct command *command)
 {
     struct error error;
     mutex_init(&command->mutex);
-    command->deadline = clock_monotonic(clock_system()) + command->timeout;
+    command->deadline = clock_monotonic(command->clock) + command->timeout;
     int code = run_connected(command, &error);
     feed_stop(command->feed);
     k8s_client_free(command->client);
@@ -188,7 +189,7 @@ int command_pools(int argc, char **argv)
 {
     static const char *const outputs[] = {"table", "wide", "json", NULL};
     static char output[] = "--output";
-    struct command command = {0};
+    struct command command = {.clock = clock_system()};
     const struct option_row rows[] = {
         {"kubeconfig", OPTION_TEXT, &command.kubeconfig, "FILE", NULL,
          "how to reach the API server", NULL, 0, NULL},

@@ -10,6 +10,7 @@
 #include "k8s/events.h"
 #include "k8s/lease.h"
 #include "server/admission/review.h"
+#include "server/base/json_writer.h"
 #include "server/base/log.h"
 #include "server/certificates.h"
 #include "server/http/health.h"
@@ -35,6 +36,7 @@
 
 struct serve {
     struct serve_options options;
+    const struct clock *clock;
     struct k8s_config *config;
     struct k8s_client *client;
     struct state *state;
@@ -163,7 +165,7 @@ static void observe_reconcile(void *context, const char *kind, const char *resul
 static bool events_may_write(void *context)
 {
     struct serve *serve = context;
-    return reconciler_is_quiet(serve->state, clock_system());
+    return reconciler_is_quiet(serve->state, serve->clock);
 }
 
 static int certificate_changed(void *context, const char *chain_pem, const char *key_pem)
@@ -252,7 +254,7 @@ static int start_metrics_listener(struct serve *serve, struct error *error)
     serve->router = http_router_new();
     if (serve->health == NULL || serve->router == NULL ||
         health_routes(serve->health, serve->router) < 0 ||
-        http_router_add(serve->router, "GET", "/metrics", false, handle_metrics, serve) < 0)
+        http_router_add(serve->router, "GET", "/metrics", handle_metrics, serve) < 0)
         return error_no_memory(error);
     health_set(serve->health, "certificates", false, "waiting for the serving certificate");
     health_set(serve->health, "lists", false,
@@ -260,6 +262,7 @@ static int start_metrics_listener(struct serve *serve, struct error *error)
     health_set(serve->health, "running", true, "");
     struct http_listener_options options = {.address = serve->options.metrics_listen,
                                             .threads = 1,
+                                            .clock = serve->clock,
                                             .handler = http_router_handle,
                                             .context = serve->router};
     int result = http_listener_start(&options, &serve->metrics_listener, error);
@@ -270,6 +273,7 @@ static int start_certificates(struct serve *serve, struct error *error)
 {
     struct certificates_options options = {
         .client = serve->client,
+        .clock = serve->clock,
         .namespace_name = serve->namespace_name,
         .secret_name = serve->options.secret,
         .identity = serve->identity,
@@ -320,11 +324,13 @@ static int start_listener(struct serve *serve, struct error *error)
         .client_ca_pem = client_ca,
         .threads = serve->options.threads,
         .reuse_port = serve->options.reuse_port,
+        .clock = serve->clock,
         .handler = handle_webhook,
         .context = serve,
     };
     serve->admission = (struct admission){.state = serve->state,
                                           .client = serve->client,
+                                          .clock = serve->clock,
                                           .requests = serve->metrics.admission_requests,
                                           .duration = serve->metrics.admission_duration};
     certificates_current(serve->certificates, &options.certificate.chain_pem,
@@ -343,6 +349,7 @@ static int start_reconciler(struct serve *serve, struct error *error)
     struct reconciler_options options = {
         .state = serve->state,
         .client = serve->client,
+        .clock = serve->clock,
         .events = serve->events,
         .grace = serve->options.grace,
         .resync = serve->options.resync,
@@ -378,17 +385,38 @@ static int start_reconciler(struct serve *serve, struct error *error)
     return 0;
 }
 
+/* {"listen": 8443, "metrics": 9090}, to free(). NULL when out of memory. */
+static char *ports_text(const struct serve *serve)
+{
+    struct buffer text;
+    struct json_writer writer;
+    buffer_init(&text, 256);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    json_member_integer(&writer, "listen", http_listener_port(serve->listener));
+    json_member_integer(&writer, "metrics", http_listener_port(serve->metrics_listener));
+    json_end_object(&writer);
+    buffer_append_char(&text, '\n');
+    return buffer_steal(&text, NULL);
+}
+
+/* Whoever waits for the file sees it whole or not at all. */
 static int write_ports_file(const struct serve *serve, struct error *error)
 {
     char temporary[4096];
     if (serve->options.ports_file == NULL)
         return 0;
+    char *text = ports_text(serve);
+    if (text == NULL)
+        return error_no_memory(error);
     snprintf(temporary, sizeof(temporary), "%s.new", serve->options.ports_file);
     FILE *file = fopen(temporary, "we");
-    if (file == NULL)
+    if (file == NULL) {
+        free(text);
         return error_set(error, -errno, "--ports-file: %s: %s", temporary, strerror(errno));
-    fprintf(file, "{\"listen\": %u, \"metrics\": %u}\n", http_listener_port(serve->listener),
-            http_listener_port(serve->metrics_listener));
+    }
+    fputs(text, file);
+    free(text);
     if (fclose(file) != 0 || rename(temporary, serve->options.ports_file) != 0)
         return error_set(error, -errno, "--ports-file: %s: %s", serve->options.ports_file,
                          strerror(errno));
@@ -398,6 +426,7 @@ static int write_ports_file(const struct serve *serve, struct error *error)
 static int serve_start(struct serve *serve, struct error *error)
 {
     struct state_options options = {
+        .clock = serve->clock,
         .load_balancer = (enum state_load_balancer)serve->options.load_balancer,
         .external_ips_for_load_balancer = serve->options.external_ips_for_load_balancer,
         .foreign_addresses_allowed = serve->options.foreign_addresses == 1,
@@ -436,7 +465,7 @@ static void serve_loop(struct serve *serve)
 {
     int64_t next_tick = 0;
     while (!stop_was_asked(serve)) {
-        int64_t now = clock_monotonic(clock_system());
+        int64_t now = clock_monotonic(serve->clock);
         if (now >= next_tick)
             next_tick = now + certificates_tick(serve->certificates);
         if (!serve->ready && state_is_synced(serve->state)) {
@@ -444,7 +473,7 @@ static void serve_loop(struct serve *serve)
             health_set(serve->health, "lists", true, "");
             log_info("ready");
         }
-        int64_t wait = (next_tick - clock_monotonic(clock_system())) / CLOCK_MILLISECOND + 1;
+        int64_t wait = (next_tick - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND + 1;
         if (!serve->ready && wait > 20)
             wait = 20;
         struct pollfd descriptors[2] = {
@@ -460,9 +489,9 @@ static void serve_loop(struct serve *serve)
 /* Waits on the main thread until condition or deadline; a further signal cuts it short. */
 static void wait_for_quiet(struct serve *serve, int64_t duration, bool until_idle)
 {
-    int64_t deadline = clock_monotonic(clock_system()) + duration;
+    int64_t deadline = clock_monotonic(serve->clock) + duration;
     for (;;) {
-        int64_t left = (deadline - clock_monotonic(clock_system())) / CLOCK_MILLISECOND;
+        int64_t left = (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
         if (left <= 0 || (until_idle && http_listener_active(serve->listener) == 0))
             return;
         struct pollfd descriptor = {.fd = serve->signals, .events = POLLIN};
@@ -524,6 +553,7 @@ int command_serve(int argc, char **argv)
 {
     static struct serve serve;
     struct error error = {0};
+    serve.clock = clock_system();
     mutex_init(&serve.lease_mutex);
     int exit_code = serve_options_parse(argc, argv, &serve.options);
     if (exit_code >= 0)

@@ -1,6 +1,7 @@
 /* The table and the JSON of `ipwarden pools`, from one walk over pools and ranges. */
 #include "server/pools_table.h"
 
+#include "server/base/json_writer.h"
 #include "server/objects/status.h"
 
 #include <assert.h>
@@ -87,14 +88,14 @@ static struct state_range **sorted_ranges(const struct state *state, size_t *ret
     return homes;
 }
 
-typedef void (*visitor)(const struct line *line, bool is_first, void *context);
+typedef void (*visitor)(const struct line *line, void *context);
 
 static void walk_pools(const struct state *state, visitor visit, void *context)
 {
     struct line line;
     for (size_t i = 0; i < state->pool_count; i++) {
         line_of_pool(state->pools[i], &line);
-        visit(&line, i == 0, context);
+        visit(&line, context);
     }
 }
 
@@ -107,7 +108,7 @@ static int walk_ranges(const struct state *state, visitor visit, void *context)
         return -1;
     for (size_t i = 0; i < count; i++) {
         line_of_range(homes[i], &line);
-        visit(&line, i == 0, context);
+        visit(&line, context);
     }
     free(homes);
     return 0;
@@ -124,28 +125,32 @@ bool pools_table_is_empty(const struct state *state)
     return state->pool_count == 0;
 }
 
-/* As a CIDR where it is one. */
-static void append_span(const struct ranges *ranges, size_t index, struct buffer *buffer)
+#define SPAN_TEXT_SIZE (2 * ADDRESS_TEXT_SIZE)
+
+/* "10.0.0.1", "10.0.0.0/24", or "10.0.0.1-10.0.0.254" where it is no CIDR. */
+static void format_span(const struct ranges *ranges, size_t index, char ret_text[SPAN_TEXT_SIZE])
 {
     struct address first;
     struct address last;
     char text[ADDRESS_TEXT_SIZE];
+    char end_text[ADDRESS_TEXT_SIZE];
     ranges_span(ranges, index, &first, &last);
     address_format(&first, text);
-    buffer_append_string(buffer, text);
-    if (address_equal(&first, &last))
+    if (address_equal(&first, &last)) {
+        snprintf(ret_text, SPAN_TEXT_SIZE, "%s", text);
         return;
+    }
     for (unsigned int prefix_length = 0; prefix_length < address_bits(first.family);
          prefix_length++) {
         struct cidr cidr = cidr_of(&first, prefix_length);
         struct address end = cidr_last(&cidr);
         if (address_equal(&cidr.address, &first) && address_equal(&end, &last)) {
-            buffer_printf(buffer, "/%u", prefix_length);
+            snprintf(ret_text, SPAN_TEXT_SIZE, "%s/%u", text, prefix_length);
             return;
         }
     }
-    address_format(&last, text);
-    buffer_printf(buffer, "-%s", text);
+    address_format(&last, end_text);
+    snprintf(ret_text, SPAN_TEXT_SIZE, "%s-%s", text, end_text);
 }
 
 /* ---- the table: cells first, then as wide as the widest of their column ---- */
@@ -266,9 +271,9 @@ static void cell_addresses(const struct line *line, struct buffer *cell)
 {
     size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
     for (size_t i = 0; i < count && i < SPANS_SHOWN; i++) {
-        if (i > 0)
-            buffer_append_char(cell, ',');
-        append_span(line->addresses, i, cell);
+        char text[SPAN_TEXT_SIZE];
+        format_span(line->addresses, i, text);
+        buffer_printf(cell, "%s%s", i > 0 ? "," : "", text);
     }
     if (count > SPANS_SHOWN)
         buffer_printf(cell, ",+%zu", count - SPANS_SHOWN);
@@ -343,20 +348,18 @@ static const char *cell_text(struct table *table, const struct line *line, size_
     return table->cell.length > 0 && !buffer_failed(&table->cell) ? table->cell.data : "";
 }
 
-static void measure(const struct line *line, bool is_first, void *context)
+static void measure(const struct line *line, void *context)
 {
     struct table *table = context;
-    (void)is_first;
     for (size_t i = 0; i < COLUMNS; i++) {
         size_t length = strlen(cell_text(table, line, i));
         table->widths[i] = length > table->widths[i] ? length : table->widths[i];
     }
 }
 
-static void write_line(const struct line *line, bool is_first, void *context)
+static void write_line(const struct line *line, void *context)
 {
     struct table *table = context;
-    (void)is_first;
     for (size_t i = 0; i < COLUMNS; i++) {
         if (table->wide || !columns[i].wide)
             put_cell(table, i, cell_text(table, line, i));
@@ -395,72 +398,72 @@ int pools_table_text(const struct state *state, bool wide, bool headers, struct 
 
 /* ---- JSON ---- */
 
-static void append_member(struct buffer *buffer, const char *name, const char *value)
-{
-    buffer_printf(buffer, ",\"%s\":", name);
-    buffer_append_json_string(buffer, value);
-}
-
-static void append_family(const struct line *line, struct buffer *buffer)
+static void put_family(struct json_writer *writer, const struct line *line)
 {
     uint8_t family = line->addresses != NULL ? ranges_family(line->addresses) : 0;
-    if (family == 0)
-        buffer_append_string(buffer, ",\"family\":null");
-    else
-        append_member(buffer, "family", family == ADDRESS_IPV4 ? "IPv4" : "IPv6");
+    const char *name = family == 0 ? NULL : family == ADDRESS_IPV4 ? "IPv4" : "IPv6";
+    json_member_string(writer, "family", name);
 }
 
-static void append_largest(const struct line *line, struct buffer *buffer)
+static void put_largest(struct json_writer *writer, const struct line *line)
 {
     unsigned int prefix_length;
-    buffer_append_string(buffer, ",\"largestFreePrefixLength\":");
     if (line->blocks != NULL && blocks_largest_free(line->blocks, &prefix_length))
-        buffer_printf(buffer, "%u", prefix_length);
+        json_member_integer(writer, "largestFreePrefixLength", prefix_length);
     else
-        buffer_append_string(buffer, "null");
+        json_member_null(writer, "largestFreePrefixLength");
 }
 
-static void append_addresses(const struct line *line, struct buffer *buffer)
+static void put_addresses(struct json_writer *writer, const struct line *line)
 {
     size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
-    buffer_append_string(buffer, ",\"addresses\":[");
+    json_member_array(writer, "addresses");
     for (size_t i = 0; i < count; i++) {
-        buffer_append_string(buffer, i > 0 ? ",\"" : "\"");
-        append_span(line->addresses, i, buffer);
-        buffer_append_char(buffer, '"');
+        char text[SPAN_TEXT_SIZE];
+        format_span(line->addresses, i, text);
+        json_put_string(writer, text);
     }
-    buffer_append_char(buffer, ']');
+    json_end_array(writer);
 }
 
-static void write_object(const struct line *line, bool is_first, void *context)
+static void write_object(const struct line *line, void *context)
 {
-    struct buffer *buffer = context;
-    buffer_append_string(buffer, is_first ? "{\"name\":" : ",{\"name\":");
-    buffer_append_json_string(buffer, line->name);
+    struct json_writer *writer = context;
+    json_begin_object(writer);
+    json_member_string(writer, "name", line->name);
     if (line->is_range)
-        append_member(buffer, "namespace", line->namespace_name);
-    buffer_printf(buffer, ",\"ready\":%s", line->ready ? "true" : "false");
-    append_member(buffer, "reason", line->reason);
-    append_member(buffer, "message", line->message);
-    append_family(line, buffer);
-    append_member(buffer, "mode", blocks_mode_name(line->mode));
-    status_append_count(buffer, ",", "total", line->counts.total);
-    status_append_count(buffer, ",", "used", line->counts.used);
-    status_append_count(buffer, ",", "free", line->counts.free);
-    append_largest(line, buffer);
-    if (line->is_range)
-        buffer_printf(buffer, ",\"requests\":%zu,\"waiting\":%zu", line->requests, line->waiting);
-    append_addresses(line, buffer);
-    buffer_append_char(buffer, '}');
+        json_member_string(writer, "namespace", line->namespace_name);
+    json_member_bool(writer, "ready", line->ready);
+    json_member_string(writer, "reason", line->reason);
+    json_member_string(writer, "message", line->message);
+    put_family(writer, line);
+    json_member_string(writer, "mode", blocks_mode_name(line->mode));
+    status_write_count(writer, "total", line->counts.total);
+    status_write_count(writer, "used", line->counts.used);
+    status_write_count(writer, "free", line->counts.free);
+    put_largest(writer, line);
+    if (line->is_range) {
+        json_member_integer(writer, "requests", (int64_t)line->requests);
+        json_member_integer(writer, "waiting", (int64_t)line->waiting);
+    }
+    put_addresses(writer, line);
+    json_end_object(writer);
 }
 
 int pools_table_json(const struct state *state, struct buffer *buffer, struct error *error)
 {
+    struct json_writer writer;
     assert(mutex_is_held(&state->mutex));
-    buffer_append_string(buffer, "{\"pools\":[");
-    walk_pools(state, write_object, buffer);
-    buffer_append_string(buffer, "],\"ranges\":[");
-    int result = walk_ranges(state, write_object, buffer);
-    buffer_append_string(buffer, "]}\n");
-    return result != 0 || buffer_failed(buffer) ? error_no_memory(error) : 0;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_array(&writer, "pools");
+    walk_pools(state, write_object, &writer);
+    json_end_array(&writer);
+    json_member_array(&writer, "ranges");
+    int result = walk_ranges(state, write_object, &writer);
+    json_end_array(&writer);
+    json_end_object(&writer);
+    bool done = json_writer_done(&writer);
+    buffer_append_char(buffer, '\n');
+    return result != 0 || !done || buffer_failed(buffer) ? error_no_memory(error) : 0;
 }

@@ -2,7 +2,7 @@
 #include "server/admission/review.h"
 
 #include "server/admission/kinds.h"
-#include "server/base/clock.h"
+#include "server/base/json_writer.h"
 #include "server/base/log.h"
 
 #include <errno.h>
@@ -42,52 +42,81 @@ static void review_free(struct review *review)
     free(review);
 }
 
-/* Sends the answer, counts it, and frees the review. */
-static void review_send(struct review *review, struct buffer *answer, const char *result)
+/* An answer while it is written. */
+struct answer {
+    struct buffer text;
+    struct json_writer writer;
+};
+
+/* Begins the answer, up to where the members of "response" that depend on the verdict go. */
+static struct json_writer *answer_begin(struct answer *answer, const struct review *review,
+                                        bool allowed)
 {
-    struct admission *admission = review->admission;
-    double seconds =
-        (double)(clock_monotonic(clock_system()) - review->received) / (double)CLOCK_SECOND;
+    struct json_writer *writer = &answer->writer;
+    buffer_init(&answer->text, ANSWER_MOST);
+    json_writer_init(writer, &answer->text);
+    json_begin_object(writer);
+    json_member_string(writer, "apiVersion", "admission.k8s.io/v1");
+    json_member_string(writer, "kind", "AdmissionReview");
+    json_member_object(writer, "response");
+    json_member_string(writer, "uid", review->uid);
+    json_member_bool(writer, "allowed", allowed);
+    return writer;
+}
+
+static void review_count(const struct review *review, const char *result)
+{
+    const struct admission *admission = review->admission;
+    int64_t taken = clock_monotonic(admission->clock) - review->received;
     metrics_add(admission->requests, 1, review->kind, operations[review->operation], result, NULL);
-    metrics_observe(admission->duration, seconds, review->kind, NULL);
-    size_t length;
-    char *body = buffer_steal(answer, &length);
-    if (body == NULL)
-        http_request_answer_status(review->request, 500, "InternalError", "out of memory");
-    else
-        http_request_answer(review->request, 200, "application/json", body, length);
+    metrics_observe(admission->duration, (double)taken / (double)CLOCK_SECOND, review->kind, NULL);
+}
+
+/* Without memory there is no answer to write: an HTTP failure, so that the API server does what the
+ * webhook's failurePolicy says. Frees the review. */
+static void review_fail(struct review *review)
+{
+    review_count(review, "error");
+    http_request_answer_status(review->request, 500, "InternalError", "out of memory; try again");
     review_free(review);
 }
 
-static void answer_begin(const struct review *review, struct buffer *answer, bool allowed)
+/* Ends the answer, sends and counts it, and frees the review. */
+static void review_send(struct review *review, struct answer *answer, const char *result)
 {
-    buffer_init(answer, ANSWER_MOST);
-    buffer_append_string(answer, "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":"
-                                 "\"AdmissionReview\",\"response\":{\"uid\":");
-    buffer_append_json_string(answer, review->uid);
-    buffer_append_string(answer, allowed ? ",\"allowed\":true" : ",\"allowed\":false");
+    json_end_object(&answer->writer); /* response */
+    json_end_object(&answer->writer);
+    bool done = json_writer_done(&answer->writer);
+    size_t length = 0;
+    char *body = buffer_steal(&answer->text, &length);
+    if (!done || body == NULL) {
+        free(body);
+        review_fail(review);
+        return;
+    }
+    review_count(review, result);
+    http_request_answer(review->request, 200, "application/json", body, length);
+    review_free(review);
 }
 
 void review_allow(struct review *review, const struct buffer *patch, const char *warning)
 {
-    struct buffer answer;
-    bool patched = patch != NULL && patch->length > 0;
-    if (patched && buffer_failed(patch)) {
-        review_refuse(review, 500, NULL, "out of memory; try again");
+    if (patch != NULL && buffer_failed(patch)) {
+        review_fail(review);
         return;
     }
-    answer_begin(review, &answer, true);
+    struct answer answer;
+    struct json_writer *writer = answer_begin(&answer, review, true);
+    bool patched = patch != NULL && patch->length > 0;
     if (patched) {
-        buffer_append_string(&answer, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
-        buffer_append_base64(&answer, patch->data, patch->length);
-        buffer_append_char(&answer, '"');
+        json_member_string(writer, "patchType", "JSONPatch");
+        json_member_base64(writer, "patch", patch->data, patch->length);
     }
     if (warning != NULL) {
-        buffer_append_string(&answer, ",\"warnings\":[");
-        buffer_append_json_string(&answer, warning);
-        buffer_append_char(&answer, ']');
+        json_member_array(writer, "warnings");
+        json_put_string(writer, warning);
+        json_end_array(writer);
     }
-    buffer_append_string(&answer, "}}");
     review_send(review, &answer, patched ? "patched" : "allowed");
 }
 
@@ -105,75 +134,87 @@ static const char *code_reason(unsigned int code)
     return "Unknown";
 }
 
-/* ,"status":{... without its closing brackets. */
-static void status_begin(struct buffer *answer, unsigned int code, const char *text)
+/* Begins "status" (metav1.Status), but for its message. */
+static void status_begin(struct json_writer *writer, unsigned int code)
 {
-    buffer_append_string(answer, ",\"status\":{\"status\":\"Failure\",\"message\":");
-    buffer_append_json_string(answer, text);
-    buffer_printf(answer, ",\"reason\":\"%s\",\"code\":%u", code_reason(code), code);
+    json_member_object(writer, "status");
+    json_member_string(writer, "status", "Failure");
+    json_member_string(writer, "reason", code_reason(code));
+    json_member_integer(writer, "code", code);
 }
 
-static void append_cause(struct buffer *answer, const char *reason, const char *field,
-                         const char *text)
+static void put_cause(struct json_writer *writer, const char *reason, const char *field,
+                      const char *text)
 {
-    buffer_printf(answer, "{\"reason\":\"%s\",\"field\":", reason);
-    buffer_append_json_string(answer, field);
-    buffer_append_string(answer, ",\"message\":");
-    buffer_append_json_string(answer, text);
-    buffer_append_char(answer, '}');
+    json_begin_object(writer);
+    json_member_string(writer, "reason", reason);
+    json_member_string(writer, "field", field);
+    json_member_string(writer, "message", text);
+    json_end_object(writer);
 }
 
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text)
 {
-    struct buffer answer;
-    char message[700];
-    snprintf(message, sizeof(message), "%s%s%s", field != NULL ? field : "",
-             field != NULL ? ": " : "", text);
-    answer_begin(review, &answer, false);
-    status_begin(&answer, code, message);
-    if (field != NULL) {
-        buffer_append_string(&answer, ",\"details\":{\"causes\":[");
-        append_cause(&answer, code == 422 ? "FieldValueInvalid" : "FieldValueForbidden", field,
-                     text);
-        buffer_append_string(&answer, "]}");
+    struct answer answer;
+    struct json_writer *writer = answer_begin(&answer, review, false);
+    status_begin(writer, code);
+    if (field == NULL) {
+        json_member_string(writer, "message", text);
+    } else {
+        json_member_format(writer, "message", "%s: %s", field, text);
+        json_member_object(writer, "details");
+        json_member_array(writer, "causes");
+        put_cause(writer, code == 422 ? "FieldValueInvalid" : "FieldValueForbidden", field, text);
+        json_end_array(writer);
+        json_end_object(writer);
     }
-    buffer_append_string(&answer, "}}}");
+    json_end_object(writer);
     review_send(review, &answer, code >= 500 ? "error" : "refused");
+}
+
+/* All that is wrong as one sentence. */
+static void append_summary(struct buffer *text, const char *kind, const char *name,
+                           const struct field_errors *errors)
+{
+    buffer_printf(text, "%s \"%s\" is invalid: ", kind, name);
+    for (size_t i = 0; i < errors->count; i++)
+        buffer_printf(text, "%s%s: %s", i > 0 ? "; " : "", errors->items[i].field,
+                      errors->items[i].text);
+    if (errors->omitted > 0)
+        buffer_printf(text, "; and %zu more", errors->omitted);
 }
 
 void review_refuse_fields(struct review *review, const char *kind,
                           const struct field_errors *errors)
 {
-    struct buffer answer;
-    struct buffer text;
-    buffer_init(&text, ANSWER_MOST);
-    buffer_printf(&text, "%s \"%s\" is invalid: ", kind, review->name);
-    for (size_t i = 0; i < errors->count; i++)
-        buffer_printf(&text, "%s%s: %s", i > 0 ? "; " : "", errors->items[i].field,
-                      errors->items[i].text);
-    if (errors->omitted > 0)
-        buffer_printf(&text, "; and %zu more", errors->omitted);
-    answer_begin(review, &answer, false);
-    status_begin(&answer, 422, text.data != NULL ? text.data : "invalid");
-    buffer_printf(&answer, ",\"details\":{\"group\":\"%s\",\"kind\":", review->group);
-    buffer_append_json_string(&answer, kind);
-    buffer_append_string(&answer, ",\"name\":");
-    buffer_append_json_string(&answer, review->name);
-    buffer_append_string(&answer, ",\"causes\":[");
-    for (size_t i = 0; i < errors->count; i++) {
-        if (i > 0)
-            buffer_append_char(&answer, ',');
-        append_cause(&answer, errors->items[i].reason, errors->items[i].field,
-                     errors->items[i].text);
+    struct buffer summary _cleanup_buffer_;
+    buffer_init(&summary, ANSWER_MOST);
+    append_summary(&summary, kind, review->name, errors);
+    if (buffer_failed(&summary)) {
+        review_fail(review);
+        return;
     }
-    buffer_append_string(&answer, "]}}}}");
-    buffer_clear(&text);
+    struct answer answer;
+    struct json_writer *writer = answer_begin(&answer, review, false);
+    status_begin(writer, 422);
+    json_member_string(writer, "message", summary.data);
+    json_member_object(writer, "details");
+    json_member_string(writer, "group", review->group);
+    json_member_string(writer, "kind", kind);
+    json_member_string(writer, "name", review->name);
+    json_member_array(writer, "causes");
+    for (size_t i = 0; i < errors->count; i++)
+        put_cause(writer, errors->items[i].reason, errors->items[i].field, errors->items[i].text);
+    json_end_array(writer);
+    json_end_object(writer); /* details */
+    json_end_object(writer); /* status */
     review_send(review, &answer, "refused");
 }
 
 /* --- reading --- */
 
-/* An HTTP answer for what can't be answered with an AdmissionReview, since there is no uid to answer to. */
+/* An HTTP answer for what can't be answered with an AdmissionReview, since there is no uid to
+ * answer to. */
 static void review_reject(struct review *review, unsigned int code, const char *text)
 {
     metrics_add(review->admission->requests, 1, "unknown", "unknown",
@@ -195,7 +236,8 @@ static bool is_json(const char *content_type)
     return after == '\0' || after == ';' || after == ' ';
 }
 
-/* The API server says how long it waits (?timeout=10s); a twentieth, at least 200 ms, is kept for the way back. */
+/* The API server says how long it waits (?timeout=10s); a twentieth of that, at least 200 ms, is
+ * kept for the way back. */
 static int64_t review_deadline(const struct http_request *request, int64_t received)
 {
     int64_t timeout = TIMEOUT_DEFAULT;

@@ -1,9 +1,11 @@
-/* The AdmissionReview envelope (admission.k8s.io/v1): reads what is asked, routes it to the file of its kind, and
- * writes the answer. Everything that is wrong with a request is said in an answer; the connection is never dropped. */
+/* The AdmissionReview envelope (admission.k8s.io/v1): reads what is asked, routes it to the file of
+ * its kind, and writes the answer. Everything that is wrong with a request is said in an answer;
+ * the connection is never dropped. */
 #ifndef IPWARDEN_ADMISSION_REVIEW_H
 #define IPWARDEN_ADMISSION_REVIEW_H
 
 #include "k8s/client.h"
+#include "server/base/clock.h"
 #include "server/base/json_view.h"
 #include "server/http/listener.h"
 #include "server/http/metrics.h"
@@ -14,6 +16,7 @@
 struct admission {
     struct state *state;
     struct k8s_client *client;
+    const struct clock *clock;       /* the listener's */
     struct metrics_family *requests; /* kind, operation, result */
     struct metrics_family *duration; /* kind */
 };
@@ -43,8 +46,11 @@ struct review {
 void review_handle_mutate(void *context, struct http_request *request);
 void review_handle_validate(void *context, struct http_request *request);
 
-/* Answers; each frees the review. patch (a JSON Patch, RFC 6902; may be NULL or empty) and warning (may be NULL)
- * are borrowed. Any thread. */
+/* Answers; each frees the review. Any thread. When there is no memory for the answer, a 500 goes out
+ * instead.
+ *
+ * patch (a JSON Patch, RFC 6902; NULL or empty: nothing to change) and warning (may be NULL) are
+ * borrowed. A patch that failed is answered with a 500, too: it never passes for an empty one. */
 void review_allow(struct review *review, const struct buffer *patch, const char *warning);
 /* Refuses with one message; field may be NULL. code: 403, 422, 429, 500, 503. */
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text);

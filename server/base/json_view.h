@@ -2,7 +2,7 @@
  * of nodes that point into it. Nothing is converted before it is asked for, so numbers of any size
  * and untouched parts stay as the sender wrote them, and a review that is mostly managedFields
  * costs no allocation per value. This is the parser of everything that arrives in quantity or
- * from strangers: admission reviews, list pages, watch events. (jansson builds what we send.)
+ * from strangers: admission reviews, list pages, watch events. (json_writer.h writes what we send.)
  *
  * Refused: anything after the value, nesting deeper than the given depth, duplicate names in one
  * object (compared unescaped), invalid UTF-8, lone surrogates, unescaped control characters, NUL
@@ -103,15 +103,12 @@ void json_view_show(const struct json_view *view, const struct json_node *node, 
  * string or has escapes. */
 const char *json_view_plain(const struct json_view *view, const struct json_node *node,
                             size_t *ret_length);
-/* A copy of a string value or of a member's name, unescaped and NUL-terminated, to free(); NULL
- * when it isn't a string (or no member), or when out of memory. */
+/* A copy of a string value, unescaped and NUL-terminated, to free(); NULL when it isn't a string, or
+ * when out of memory. */
 char *json_view_copy(const struct json_view *view, const struct json_node *node);
-char *json_view_copy_name(const struct json_view *view, const struct json_node *node);
 /* Writes the unescaped string into size bytes with a NUL. Returns its length, or -1 when it isn't
  * a string or doesn't fit (then ret_text is an empty string). */
 ptrdiff_t json_view_text(const struct json_view *view, const struct json_node *node, char *ret_text,
-                         size_t size);
-ptrdiff_t json_view_name(const struct json_view *view, const struct json_node *node, char *ret_text,
                          size_t size);
 /* true for the literal true. */
 bool json_view_bool(const struct json_node *node);

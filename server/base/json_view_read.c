@@ -123,19 +123,9 @@ static char *copy_string(struct json_view_string string)
     return copy;
 }
 
-static bool has_name(const struct json_node *node)
-{
-    return node != NULL && node->name != 0;
-}
-
 char *json_view_copy(const struct json_view *view, const struct json_node *node)
 {
     return json_view_is_string(node) ? copy_string(json_view_string_value(view, node)) : NULL;
-}
-
-char *json_view_copy_name(const struct json_view *view, const struct json_node *node)
-{
-    return has_name(node) ? copy_string(json_view_string_name(view, node)) : NULL;
 }
 
 static ptrdiff_t write_string(struct json_view_string string, char *ret_text, size_t size)
@@ -160,14 +150,6 @@ ptrdiff_t json_view_text(const struct json_view *view, const struct json_node *n
     if (!json_view_is_string(node))
         return write_nothing(ret_text, size);
     return write_string(json_view_string_value(view, node), ret_text, size);
-}
-
-ptrdiff_t json_view_name(const struct json_view *view, const struct json_node *node, char *ret_text,
-                         size_t size)
-{
-    if (!has_name(node))
-        return write_nothing(ret_text, size);
-    return write_string(json_view_string_name(view, node), ret_text, size);
 }
 
 void json_view_show(const struct json_view *view, const struct json_node *node, char *ret_text,

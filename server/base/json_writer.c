@@ -146,6 +146,15 @@ void json_put_format(struct json_writer *writer, const char *format, ...)
     va_end(arguments);
 }
 
+void json_put_base64(struct json_writer *writer, const void *data, size_t length)
+{
+    begin_value(writer);
+    append_char(writer, '"');
+    buffer_append_base64(writer->buffer, data, length);
+    append_char(writer, '"');
+    end_value(writer);
+}
+
 void json_put_integer(struct json_writer *writer, int64_t value)
 {
     begin_value(writer);
@@ -189,6 +198,13 @@ void json_member_format(struct json_writer *writer, const char *name, const char
     va_start(arguments, format);
     put_formatted(writer, format, arguments);
     va_end(arguments);
+}
+
+void json_member_base64(struct json_writer *writer, const char *name, const void *data,
+                        size_t length)
+{
+    json_name(writer, name);
+    json_put_base64(writer, data, length);
 }
 
 void json_member_integer(struct json_writer *writer, const char *name, int64_t value)

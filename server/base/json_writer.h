@@ -51,6 +51,8 @@ void json_put_string(struct json_writer *writer, const char *text); /* NULL beco
 void json_put_bytes(struct json_writer *writer, const char *text, size_t length);
 void json_put_format(struct json_writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A string that has the bytes in base64 (RFC 4648 section 4, padded), as metav1 has []byte. */
+void json_put_base64(struct json_writer *writer, const void *data, size_t length);
 void json_put_integer(struct json_writer *writer, int64_t value);
 void json_put_bool(struct json_writer *writer, bool value);
 void json_put_null(struct json_writer *writer);
@@ -62,6 +64,8 @@ void json_put_raw(struct json_writer *writer, const char *text, size_t length);
 void json_member_string(struct json_writer *writer, const char *name, const char *text);
 void json_member_format(struct json_writer *writer, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void json_member_base64(struct json_writer *writer, const char *name, const void *data,
+                        size_t length);
 void json_member_integer(struct json_writer *writer, const char *name, int64_t value);
 void json_member_bool(struct json_writer *writer, const char *name, bool value);
 void json_member_null(struct json_writer *writer, const char *name);

@@ -4,6 +4,7 @@
 
 #include "server/base/buffer.h"
 #include "server/base/clock.h"
+#include "server/base/json_writer.h"
 #include "server/base/utf8.h"
 
 #include <errno.h>
@@ -29,37 +30,10 @@ static const struct {
     [LOG_LEVEL_ERROR] = {"error", "ERROR"},
 };
 
-static const char *const formats[] = {
-    [LOG_FORMAT_TEXT] = "text",
-    [LOG_FORMAT_JSON] = "json",
-};
-
 void log_configure(enum log_format format, enum log_level lowest)
 {
     atomic_store_explicit(&configured_format, (int)format, memory_order_relaxed);
     atomic_store_explicit(&configured_level, (int)lowest, memory_order_relaxed);
-}
-
-bool log_level_parse(const char *word, enum log_level *ret_level)
-{
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-        if (strcmp(word, levels[i].word) == 0) {
-            *ret_level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool log_format_parse(const char *word, enum log_format *ret_format)
-{
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        if (strcmp(word, formats[i]) == 0) {
-            *ret_format = (enum log_format)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 bool log_enabled(enum log_level level)
@@ -79,12 +53,13 @@ static size_t printed_length(const char *text)
     return length;
 }
 
-static void append_quoted(struct buffer *line, const char *text)
+static void put_text(struct json_writer *writer, const char *name, const char *text)
 {
+    json_name(writer, name);
     if (text == NULL)
-        buffer_append_string(line, "null");
+        json_put_null(writer);
     else
-        buffer_append_json_bytes(line, text, printed_length(text));
+        json_put_bytes(writer, text, printed_length(text));
 }
 
 /* Whether text reads unambiguously without quotes: printable, and none of the characters in
@@ -112,21 +87,19 @@ static void append_bare(struct buffer *line, const char *text, const char *speci
 }
 
 /* RFC 3339 with milliseconds. */
-static void append_time(struct buffer *line)
+static void format_time(char ret_text[CLOCK_RFC3339_SIZE])
 {
-    int64_t wall = clock_wall(clock_system());
-    char text[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339_micro(wall, text);
-    size_t length = strlen(text);
-    buffer_append(line, text, length - strlen("000Z"));
-    buffer_append_char(line, 'Z');
+    clock_format_rfc3339_micro(clock_wall(clock_system()), ret_text);
+    size_t length = strlen(ret_text) - strlen("000Z");
+    memcpy(ret_text + length, "Z", 2);
 }
 
 static void build_text(struct buffer *line, enum log_level level, const char *message,
                        va_list pairs)
 {
-    append_time(line);
-    buffer_printf(line, " %s ", levels[level].column);
+    char time[CLOCK_RFC3339_SIZE];
+    format_time(time);
+    buffer_printf(line, "%s %s ", time, levels[level].column);
     append_bare(line, message, "");
     for (const char *name; (name = va_arg(pairs, const char *)) != NULL;) {
         const char *value = va_arg(pairs, const char *);
@@ -146,17 +119,18 @@ static void build_text(struct buffer *line, enum log_level level, const char *me
 static void build_json(struct buffer *line, enum log_level level, const char *message,
                        va_list pairs)
 {
-    buffer_append_string(line, "{\"time\":\"");
-    append_time(line);
-    buffer_printf(line, "\",\"level\":\"%s\",\"message\":", levels[level].word);
-    append_quoted(line, message);
-    for (const char *name; (name = va_arg(pairs, const char *)) != NULL;) {
-        buffer_append_char(line, ',');
-        append_quoted(line, name);
-        buffer_append_char(line, ':');
-        append_quoted(line, va_arg(pairs, const char *));
-    }
-    buffer_append_string(line, "}\n");
+    char time[CLOCK_RFC3339_SIZE];
+    struct json_writer writer;
+    format_time(time);
+    json_writer_init(&writer, line);
+    json_begin_object(&writer);
+    json_member_string(&writer, "time", time);
+    json_member_string(&writer, "level", levels[level].word);
+    put_text(&writer, "message", message);
+    for (const char *name; (name = va_arg(pairs, const char *)) != NULL;)
+        put_text(&writer, name, va_arg(pairs, const char *));
+    json_end_object(&writer);
+    buffer_append_char(line, '\n');
 }
 
 /* One write(2); only a full pipe makes it more. A standard error that is gone is nobody's to

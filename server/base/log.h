@@ -9,9 +9,6 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* Sets the process-wide format and lowest level. Call once, before threads start. */
 void log_configure(enum log_format format, enum log_level lowest);
-/* Parses "debug|info|warning|error" and "text|json". Returns false for any other word. */
-bool log_level_parse(const char *word, enum log_level *ret_level);
-bool log_format_parse(const char *word, enum log_format *ret_format);
 bool log_enabled(enum log_level level);
 
 /* Writes one line: the message and pairs of const char * (name, value; a NULL value prints as null)

@@ -3,7 +3,6 @@
  * and can't be freed while the thread looks at it. */
 #include "server/http/handshake.h"
 
-#include "server/base/clock.h"
 #include "server/base/mutex.h"
 
 #include <errno.h>
@@ -17,6 +16,7 @@
 #define EVENTS_MOST 64
 
 struct handshakes {
+    const struct clock *clock;
     int epoll;
     int timer; /* the earliest deadline */
     int wake;  /* written to end the thread */
@@ -24,15 +24,21 @@ struct handshakes {
     struct mutex mutex;
     /* under mutex: */
     bool closed;
-    int64_t armed; /* what the timer is set to, 0: not set */
+    int64_t armed; /* the deadline that the timer is set for, 0: not set */
     struct handshake_wait *first;
 };
 
+/* Sets the timer for a deadline, or, with 0, to never. With the mutex held. */
 static void arm(struct handshakes *handshakes, int64_t deadline)
 {
-    struct itimerspec when = {
-        .it_value = {.tv_sec = deadline / CLOCK_SECOND, .tv_nsec = deadline % CLOCK_SECOND}};
-    timerfd_settime(handshakes->timer, TFD_TIMER_ABSTIME, &when, NULL);
+    struct itimerspec when = {.it_value = {0}};
+    if (deadline != 0) {
+        int64_t left = deadline - clock_monotonic(handshakes->clock);
+        left = left > 0 ? left : 1; /* 0 would stop the timer */
+        when.it_value.tv_sec = left / CLOCK_SECOND;
+        when.it_value.tv_nsec = left % CLOCK_SECOND;
+    }
+    timerfd_settime(handshakes->timer, 0, &when, NULL);
     handshakes->armed = deadline;
 }
 
@@ -52,7 +58,7 @@ static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
 /* Wakes those whose time is over: they will not be let wait again. With the mutex held. */
 static void expire(struct handshakes *handshakes)
 {
-    int64_t now = clock_monotonic(clock_system());
+    int64_t now = clock_monotonic(handshakes->clock);
     int64_t earliest = 0;
     struct handshake_wait *next;
     for (struct handshake_wait *wait = handshakes->first; wait != NULL; wait = next) {
@@ -111,11 +117,13 @@ static void close_descriptors(const struct handshakes *handshakes)
     }
 }
 
-int handshakes_new(struct handshakes **ret_handshakes, struct error *error)
+int handshakes_new(const struct clock *clock, struct handshakes **ret_handshakes,
+                   struct error *error)
 {
     struct handshakes *handshakes = calloc(1, sizeof(*handshakes));
     if (handshakes == NULL)
         return error_no_memory(error);
+    handshakes->clock = clock;
     mutex_init(&handshakes->mutex);
     handshakes->epoll = epoll_create1(EPOLL_CLOEXEC);
     handshakes->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -161,7 +169,7 @@ bool handshakes_wait(struct handshakes *handshakes, struct handshake_wait *wait,
 {
     struct epoll_event event = {.events = writing ? EPOLLOUT : EPOLLIN, .data.ptr = wait};
     mutex_guard(&handshakes->mutex);
-    if (handshakes->closed || wait->deadline <= clock_monotonic(clock_system()))
+    if (handshakes->closed || wait->deadline <= clock_monotonic(handshakes->clock))
         return false;
     if (epoll_ctl(handshakes->epoll, EPOLL_CTL_ADD, wait->socket, &event) < 0)
         return false;

@@ -6,6 +6,7 @@
 #ifndef IPWARDEN_HTTP_HANDSHAKE_H
 #define IPWARDEN_HTTP_HANDSHAKE_H
 
+#include "server/base/clock.h"
 #include "server/base/error.h"
 
 #include <microhttpd.h>
@@ -20,11 +21,14 @@ struct handshake_wait {
     struct handshake_wait *previous;
     struct MHD_Connection *connection;
     int socket;
-    int64_t deadline; /* clock_monotonic() of the system's clock */
+    int64_t deadline; /* clock_monotonic() of the clock that handshakes_new() got */
 };
 
-/* Starts the thread. Returns 0, -ENOMEM or -errno. */
-must_check int handshakes_new(struct handshakes **ret_handshakes, struct error *error);
+/* Starts the thread. The clock is borrowed and judges the deadlines. The thread sleeps as long as
+ * the system's clock takes to get there, so by a clock that tests move it may look late. Returns 0,
+ * -ENOMEM or -errno. */
+must_check int handshakes_new(const struct clock *clock, struct handshakes **ret_handshakes,
+                              struct error *error);
 /* Resumes all that wait and lets nobody wait any more. Call before the daemon is stopped. */
 void handshakes_close(struct handshakes *handshakes);
 /* Stops the thread, after the daemon has been stopped. NULL is fine. */

@@ -84,12 +84,6 @@ static bool all_ok(const struct health *health)
     return true;
 }
 
-bool health_is_ready(struct health *health)
-{
-    mutex_guard(&health->mutex);
-    return all_ok(health);
-}
-
 /* The failing checks, or all when verbose, a line each. Returns whether all are ok. */
 static bool describe(struct health *health, bool verbose, struct buffer *buffer)
 {
@@ -126,8 +120,8 @@ static void answer_ready(void *context, struct http_request *request)
 
 int health_routes(struct health *health, struct http_router *router)
 {
-    int result = http_router_add(router, "GET", "/healthz", false, answer_alive, health);
+    int result = http_router_add(router, "GET", "/healthz", answer_alive, health);
     if (result < 0)
         return result;
-    return http_router_add(router, "GET", "/readyz", false, answer_ready, health);
+    return http_router_add(router, "GET", "/readyz", answer_ready, health);
 }

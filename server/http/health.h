@@ -16,8 +16,6 @@ void health_free(struct health *health);
  * is copied (cut at 200 bytes; control characters become spaces) and shown when not ok; NULL is
  * "not ready". */
 void health_set(struct health *health, const char *name, bool ok, const char *reason);
-/* Whether every check is ok. */
-bool health_is_ready(struct health *health);
 /* Adds GET /healthz (always 200 while the process answers) and GET /readyz (200, or 503 with one
  * line a failing check; ?verbose lists all). Returns 0 or -ENOMEM. */
 must_check int health_routes(struct health *health, struct http_router *router);

@@ -1,6 +1,8 @@
 /* What handlers see of a request, and answering it: the part that may run on any thread. */
 #include "server/http/http_request.h"
 
+#include "server/base/json_writer.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,13 +129,19 @@ char *http_request_status_text(unsigned int status, const char *reason, const ch
                                size_t *ret_length)
 {
     struct buffer text;
+    struct json_writer writer;
     buffer_init(&text, (size_t)8 * MESSAGE_SIZE);
-    buffer_append_string(&text, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
-                                "\"status\":\"Failure\",\"message\":");
-    buffer_append_json_string(&text, message);
-    buffer_append_string(&text, ",\"reason\":");
-    buffer_append_json_string(&text, reason);
-    buffer_printf(&text, ",\"code\":%u}", status);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    json_member_string(&writer, "kind", "Status");
+    json_member_string(&writer, "apiVersion", "v1");
+    json_member_object(&writer, "metadata");
+    json_end_object(&writer);
+    json_member_string(&writer, "status", "Failure");
+    json_member_string(&writer, "message", message);
+    json_member_string(&writer, "reason", reason);
+    json_member_integer(&writer, "code", status);
+    json_end_object(&writer);
     return buffer_steal(&text, ret_length);
 }
 

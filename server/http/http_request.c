@@ -13,7 +13,6 @@
  * meanwhile is noticed only after the answer, and nothing is freed under the handler's hands. */
 #include "server/http/http_request.h"
 
-#include "server/base/clock.h"
 #include "server/http/transport.h"
 
 #include <assert.h>
@@ -74,7 +73,7 @@ static struct tls_certificate *current_certificate(struct http_listener *listene
 static bool make_transport(struct connection *connection, gnutls_session_t session)
 {
     struct http_listener *listener = connection->request.listener;
-    int64_t deadline = clock_monotonic(clock_system()) + listener->handshake_limit;
+    int64_t deadline = clock_monotonic(listener->clock) + listener->handshake_limit;
     connection->transport =
         transport_new(session, connection->request.connection, current_certificate(listener),
                       listener->handshakes, deadline);
@@ -138,7 +137,7 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
     if (length > 0)
         memcpy(request->path, uri, length);
     request->path[length] = '\0';
-    request->received = clock_monotonic(clock_system());
+    request->received = clock_monotonic(request->listener->clock);
     request->discarded = 0;
     request->header_count = 0;
     atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);

@@ -3,6 +3,7 @@
 #ifndef IPWARDEN_HTTP_HTTP_REQUEST_H
 #define IPWARDEN_HTTP_HTTP_REQUEST_H
 
+#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/http/handshake.h"
 #include "server/http/listener.h"
@@ -15,6 +16,7 @@ struct http_listener {
     struct MHD_Daemon *daemon;
     http_handler handler;
     void *context;
+    const struct clock *clock;
     size_t body_maximum;
     unsigned int port;
     bool tls;

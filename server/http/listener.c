@@ -2,7 +2,6 @@
  * happens to a request is in http_request.c. */
 #include "server/http/listener.h"
 
-#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/http/http_address.h"
 #include "server/http/http_request.h"
@@ -81,6 +80,7 @@ static int make_listener(const struct http_listener_options *options,
     listener->starter = pthread_self();
     listener->handler = options->handler;
     listener->context = options->context;
+    listener->clock = options->clock != NULL ? options->clock : clock_system();
     listener->body_maximum = options->body_maximum > 0 ? options->body_maximum : BODY_MAXIMUM;
     listener->tls = options->tls;
     listener->client_certificates = options->client_ca_pem != NULL;
@@ -92,7 +92,7 @@ static int make_listener(const struct http_listener_options *options,
     if (result >= 0 && options->tls)
         result = tls_certificate_new(&options->certificate, &listener->certificate, error);
     if (result >= 0 && options->tls)
-        result = handshakes_new(&listener->handshakes, error);
+        result = handshakes_new(listener->clock, &listener->handshakes, error);
     return result;
 }
 

@@ -5,6 +5,7 @@
 #define IPWARDEN_HTTP_LISTENER_H
 
 #include "server/base/buffer.h"
+#include "server/base/clock.h"
 #include "server/base/error.h"
 
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct http_listener_options {
     unsigned int idle_seconds;    /* a silent connection is closed; 0: 120 (the API server keeps
                                      its connections) */
     bool reuse_port; /* SO_REUSEPORT: several replicas of one host network share the port */
+    const struct clock *clock; /* borrowed; NULL: the system's */
     http_handler handler;
     void *context;
 };
@@ -75,7 +77,7 @@ const char *http_request_query(const struct http_request *request, const char *n
 const char *http_request_header(const struct http_request *request, const char *name);
 /* NUL-terminated; never NULL. */
 const char *http_request_body(const struct http_request *request, size_t *ret_length);
-/* clock_monotonic() of the system's clock when the request line was read. */
+/* clock_monotonic() of the listener's clock when the request line was read. */
 int64_t http_request_received(const struct http_request *request);
 
 /* Adds a header to the coming answer; at most two. name is a literal, value is copied and must be

@@ -1,6 +1,4 @@
-/* The table of paths. It is built before the first request and read without a lock. Paths with a
- * secret in them are compared in constant time: how long a wrong guess takes tells nothing about
- * how much of it was right. */
+/* The table of paths. It is built before the first request and read without a lock. */
 #include "server/http/router.h"
 
 #include <errno.h>
@@ -11,7 +9,6 @@ struct route {
     char *path;
     size_t length;
     const char *method;
-    bool secret;
     http_handler handler;
     void *context;
 };
@@ -42,7 +39,7 @@ void http_router_free(struct http_router *router)
     free(router);
 }
 
-int http_router_add(struct http_router *router, const char *method, const char *path, bool secret,
+int http_router_add(struct http_router *router, const char *method, const char *path,
                     http_handler handler, void *context)
 {
     struct route *routes = reallocarray(router->routes, router->count + 1, sizeof(*routes));
@@ -56,27 +53,15 @@ int http_router_add(struct http_router *router, const char *method, const char *
         .path = copy,
         .length = strlen(copy),
         .method = method,
-        .secret = secret,
         .handler = handler,
         .context = context,
     };
     return 0;
 }
 
-static bool same_secret(const char *left, const char *right, size_t length)
-{
-    volatile unsigned char different = 0;
-    for (size_t i = 0; i < length; i++)
-        different |= (unsigned char)(left[i] ^ right[i]);
-    return different == 0;
-}
-
 static bool has_path(const struct route *route, const char *path, size_t length)
 {
-    if (route->length != length)
-        return false;
-    return route->secret ? same_secret(route->path, path, length)
-                         : memcmp(route->path, path, length) == 0;
+    return route->length == length && memcmp(route->path, path, length) == 0;
 }
 
 static bool has_method(const struct route *route, const char *method)

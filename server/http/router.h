@@ -1,4 +1,6 @@
-/* Which handler serves which path. Exact paths only; built once, before the listener starts. */
+/* Which handler serves which path. Exact paths only; the table is built before the listener starts.
+ * Not for paths that are secret: how long a comparison takes may tell how much of a guess was right
+ * (certificates_route() is for those). */
 #ifndef IPWARDEN_HTTP_ROUTER_H
 #define IPWARDEN_HTTP_ROUTER_H
 
@@ -8,10 +10,10 @@ struct http_router;
 
 struct http_router *http_router_new(void); /* NULL when out of memory */
 void http_router_free(struct http_router *router);
-/* method "GET" (serves HEAD too) or "POST", a literal; path as sent, compared in constant time when
- * secret; copied. Returns 0 or -ENOMEM. */
+/* method is "GET" (serves HEAD, too) or "POST", a literal; path is compared with what is sent, byte
+ * for byte, and copied. Returns 0 or -ENOMEM. */
 must_check int http_router_add(struct http_router *router, const char *method, const char *path,
-                               bool secret, http_handler handler, void *context);
+                               http_handler handler, void *context);
 /* An http_handler: context is the router. Unknown path 404, known path with another method 405 with
  * Allow; both with a metav1.Status. Any thread. */
 void http_router_handle(void *context, struct http_request *request);

@@ -1,5 +1,5 @@
-/* What the statuses of pools, ranges and requests have in common: conditions (metav1.Condition), counts, and the comparison
- * that keeps a status which says the same already from being written. */
+/* What the statuses of pools, ranges and requests have in common: conditions (metav1.Condition),
+ * counts, and the comparison that keeps a status which says the same already from being written. */
 #ifndef IPWARDEN_OBJECTS_STATUS_H
 #define IPWARDEN_OBJECTS_STATUS_H
 
@@ -7,6 +7,7 @@
 #include "server/base/buffer.h"
 #include "server/base/clock.h"
 #include "server/base/json_view.h"
+#include "server/base/json_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,15 +20,24 @@ struct condition {
     char message[400];
 };
 
-/* Appends "conditions":[...]. stored is the status as it is (JSON, "" for none): a condition whose status stays keeps its
- * transition time. */
+/* Writes the member "conditions" of the status that is being written. stored is the status as it is
+ * (JSON; "" for none): a condition whose status, True or False, stays the same keeps its
+ * lastTransitionTime, whatever else about it changes. One that is new, or whose time can't be read,
+ * gets the clock's wall time. */
+void status_write_conditions(struct json_writer *writer, const char *stored,
+                             const struct condition *conditions, size_t count, int64_t generation,
+                             const struct clock *clock);
+/* Writes a member that is a count: as a string from 2^53 on, since JSON numbers are doubles to many
+ * readers. */
+void status_write_count(struct json_writer *writer, const char *name, struct address_count count);
+/* The same two into a buffer, without a writer; before is written before the name. */
 void status_append_conditions(struct buffer *body, const char *stored,
                               const struct condition *conditions, size_t count, int64_t generation,
                               const struct clock *clock);
-/* Appends before, and "name":count: as a string where it passes 2^53, since JSON numbers are doubles to many readers. */
 void status_append_count(struct buffer *body, const char *before, const char *name,
                          struct address_count count);
-/* Whether the stored status has the same members as wanted; a member that is null counts as absent. */
+/* Whether the stored status has the same members as wanted, both JSON. A member that is null counts
+ * as absent. */
 bool status_is_current(const char *stored, const char *wanted, const char *const *members,
                        size_t count);
 

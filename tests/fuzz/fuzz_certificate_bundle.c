@@ -107,7 +107,6 @@ static void try_leases(const char *text, size_t size)
     size_t count = 0;
     if (replicas != NULL && certs_replicas_observe(replicas, text, size, NULL) == 0) {
         must(certs_replicas_serving(replicas, &list, &count, NULL) == 0);
-        must(count == certs_replicas_count(replicas));
         certs_list_free(list, count);
     }
     certs_replicas_free(replicas);
@@ -123,7 +122,7 @@ static void try_pem(const char *text)
     if (certs_describe(text, &description, NULL) == 0)
         certs_description_clear(&description);
     (void)!certs_key_check(text, text, NULL);
-    (void)!certs_verify(text, text, 0, NULL);
+    (void)!certs_verify_timeless(text, text, NULL);
     if (certs_list_split(text, &list, &count, NULL) == 0)
         certs_list_free(list, count);
     if (certs_rotation_join("", text, &joined, NULL, NULL) == 0) {

@@ -1,7 +1,7 @@
 /* Any bytes through json_view: the parser, and every reader over what it accepted. What it
  * accepts is then written out anew with all strings unescaped and escaped again; that text must
  * parse, too, and mean the same. */
-#include "server/base/json_view.h"
+#include "server/base/json_view_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +24,16 @@ static void append_string(struct buffer *buffer, char *text)
     free(text);
 }
 
+static char *copy_name(const struct json_view *view, const struct json_node *node)
+{
+    struct json_view_string name = json_view_string_name(view, node);
+    size_t size = (size_t)(name.end - name.at) + 1;
+    char *copy = malloc(size);
+    REQUIRE(copy != NULL);
+    copy[json_view_string_decode(name, copy, size)] = '\0';
+    return copy;
+}
+
 static void check_readers(const struct json_view *view, const struct json_node *node)
 {
     char small[8];
@@ -33,7 +43,6 @@ static void check_readers(const struct json_view *view, const struct json_node *
     REQUIRE(written == (written < 0 ? -1 : (ptrdiff_t)strlen(small)));
     REQUIRE(written < 0 || json_view_equals(view, node, small));
     (void)json_view_plain(view, node, &length);
-    (void)json_view_name(view, node, small, sizeof(small));
     if (json_view_int64(view, node, &number))
         REQUIRE(json_view_type(node) == JSON_VIEW_NUMBER);
 }
@@ -45,8 +54,8 @@ static void write_before(struct buffer *buffer, const struct json_view *view,
         buffer_append_char(buffer, ',');
     if (!json_view_is_object(parent))
         return;
-    char *name = json_view_copy_name(view, node);
-    REQUIRE(name != NULL && json_view_member(view, parent, name) == node);
+    char *name = copy_name(view, node);
+    REQUIRE(json_view_member(view, parent, name) == node);
     append_string(buffer, name);
     buffer_append_char(buffer, ':');
 }

@@ -21,6 +21,7 @@ static inline int admission_set_up(void **state)
     admission = (struct admission){
         .state = world,
         .client = cluster->client,
+        .clock = clock_system(),
         .requests = metrics_declare(all_metrics, METRICS_COUNTER, "requests", "", "kind",
                                     "operation", "result", NULL),
         .duration = metrics_declare(all_metrics, METRICS_HISTOGRAM, "duration", "", "kind", NULL),

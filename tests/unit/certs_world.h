@@ -9,6 +9,7 @@
 #include "certs/certificate.h"
 #include "certs/rotation.h"
 #include "certs/store.h"
+#include "tests/unit/client_accepts.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -143,14 +144,14 @@ static inline void world_check_trust(size_t index, size_t entry, const char *ca_
                                      const char *when)
 {
     const struct world_replica *replica = &world.replicas[index];
-    struct error error;
+    struct error error = {.text = "not accepted"};
     if (ca_pem == NULL || ca_pem[0] == '\0')
         return;
     world.checks++;
-    int code = world.timeless
-                   ? certs_verify_timeless(replica->serving_pem, ca_pem, &error)
-                   : certs_verify(replica->serving_pem, ca_pem, WORLD_START + world.now, &error);
-    if (code != 0)
+    bool good = world.timeless
+                    ? certs_verify_timeless(replica->serving_pem, ca_pem, &error) == 0
+                    : client_accepts(replica->serving_pem, ca_pem, WORLD_START + world.now);
+    if (!good)
         fail_msg("replica %zu serves what entry %zu %s trust: %s", index, entry, when, error.text);
 }
 
@@ -161,7 +162,7 @@ static inline bool world_has_choice(size_t index, const char *before_pem)
     for (size_t i = 0; i < WORLD_REPLICAS; i++) {
         const struct world_replica *other = &world.replicas[i];
         if (i != index && before_pem != NULL && other->alive && other->serving_pem != NULL &&
-            certs_verify(other->serving_pem, before_pem, WORLD_START + world.now, NULL) == 0)
+            client_accepts(other->serving_pem, before_pem, WORLD_START + world.now))
             return true;
     }
     return false;
@@ -430,9 +431,8 @@ static inline void world_assert_settled(void)
         assert_string_equal(world.replicas[i].serving_pem, world.secret.chain_pem);
         assert_string_equal(world.replicas[i].announced, condition.leaf_fingerprint);
     }
-    assert_int_equal(
-        certs_verify(world.secret.chain_pem, world.secret.ca_pem, WORLD_START + world.now, NULL),
-        0);
+    assert_true(
+        client_accepts(world.secret.chain_pem, world.secret.ca_pem, WORLD_START + world.now));
 }
 
 /* What `ipwarden certs rotate` does. False when there is nothing to rotate now. */

@@ -111,6 +111,11 @@ static inline void answer_received(struct http_request *request)
                              age >= 0 && age < 60 * CLOCK_SECOND ? "recent" : "wrong");
 }
 
+static inline void answer_moment(struct http_request *request)
+{
+    http_request_answer_text(request, 200, "%lld", (long long)http_request_received(request));
+}
+
 static inline void handle(void *context, struct http_request *request)
 {
     static const struct {
@@ -124,6 +129,7 @@ static inline void handle(void *context, struct http_request *request)
         {"/impossible", answer_impossible},
         {"/status", answer_status},
         {"/received", answer_received},
+        {"/moment", answer_moment},
     };
     client_check(context == &world);
     atomic_fetch_add(&world.handled, 1);

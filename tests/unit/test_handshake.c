@@ -109,6 +109,25 @@ static void test_established_connection_may_wait(void **state)
     stop_when_quiet(listener);
 }
 
+/* The deadline is one of the listener's clock, and comes only when that gets there. */
+static void test_deadline_by_the_given_clock(void **state)
+{
+    struct clock_fake clock;
+    struct http_listener_options options = tls_options();
+    struct client stalled;
+    (void)state;
+    clock_fake_init(&clock, CLOCK_SECOND, 0);
+    options.clock = &clock.clock;
+    struct http_listener *listener = start(&options);
+    listener->handshake_limit = 200 * CLOCK_MILLISECOND;
+    open_stalled(&stalled, http_listener_port(listener));
+    assert_false(is_closed_within(&stalled, 600));
+    clock_fake_advance(&clock, CLOCK_SECOND);
+    assert_true(is_closed_within(&stalled, 10000));
+    client_close(&stalled);
+    stop_when_quiet(listener);
+}
+
 /* A handshake whose bytes come one at a time gets through, within its deadline. */
 static ssize_t push_one(gnutls_transport_ptr_t pointer, const void *data, size_t size)
 {
@@ -257,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stalled_handshake),
         cmocka_unit_test(test_established_connection_may_wait),
+        cmocka_unit_test(test_deadline_by_the_given_clock),
         cmocka_unit_test(test_slow_handshake),
         cmocka_unit_test(test_stop_with_stalled_handshakes),
         cmocka_unit_test(test_nonsense_instead_of_hello),

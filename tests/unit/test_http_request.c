@@ -199,10 +199,29 @@ static void test_stop_after_late_answers(void **state)
     }
 }
 
+static void test_received_by_the_given_clock(void **state)
+{
+    struct clock_fake clock;
+    struct http_listener_options options = plain_options();
+    struct client client;
+    struct answer answer;
+    (void)state;
+    clock_fake_init(&clock, 7, 0);
+    options.clock = &clock.clock;
+    struct http_listener *listener = start(&options);
+    client_open(&client, http_listener_port(listener), NULL);
+    client_ask(&client, "GET", "/moment", NULL, NULL, 0, &answer);
+    assert_string_equal(answer.body, "7");
+    answer_free(&answer);
+    client_close(&client);
+    stop_when_quiet(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_received_by_the_given_clock),
         cmocka_unit_test(test_answers_from_other_threads),
         cmocka_unit_test(test_answers_from_other_threads_tls),
         cmocka_unit_test(test_answers_from_other_threads_one_thread),

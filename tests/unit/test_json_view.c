@@ -344,8 +344,6 @@ static void test_navigation(void **state)
     assert_true(json_view_is_null(json_view_member(view, request, "oldObject")));
 
     const struct json_node *ports = json_view_path(view, request, "object", "spec", "ports", NULL);
-    assert_null(json_view_copy_name(view, root));
-    assert_null(json_view_copy_name(view, json_view_first(view, ports)));
     static const int64_t expected[] = {80, 443};
     size_t count = 0;
     for (const struct json_node *port = json_view_first(view, ports); port != NULL;
@@ -393,12 +391,6 @@ static void test_strings(void **state)
                         "e",
                         7);
     assert_int_equal(length, 7);
-    assert_int_equal(json_view_name(view, plain, text, sizeof(text)), 5);
-    assert_string_equal(text, "plain");
-    assert_int_equal(json_view_name(view, plain, text, 5), -1);
-    copy = json_view_copy_name(view, plain);
-    assert_string_equal(copy, "plain");
-    free(copy);
     release(&parsed);
 }
 
@@ -416,9 +408,6 @@ static void test_escapes(void **state)
     const struct json_node *member = json_view_member(view, root, name);
     assert_non_null(member);
     assert_true(json_view_equals(view, member, value));
-    char *copy = json_view_copy_name(view, member);
-    assert_string_equal(copy, name);
-    free(copy);
     assert_null(json_view_member(view, root, "\"\\/\b\f\n\r"));
     assert_null(json_view_member(view, root, "\"\\/\b\f\n\r\tx"));
     release(&parsed);
@@ -534,10 +523,8 @@ static void test_absent(void **state)
         assert_false(json_view_equals(view, node, "7"));
         assert_null(json_view_plain(view, node, &length));
         assert_null(json_view_copy(view, node));
-        assert_null(json_view_copy_name(view, node));
         assert_int_equal(json_view_text(view, node, text, sizeof(text)), -1);
         assert_string_equal(text, "");
-        assert_int_equal(json_view_name(view, node, text, sizeof(text)), -1);
         assert_int_equal(json_view_int64(view, node, &value), i == 1);
     }
     size_t length = 0;

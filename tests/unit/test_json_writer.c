@@ -46,6 +46,8 @@ static void write_strings(struct json_writer *writer)
     json_put_bytes(writer, NULL, 0);
     json_put_format(writer, "%s-%d", "\"", 7);
     json_put_format(writer, "%s", "");
+    json_put_base64(writer, "foob", 4);
+    json_put_base64(writer, NULL, 0);
     json_end_array(writer);
 }
 
@@ -87,6 +89,7 @@ static void write_members(struct json_writer *writer)
     json_end_array(writer);
     json_member_string(writer, "absent", NULL);
     json_member_format(writer, "format", "%s/%d", "10.0.0.0", 24);
+    json_member_base64(writer, "base64", "fo", 2);
     json_member_integer(writer, "integer", -5);
     json_member_bool(writer, "bool", true);
     json_member_null(writer, "null");
@@ -101,12 +104,14 @@ static const struct {
     {write_empty_object, "{}"},
     {write_empty_array, "[]"},
     {write_null_string, "null"},
-    {write_strings, "[\"\",\"a\\\"b\\n\",\"\xEF\xBF\xBDz\",\"a\\u0000b\",\"\",\"\\\"-7\",\"\"]"},
+    {write_strings,
+     "[\"\",\"a\\\"b\\n\",\"\xEF\xBF\xBDz\",\"a\\u0000b\",\"\",\"\\\"-7\",\"\",\"Zm9vYg==\",\"\"]"},
     {write_numbers, "[0,-9223372036854775808,9223372036854775807,true,false,null,1.10]"},
     {write_names, "{\"\":null,\"a\\\"\\n\":null}"},
     {write_members,
      "{\"object\":{\"string\":\"s\"},\"array\":[{},[],1],\"absent\":null,"
-     "\"format\":\"10.0.0.0/24\",\"integer\":-5,\"bool\":true,\"null\":null,\"raw\":[1,2]}"},
+     "\"format\":\"10.0.0.0/"
+     "24\",\"base64\":\"Zm8=\",\"integer\":-5,\"bool\":true,\"null\":null,\"raw\":[1,2]}"},
 };
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
@@ -468,11 +473,8 @@ static void check_any(const struct json_view *view, const struct json_node *node
     assert_int_equal(json_view_count(node), count);
     const struct json_node *child = json_view_first(view, node);
     for (unsigned int i = 0; i < count; i++, child = json_view_after(view, node, child)) {
-        char name[64];
-        if (shape == SHAPE_OBJECT) {
-            assert_true(json_view_name(view, child, name, sizeof(name)) >= 0);
-            assert_string_equal(name, texts[(i + count) % TEXTS]);
-        }
+        if (shape == SHAPE_OBJECT)
+            assert_ptr_equal(json_view_member(view, node, texts[(i + count) % TEXTS]), child);
         check_any(view, child, choices, depth + 1);
     }
 }

@@ -126,23 +126,6 @@ static void test_levels(void **state)
     }
 }
 
-static void test_words(void **state)
-{
-    (void)state;
-    enum log_level level = LOG_LEVEL_ERROR;
-    enum log_format format = LOG_FORMAT_TEXT;
-    assert_true(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
-    assert_true(log_level_parse("info", &level) && level == LOG_LEVEL_INFO);
-    assert_true(log_level_parse("warning", &level) && level == LOG_LEVEL_WARNING);
-    assert_true(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
-    assert_false(log_level_parse("warn", &level));
-    assert_false(log_level_parse("", &level));
-    assert_true(log_format_parse("json", &format) && format == LOG_FORMAT_JSON);
-    assert_true(log_format_parse("text", &format) && format == LOG_FORMAT_TEXT);
-    assert_false(log_format_parse("JSON", &format));
-    assert_true(level == LOG_LEVEL_ERROR && format == LOG_FORMAT_TEXT);
-}
-
 /* Long values are cut at a character's border; the line is still one line and one write. */
 static void test_long_value(void **state)
 {
@@ -187,9 +170,9 @@ static void test_errno_survives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_json),
-        cmocka_unit_test(test_levels),     cmocka_unit_test(test_words),
-        cmocka_unit_test(test_long_value), cmocka_unit_test(test_errno_survives),
+        cmocka_unit_test(test_text),           cmocka_unit_test(test_json),
+        cmocka_unit_test(test_levels),         cmocka_unit_test(test_long_value),
+        cmocka_unit_test(test_errno_survives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

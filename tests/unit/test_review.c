@@ -132,8 +132,8 @@ static void deleting_is_nobody_s_business_here(void **state)
     }
 }
 
-/* Nothing is given before everything is known (I9). An HTTP failure and no refusal: so the API server does what the
- * webhook's failurePolicy says. */
+/* Nothing is given before everything is known (I9). The answer is an HTTP failure and no refusal, so
+ * that the API server does what the webhook's failurePolicy says. */
 static void nothing_is_judged_before_everything_is_known(void **state)
 {
     (void)state;
@@ -202,6 +202,74 @@ static void answers_are_counted(void **state)
     buffer_clear(&text);
 }
 
+/* A review that has come as far as its verdict. */
+static struct review *judged(struct http_request *request)
+{
+    struct review *judged = calloc(1, sizeof(*judged));
+    assert_non_null(judged);
+    judged->admission = &admission;
+    judged->request = request;
+    judged->kind = "services";
+    judged->group = "";
+    snprintf(judged->uid, sizeof(judged->uid), "the-uid");
+    json_view_init(&judged->view);
+    return judged;
+}
+
+static void check_out_of_memory(struct http_request *request)
+{
+    assert_int_equal(request->answers, 1);
+    assert_int_equal(request->status, 500);
+    assert_non_null(strstr(request->answer, "InternalError"));
+    assert_null(strstr(request->answer, "allowed"));
+    free(request->answer);
+}
+
+/* Not even when it failed before its first byte: the object would be stored without what the patch
+ * says. */
+static void a_failed_patch_never_passes_for_none(void **state)
+{
+    (void)state;
+    static const char text[] = "[{\"op\":\"remove\",\"path\":\"/spec/externalIPs\"}]";
+    for (size_t cap = 0; cap < sizeof(text) - 1; cap++) {
+        struct http_request request = {.status = 0};
+        struct buffer patch;
+        buffer_init(&patch, cap);
+        for (size_t i = 0; i < sizeof(text) - 1; i++)
+            buffer_append_char(&patch, text[i]);
+        review_allow(judged(&request), &patch, NULL);
+        check_out_of_memory(&request);
+        buffer_clear(&patch);
+    }
+}
+
+/* Longer than any answer may be. */
+static void an_answer_that_can_t_be_written_is_a_failure(void **state)
+{
+    (void)state;
+    size_t length = 20U * 1024 * 1024;
+    char *text = malloc(length + 1);
+    assert_non_null(text);
+    memset(text, 'x', length);
+    text[length] = '\0';
+    struct buffer patch = {.data = text, .length = length, .maximum = length};
+    struct field_error error = {.field = text, .text = text, .reason = "FieldValueInvalid"};
+    struct field_errors errors = {.items = &error, .count = 1};
+    for (int i = 0; i < 4; i++) {
+        struct http_request request = {.status = 0};
+        if (i == 0)
+            review_allow(judged(&request), &patch, NULL);
+        else if (i == 1)
+            review_allow(judged(&request), NULL, text);
+        else if (i == 2)
+            review_refuse(judged(&request), 422, text, "is too long");
+        else
+            review_refuse_fields(judged(&request), "IpClaim", &errors);
+        check_out_of_memory(&request);
+    }
+    free(text);
+}
+
 #define TEST(function)                                                                             \
     cmocka_unit_test_setup_teardown(function, admission_set_up, admission_tear_down)
 
@@ -215,6 +283,8 @@ int main(void)
         TEST(nothing_is_judged_before_everything_is_known),
         TEST(answers_within_the_caller_s_timeout),
         TEST(answers_are_counted),
+        TEST(a_failed_patch_never_passes_for_none),
+        TEST(an_answer_that_can_t_be_written_is_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Statuses: conditions and the time of their last change, counts of any size, and whether what is stored says the same already. */
+/* Statuses: conditions and the time of their last change, counts of any size, and whether what is
+ * stored says the same already. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,11 +21,15 @@ static const char *conditions(const char *stored)
     static char text[2048];
     struct clock_fake now;
     struct buffer body;
+    struct json_writer writer;
     const struct condition both[] = {ready, full};
     clock_fake_init(&now, CLOCK_SECOND, 90 * CLOCK_SECOND);
     buffer_init(&body, sizeof(text));
-    status_append_conditions(&body, Q(stored), both, 2, 7, &now.clock);
-    assert_false(buffer_failed(&body));
+    json_writer_init(&writer, &body);
+    json_begin_object(&writer);
+    status_write_conditions(&writer, Q(stored), both, 2, 7, &now.clock);
+    json_end_object(&writer);
+    assert_true(json_writer_done(&writer));
     for (size_t i = 0; i <= body.length; i++)
         text[i] = body.data[i] == '"' ? '\'' : body.data[i];
     buffer_clear(&body);
@@ -32,10 +37,10 @@ static const char *conditions(const char *stored)
 }
 
 #define EXPECTED(ready_since, full_since)                                                          \
-    "'conditions':[{'type':'Ready','status':'True','reason':'Serving','observedGeneration':7,"     \
+    "{'conditions':[{'type':'Ready','status':'True','reason':'Serving','observedGeneration':7,"    \
     "'lastTransitionTime':'" ready_since "','message':''},{'type':'Exhausted','status':'False',"   \
     "'reason':'Free','observedGeneration':7,'lastTransitionTime':'" full_since                     \
-    "','message':'said \\'so\\'\\n'}]"
+    "','message':'said \\'so\\'\\n'}]}"
 #define NOW "1970-01-01T00:01:30Z"
 #define THEN "1970-01-01T00:00:05Z"
 #define STORED(type, status, since)                                                                \
@@ -82,18 +87,23 @@ static void great_counts_are_texts(void **state)
         struct address_count count;
         const char *expected;
     } cases[] = {
-        {{0, 0, 0}, ",'n':0"},
-        {{0, 0, 255}, ",'n':255"},
-        {{0, 0, (UINT64_C(1) << 53) - 1}, ",'n':9007199254740991"},
-        {{0, 0, UINT64_C(1) << 53}, ",'n':'9007199254740992'"},
-        {{0, 0, UINT64_MAX}, ",'n':'18446744073709551615'"},
-        {{0, 1, 0}, ",'n':'18446744073709551616'"},
-        {{1, 0, 0}, ",'n':'340282366920938463463374607431768211456'"},
+        {{0, 0, 0}, "{'n':0}"},
+        {{0, 0, 255}, "{'n':255}"},
+        {{0, 0, (UINT64_C(1) << 53) - 1}, "{'n':9007199254740991}"},
+        {{0, 0, UINT64_C(1) << 53}, "{'n':'9007199254740992'}"},
+        {{0, 0, UINT64_MAX}, "{'n':'18446744073709551615'}"},
+        {{0, 1, 0}, "{'n':'18446744073709551616'}"},
+        {{1, 0, 0}, "{'n':'340282366920938463463374607431768211456'}"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct buffer body;
+        struct json_writer writer;
         buffer_init(&body, 1000);
-        status_append_count(&body, ",", "n", cases[i].count);
+        json_writer_init(&writer, &body);
+        json_begin_object(&writer);
+        status_write_count(&writer, "n", cases[i].count);
+        json_end_object(&writer);
+        assert_true(json_writer_done(&writer));
         assert_string_equal(body.data, Q(cases[i].expected));
         buffer_clear(&body);
     }

@@ -47,8 +47,6 @@ static void test_first_start(void **state)
     world_assert_settled();
     assert_string_equal(certs_store_serving(one->store)->chain_pem, world.secret.chain_pem);
     assert_string_equal(certs_store_bundle(one->store)->path, world.secret.path);
-    assert_string_equal(certs_store_fingerprint(one->store), one->announced);
-    assert_int_equal(certs_store_expiry(one->store), WORLD_START + CERTS_LEAF_LIFETIME);
     assert_int_equal(world.writes, 1);
 }
 
@@ -474,9 +472,8 @@ static void test_clock_jumps(void **state)
         unsigned int writes = world.writes;
         for (int k = 0; k < 60; k++) {
             world_run(CLOCK_SECOND);
-            assert_int_equal(certs_verify(one->serving_pem, world.entries[0].ca_pem,
-                                          WORLD_START + world.now, NULL),
-                             0);
+            assert_true(
+                client_accepts(one->serving_pem, world.entries[0].ca_pem, WORLD_START + world.now));
         }
         assert_true(world.writes - writes <= 4);
         set_wall(two, 0);
