@@ -4,6 +4,7 @@
 #ifndef IPWARDEN_BASE_BUFFER_H
 #define IPWARDEN_BASE_BUFFER_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,8 @@ void buffer_append_string(struct buffer *buffer, const char *text);
 void buffer_append_char(struct buffer *buffer, char character);
 void buffer_printf(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void buffer_vprintf(struct buffer *buffer, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
 /* Appends a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. DEL, C1 controls and
  * U+2028/2029 are escaped as well, so that the result is safe in a line of a log. */
 void buffer_append_json_string(struct buffer *buffer, const char *text);
