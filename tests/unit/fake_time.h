@@ -82,4 +82,39 @@ static inline void fake_skip_wait(struct k8s_client *client, struct clock_fake *
         }                                                                                          \
     } while (0)
 
+/* A call that waits by the client's clock, on a thread of its own. */
+struct fake_wait {
+    void (*function)(void *context);
+    void *context;
+    pthread_t thread;
+    _Atomic bool ended;
+};
+
+static inline void *fake_run_wait(void *context)
+{
+    struct fake_wait *wait = context;
+    wait->function(wait->context);
+    atomic_store(&wait->ended, true);
+    return NULL;
+}
+
+static inline void fake_begin_wait(struct fake_wait *wait, void (*function)(void *context),
+                                   void *context)
+{
+    *wait = (struct fake_wait){.function = function, .context = context};
+    if (pthread_create(&wait->thread, NULL, fake_run_wait, wait) != 0)
+        abort();
+}
+
+/* Lets time pass, a tenth of a second at a time, until the call has ended. */
+static inline void fake_end_wait(struct fake_wait *wait, struct k8s_client *client,
+                                 struct clock_fake *clock)
+{
+    while (!atomic_load(&wait->ended)) {
+        usleep(1000);
+        fake_advance(client, clock, 100 * MS);
+    }
+    pthread_join(wait->thread, NULL);
+}
+
 #endif
