@@ -17,6 +17,7 @@
 
 #define REQUEST_TIMEOUT (30 * CLOCK_SECOND)
 #define CONNECTIONS 16U
+#define POLL_MOST_MS 60000
 
 struct k8s_after {
     struct k8s_job job;
@@ -129,7 +130,7 @@ static void fire_after(void *context)
 static void run_after(struct k8s_client *client, struct k8s_job *job, bool closing)
 {
     struct k8s_after *after = (struct k8s_after *)job;
-    if (!closing && after->due <= clock_monotonic(clock_system())) {
+    if (!closing && after->due <= k8s_client_now(client)) {
         /* At once, and so before jobs that were posted later. */
         after->callback(after->context);
         closing = true;
@@ -157,7 +158,7 @@ int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(v
         return -ENOMEM;
     after->job.run = run_after;
     after->client = client;
-    after->due = clock_monotonic(clock_system()) + nanoseconds;
+    after->due = k8s_client_now(client) + nanoseconds;
     after->callback = callback;
     after->context = context;
     k8s_client_post(client, &after->job);
@@ -166,20 +167,19 @@ int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(v
 
 /* --- the loop --- */
 
-/* Milliseconds until the next timer, rounded up so that it is due when we wake; curl knows its own
- * timers. */
+/* Milliseconds until the next timer, rounded up so that it is due when the thread wakes; curl knows
+ * its own timers. A clock that is moved by hand says nothing about how long that takes. */
 static int poll_timeout(const struct k8s_client *client)
 {
     if (atomic_load_explicit(&client->inbox, memory_order_relaxed) != NULL)
         return 0;
     int64_t next = k8s_timers_next(&client->timers);
-    if (next == INT64_MAX)
-        return 60 * 1000;
-    int64_t left = next - clock_monotonic(clock_system());
-    if (left <= 0)
+    int64_t now = k8s_client_now(client);
+    if (next <= now)
         return 0;
-    left = (left + CLOCK_MILLISECOND - 1) / CLOCK_MILLISECOND;
-    return left < 60 * 1000 ? (int)left : 60 * 1000;
+    if (!clock_wakes(client->clock) || next - now > POLL_MOST_MS * CLOCK_MILLISECOND)
+        return POLL_MOST_MS;
+    return (int)((next - now + CLOCK_MILLISECOND - 1) / CLOCK_MILLISECOND);
 }
 
 static void take_finished(struct k8s_client *client)
@@ -215,9 +215,10 @@ static void *run_loop(void *context)
     while (!atomic_load_explicit(&client->closing, memory_order_acquire)) {
         int running;
         run_inbox(client, false);
-        k8s_timers_run(&client->timers, clock_monotonic(clock_system()));
         curl_multi_perform(client->multi, &running);
         take_finished(client);
+        /* Afterwards, so that an answer that is there is taken before its deadline is judged. */
+        k8s_timers_run(&client->timers, k8s_client_now(client));
         /* Fails only for want of memory; a pause keeps that from becoming a busy loop. */
         if (curl_multi_poll(client->multi, NULL, 0, poll_timeout(client), NULL) != CURLM_OK)
             usleep(10000);
@@ -267,6 +268,7 @@ static int set_up(struct k8s_client *client, const struct k8s_client_options *op
                   struct error *error)
 {
     long connections = options->max_connections > 0 ? (long)options->max_connections : CONNECTIONS;
+    client->clock = options->clock != NULL ? options->clock : clock_system();
     client->observer = options->observer;
     client->observer_context = options->observer_context;
     client->request_timeout =
@@ -316,6 +318,16 @@ void k8s_client_free(struct k8s_client *client)
     curl_multi_wakeup(client->multi);
     pthread_join(client->thread, NULL);
     free_client(client);
+}
+
+const struct clock *k8s_client_clock(const struct k8s_client *client)
+{
+    return client->clock;
+}
+
+void k8s_client_look_again(struct k8s_client *client)
+{
+    curl_multi_wakeup(client->multi);
 }
 
 /* --- requests --- */

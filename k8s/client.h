@@ -23,6 +23,7 @@
 #define IPWARDEN_K8S_CLIENT_H
 
 #include "k8s/config.h"
+#include "server/base/clock.h"
 #include "server/base/error.h"
 
 #include <stdbool.h>
@@ -45,6 +46,10 @@ struct k8s_client_options {
     unsigned int max_connections; /* 0: 16; HTTP/2 streams share them */
     k8s_observer observer;        /* may be NULL */
     void *observer_context;
+    /* What all waiting and all deadlines are counted by, also those of informers, leases and
+     * events; borrowed. NULL: the system's. Nobody can sleep on any other: whoever moves it calls
+     * k8s_client_look_again. */
+    const struct clock *clock;
 };
 
 /* Starts the api thread. config is borrowed and must outlive the client. options may be NULL.
@@ -55,6 +60,10 @@ must_check int k8s_client_new(const struct k8s_config *config,
 /* Ends the thread: requests under way complete with -ECANCELED, watches end without a word. Not
  * from the api thread, and after everything that uses the client. NULL is fine. */
 void k8s_client_free(struct k8s_client *client);
+/* The clock that the client was made with. Any thread. */
+const struct clock *k8s_client_clock(const struct k8s_client *client);
+/* Makes the api thread look at the clock again, because it was moved by hand. Any thread. */
+void k8s_client_look_again(struct k8s_client *client);
 
 enum k8s_verb {
     K8S_GET,
@@ -77,7 +86,7 @@ struct k8s_request {
     const char *query; /* "dryRun=All&limit=500" already escaped, or NULL */
     const char *body;  /* JSON, or NULL; for K8S_DELETE: DeleteOptions */
     size_t body_length;
-    /* clock_monotonic() nanoseconds of clock_system(); 0: now + request_timeout */
+    /* clock_monotonic() nanoseconds of k8s_client_clock(); 0: now + request_timeout */
     int64_t deadline;
     bool retry; /* see above */
 };

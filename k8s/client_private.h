@@ -36,6 +36,7 @@ struct k8s_handle {
 
 struct k8s_client {
     const struct k8s_config *config;
+    const struct clock *clock;
     char *user_agent;
     int64_t request_timeout;
     k8s_observer observer;
@@ -61,6 +62,10 @@ struct k8s_client {
 
 /* client.c */
 
+static inline int64_t k8s_client_now(const struct k8s_client *client)
+{
+    return clock_monotonic(client->clock);
+}
 /* Hands a job to the api thread; jobs posted one after the other run in that order, and so do calls
  * of k8s_after without a delay among them. Any thread, can't fail. */
 void k8s_client_post(struct k8s_client *client, struct k8s_job *job);
@@ -86,7 +91,7 @@ struct k8s_transfer_options {
      * answer, with length 0 once when its head arrived. Returning false ends the transfer with
      * -ECANCELED. */
     bool (*data)(void *context, const char *data, size_t length);
-    _Atomic int64_t *heard; /* set to clock_monotonic() whenever a byte arrives; or NULL */
+    _Atomic int64_t *heard; /* set to k8s_client_now() whenever a byte arrives; or NULL */
 };
 
 /* As k8s_submit; *ret_transfer (may be NULL) is valid until the callback is called. options may be

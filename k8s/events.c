@@ -25,7 +25,7 @@
 #define POSTPONE (250 * CLOCK_MILLISECOND) /* before may_write is asked again */
 #define ATTEMPTS 5U
 #define WRITE_TIMEOUT (10 * CLOCK_SECOND)
-#define FREE_WAIT_SECONDS 1
+#define FREE_WAIT CLOCK_SECOND
 
 struct entry {
     struct entry *next_waiting; /* queue, oldest first */
@@ -58,12 +58,14 @@ struct k8s_events {
     size_t waiting;
     uint64_t last_stamp;
     bool awake;    /* a pump is due or running */
-    bool stopping; /* k8s_events_free waits for the queue to empty */
+    bool stopping; /* k8s_events_free waits for the queue to empty, */
+    bool gave_up;  /* but not for ever */
     pthread_cond_t emptied;
     /* --- */
 
     /* Api thread only. */
     struct k8s_timer timer;
+    struct k8s_timer give_up;
     struct k8s_transfer *transfer;
     struct entry *writing; /* in no queue; nobody else frees it */
     int64_t writing_count;
@@ -233,8 +235,8 @@ static struct entry *find_entry(struct k8s_events *events, const struct buffer *
 void k8s_events_record(struct k8s_events *events, const struct k8s_object_reference *object,
                        bool warning, const char *reason, const char *message)
 {
-    int64_t now = clock_monotonic(clock_system());
-    int64_t wall = clock_wall(clock_system());
+    int64_t now = k8s_client_now(events->client);
+    int64_t wall = clock_wall(events->client->clock);
     struct buffer key _cleanup_buffer_;
     buffer_init(&key, 64U * 1024);
     append_key(&key, object, warning, reason, message);
@@ -259,14 +261,13 @@ static void pump_later(struct k8s_events *events, int64_t delay)
 {
     events->timer.fire = pump;
     events->timer.context = events;
-    k8s_timers_set(&events->client->timers, &events->timer,
-                   clock_monotonic(clock_system()) + delay);
+    k8s_timers_set(&events->client->timers, &events->timer, k8s_client_now(events->client) + delay);
 }
 
 /* Takes a token; otherwise returns how long to wait for one. */
 static int64_t take_token(struct k8s_events *events)
 {
-    int64_t now = clock_monotonic(clock_system());
+    int64_t now = k8s_client_now(events->client);
     events->tokens += (double)(now - events->tokens_at) * PER_SECOND / (double)CLOCK_SECOND;
     events->tokens_at = now;
     if (events->tokens > BURST)
@@ -308,7 +309,7 @@ static int send_entry(struct k8s_events *events, const struct event_document *do
         .path = path.data,
         .body = body.data,
         .body_length = body.length,
-        .deadline = clock_monotonic(clock_system()) + WRITE_TIMEOUT,
+        .deadline = k8s_client_now(events->client) + WRITE_TIMEOUT,
     };
     return k8s_transfer_submit(events->client, &request, NULL, on_written, events,
                                &events->transfer, &error);
@@ -425,7 +426,7 @@ struct k8s_events *k8s_events_new(struct k8s_client *client, const char *compone
     events->may_write = may_write;
     events->context = context;
     events->tokens = BURST;
-    events->tokens_at = clock_monotonic(clock_system());
+    events->tokens_at = k8s_client_now(events->client);
     events->entries = map_new();
     events->component = strdup(component);
     events->instance = strdup(instance);
@@ -445,28 +446,34 @@ static void stop(void *context)
     struct k8s_events *events = context;
     k8s_transfer_cancel(events->transfer);
     k8s_timers_cancel(&events->client->timers, &events->timer);
+    k8s_timers_cancel(&events->client->timers, &events->give_up);
 }
 
-/* Once it is stopping, rate and may_write don't count: it is the last chance. */
+static void give_up(void *context)
+{
+    struct k8s_events *events = context;
+    mutex_guard(&events->lock);
+    events->gave_up = true;
+    pthread_cond_signal(&events->emptied);
+}
+
+/* Once events are stopping, rate and may_write don't count: it is the last chance. */
 static void hurry(void *context)
 {
     struct k8s_events *events = context;
+    events->give_up.fire = give_up;
+    events->give_up.context = events;
+    k8s_timers_set(&events->client->timers, &events->give_up,
+                   k8s_client_now(events->client) + FREE_WAIT);
     if (events->timer.armed)
         pump_later(events, 0);
 }
 
 static void wait_until_empty(struct k8s_events *events)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += FREE_WAIT_SECONDS;
-    int result = 0;
-    /* The plain lock inside: whoever waits for a condition doesn't own the mutex. */
-    pthread_mutex_lock(&events->lock.lock);
-    while (events->awake && result == 0)
-        result =
-            pthread_cond_clockwait(&events->emptied, &events->lock.lock, CLOCK_MONOTONIC, &until);
-    pthread_mutex_unlock(&events->lock.lock);
+    mutex_guard(&events->lock);
+    while (events->awake && !events->gave_up)
+        mutex_wait(&events->lock, &events->emptied);
 }
 
 void k8s_events_free(struct k8s_events *events)

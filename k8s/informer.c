@@ -11,7 +11,6 @@
 #include "k8s/client_private.h"
 #include "k8s/url.h"
 #include "k8s/watch.h"
-#include "server/base/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -81,7 +80,7 @@ static void try_again(struct k8s_informer *informer, void (*step)(void *context)
     informer->next_try.fire = step;
     informer->next_try.context = informer;
     k8s_timers_set(&informer->client->timers, &informer->next_try,
-                   clock_monotonic(clock_system()) +
+                   k8s_client_now(informer->client) +
                        k8s_backoff(failures, RETRY_FIRST, RETRY_MOST));
 }
 
@@ -107,7 +106,7 @@ static int submit(struct k8s_informer *informer, struct buffer *query,
         .verb = K8S_LIST,
         .path = informer->path,
         .query = query->data,
-        .deadline = clock_monotonic(clock_system()) + PAGE_TIMEOUT,
+        .deadline = k8s_client_now(informer->client) + PAGE_TIMEOUT,
     };
     return k8s_transfer_submit(informer->client, &request, options, callback, informer,
                                &informer->transfer, error);
@@ -380,7 +379,7 @@ static bool on_stream(void *context, const char *data, size_t length)
 /* The watch ended as it should, when its time was up; unless it ended too soon to be true. */
 static void watch_ended(struct k8s_informer *informer)
 {
-    int64_t lived = clock_monotonic(clock_system()) - informer->watch_started;
+    int64_t lived = k8s_client_now(informer->client) - informer->watch_started;
     struct error error;
     if (!k8s_watch_is_whole(&informer->watch)) {
         error_set(&error, -EBADMSG, "watch %s: ended within an event", informer->path);
@@ -419,7 +418,7 @@ static void check_silence(void *context)
     struct k8s_informer *informer = context;
     int64_t last = atomic_load_explicit(&informer->heard, memory_order_relaxed);
     last = last > informer->watch_started ? last : informer->watch_started;
-    if (clock_monotonic(clock_system()) < last + informer->silence) {
+    if (k8s_client_now(informer->client) < last + informer->silence) {
         k8s_timers_set(&informer->client->timers, &informer->silence_check,
                        last + informer->silence);
         return;
@@ -440,7 +439,7 @@ static void start_watch(void *context)
     struct k8s_transfer_options options = {.data = on_stream, .heard = &informer->heard};
     k8s_watch_reset(&informer->watch);
     informer->watch_broken.code = 0;
-    informer->watch_started = clock_monotonic(clock_system());
+    informer->watch_started = k8s_client_now(informer->client);
     int64_t seconds = k8s_jitter(informer->watch_timeout, 1.0) / CLOCK_SECOND;
     buffer_init(&query, K8S_BODY_MAXIMUM);
     buffer_printf(&query, "watch=true&allowWatchBookmarks=true&timeoutSeconds=%" PRId64,

@@ -59,8 +59,8 @@ void k8s_informer_list_again(struct k8s_informer *informer);
 
 /* Whether a full list has been delivered since the start (stays true). Any thread. */
 bool k8s_informer_synced(const struct k8s_informer *informer);
-/* Nanoseconds (monotonic) of the last byte received from the API server for this informer; 0
- * before. Any thread. */
+/* When the last byte came from the API server for this informer, in monotonic nanoseconds of
+ * k8s_client_clock(); 0 before the first. Any thread. */
 int64_t k8s_informer_last_heard(const struct k8s_informer *informer);
 
 #endif

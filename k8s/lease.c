@@ -18,7 +18,7 @@
 #define RENEW_DEADLINE (10 * CLOCK_SECOND)
 #define RETRY_PERIOD (2 * CLOCK_SECOND)
 #define RETRY_JITTER 0.2
-#define RELEASE_WAIT_SECONDS 2
+#define RELEASE_WAIT (2 * CLOCK_SECOND)
 #define RELEASED_DURATION CLOCK_SECOND
 
 enum doing { NOTHING, READING, WRITING };
@@ -55,7 +55,8 @@ struct k8s_lease {
     int64_t sent_at;       /* before the write under way was sent */
 
     /* Between the api thread and k8s_lease_free. */
-    bool stopping; /* api thread only */
+    bool stopping;            /* api thread only */
+    struct k8s_timer give_up; /* api thread only: ends the wait for the release */
     pthread_mutex_t lock;
     pthread_cond_t ended;
     bool released; /* there is nothing left to wait for */
@@ -63,9 +64,9 @@ struct k8s_lease {
 
 static void try_lease(void *context);
 
-static int64_t now(void)
+static int64_t now(const struct k8s_lease *lease)
 {
-    return clock_monotonic(clock_system());
+    return k8s_client_now(lease->client);
 }
 
 static void forget_record(struct k8s_lease *lease)
@@ -79,12 +80,13 @@ static void try_later(struct k8s_lease *lease)
     lease->next_try.fire = try_lease;
     lease->next_try.context = lease;
     k8s_timers_set(&lease->client->timers, &lease->next_try,
-                   now() + k8s_jitter(lease->retry_period, RETRY_JITTER));
+                   now(lease) + k8s_jitter(lease->retry_period, RETRY_JITTER));
 }
 
 /* Tells k8s_lease_free that it need not wait any longer. */
-static void end_release(struct k8s_lease *lease)
+static void end_release(void *context)
 {
+    struct k8s_lease *lease = context;
     pthread_mutex_lock(&lease->lock);
     lease->released = true;
     pthread_cond_signal(&lease->ended);
@@ -112,7 +114,7 @@ static void lapse(void *context)
 static void hold(struct k8s_lease *lease)
 {
     int64_t until = lease->sent_at + lease->renew_deadline;
-    if (until <= now()) {
+    if (until <= now(lease)) {
         lose(lease);
         return;
     }
@@ -129,7 +131,7 @@ static void hold(struct k8s_lease *lease)
 
 bool k8s_lease_is_held(const struct k8s_lease *lease)
 {
-    return now() < atomic_load_explicit(&lease->held_until, memory_order_acquire);
+    return now(lease) < atomic_load_explicit(&lease->held_until, memory_order_acquire);
 }
 
 /* --- requests --- */
@@ -137,7 +139,7 @@ bool k8s_lease_is_held(const struct k8s_lease *lease)
 /* Short of what is left of our term, and so that a second attempt fits into it. */
 static int64_t request_deadline(const struct k8s_lease *lease)
 {
-    int64_t deadline = now() + lease->renew_deadline / 2;
+    int64_t deadline = now(lease) + lease->renew_deadline / 2;
     int64_t until = atomic_load_explicit(&lease->held_until, memory_order_relaxed);
     return lease->leader && until < deadline ? until : deadline;
 }
@@ -179,7 +181,7 @@ static void write_term(struct k8s_lease *lease, const struct lease_term *term)
             try_later(lease);
         return;
     }
-    lease->sent_at = now();
+    lease->sent_at = now(lease);
     send_request(lease, lease->record != NULL ? K8S_UPDATE : K8S_CREATE, body, on_written);
     free(body);
 }
@@ -190,7 +192,7 @@ static void renew(struct k8s_lease *lease)
         .holder = lease->identity,
         .duration = lease->duration,
         .transitions = lease->transitions,
-        .now = clock_wall(clock_system()),
+        .now = clock_wall(lease->client->clock),
     };
     lease->renewing = true;
     write_term(lease, &term);
@@ -203,7 +205,7 @@ static void acquire(struct k8s_lease *lease)
         .duration = lease->duration,
         .acquired = true,
         .transitions = lease->highest + 1,
-        .now = clock_wall(clock_system()),
+        .now = clock_wall(lease->client->clock),
     };
     lease->renewing = false;
     write_term(lease, &term);
@@ -226,7 +228,7 @@ static void release(struct k8s_lease *lease)
         .duration = RELEASED_DURATION,
         .acquired = true,
         .transitions = lease_record_transitions(lease->record),
-        .now = clock_wall(clock_system()),
+        .now = clock_wall(lease->client->clock),
     };
     lease->renewing = false;
     lease->releasing = true;
@@ -259,7 +261,7 @@ static void observe(struct k8s_lease *lease)
         return;
     json_decref(lease->observed);
     lease->observed = json_incref(lease->record);
-    lease->observed_at = now();
+    lease->observed_at = now(lease);
 }
 
 static void judge(struct k8s_lease *lease)
@@ -275,7 +277,7 @@ static void judge(struct k8s_lease *lease)
     lose(lease);
     bool free_to_take =
         lease_record_holder(lease->record)[0] == '\0' ||
-        now() - lease->observed_at >= lease_record_duration(lease->record, lease->duration);
+        now(lease) - lease->observed_at >= lease_record_duration(lease->record, lease->duration);
     if (free_to_take)
         acquire(lease);
     else
@@ -360,6 +362,9 @@ static void begin_stop(void *context)
     struct k8s_lease *lease = context;
     lease->stopping = true;
     k8s_timers_cancel(&lease->client->timers, &lease->next_try);
+    lease->give_up.fire = end_release;
+    lease->give_up.context = lease;
+    k8s_timers_set(&lease->client->timers, &lease->give_up, now(lease) + RELEASE_WAIT);
     lose(lease);
     if (lease->doing == WRITING)
         return; /* its answer says what there is to release */
@@ -374,17 +379,14 @@ static void end_stop(void *context)
     k8s_transfer_cancel(lease->transfer);
     k8s_timers_cancel(&lease->client->timers, &lease->next_try);
     k8s_timers_cancel(&lease->client->timers, &lease->lapse);
+    k8s_timers_cancel(&lease->client->timers, &lease->give_up);
 }
 
 static void wait_for_release(struct k8s_lease *lease)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += RELEASE_WAIT_SECONDS;
     pthread_mutex_lock(&lease->lock);
-    int result = 0;
-    while (!lease->released && result == 0)
-        result = pthread_cond_clockwait(&lease->ended, &lease->lock, CLOCK_MONOTONIC, &until);
+    while (!lease->released)
+        pthread_cond_wait(&lease->ended, &lease->lock);
     pthread_mutex_unlock(&lease->lock);
 }
 

@@ -7,7 +7,7 @@
 #include "server/base/clock.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ enum state { QUEUED, RUNNING, WAITING };
 
 struct k8s_transfer {
     struct k8s_job job;
-    struct k8s_timer timer; /* of the next attempt */
+    struct k8s_timer timer; /* the deadline while RUNNING, the next attempt while WAITING */
     struct k8s_transfer *next;
     struct k8s_transfer *previous;
     struct k8s_client *client;
@@ -146,7 +146,7 @@ int k8s_transfer_submit(struct k8s_client *client, const struct k8s_request *req
     transfer->context = context;
     if (options != NULL)
         transfer->options = *options;
-    transfer->submitted = clock_monotonic(clock_system());
+    transfer->submitted = k8s_client_now(client);
     if (is_stream(transfer))
         transfer->deadline = INT64_MAX;
     else
@@ -197,7 +197,7 @@ static void complete(struct k8s_transfer *transfer, const struct k8s_response *r
 {
     const struct k8s_client *client = transfer->client;
     if (client->observer != NULL) {
-        int64_t taken = clock_monotonic(clock_system()) - transfer->submitted;
+        int64_t taken = k8s_client_now(client) - transfer->submitted;
         client->observer(
             client->observer_context, is_stream(transfer) ? "watch" : verbs[transfer->verb].name,
             transfer->resource, response->status, (double)taken / (double)CLOCK_SECOND);
@@ -220,7 +220,7 @@ static void retry_now(void *context)
 /* Whether there is time for another attempt after delay; then it is set for it. */
 static bool wait_and_retry(struct k8s_transfer *transfer, int64_t delay)
 {
-    int64_t due = clock_monotonic(clock_system()) + delay;
+    int64_t due = k8s_client_now(transfer->client) + delay;
     if (due >= transfer->deadline)
         return false;
     end_attempt(transfer);
@@ -250,7 +250,7 @@ static void finish_answered(struct k8s_transfer *transfer)
     struct k8s_client *client = transfer->client;
     const struct buffer *body = &transfer->handle->body;
     if (transfer->status == 401 && !transfer->token_repeated &&
-        k8s_token_renew(&client->token, client->config, clock_monotonic(clock_system()),
+        k8s_token_renew(&client->token, client->config, k8s_client_now(client),
                         transfer->token_generation)) {
         transfer->token_repeated = true;
         transfer->sent = false;
@@ -291,11 +291,11 @@ static void finish_failed(struct k8s_transfer *transfer, CURLcode code)
     complete_failed(transfer, &error);
 }
 
-/* It has waited for an answer in vain: perhaps the connection is to blame. Not when it hasn't
- * waited long. */
+/* The transfer has waited for an answer in vain: perhaps the connection is to blame. Not when it
+ * hasn't waited long. */
 static void distrust(struct k8s_transfer *transfer)
 {
-    if (clock_monotonic(clock_system()) - transfer->started >= DISTRUST_AFTER)
+    if (k8s_client_now(transfer->client) - transfer->started >= DISTRUST_AFTER)
         k8s_sockets_distrust(&transfer->client->sockets, transfer->local_port, DISTRUST_AFTER);
 }
 
@@ -307,8 +307,6 @@ void k8s_transfer_done(CURL *easy, CURLcode code)
     long status = 0;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     transfer->status = (int)status;
-    if (code == CURLE_OPERATION_TIMEDOUT)
-        distrust(transfer);
     if (code == CURLE_OK)
         finish_answered(transfer);
     else
@@ -335,7 +333,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
     (void)data;
     struct k8s_transfer *transfer = context;
     if (transfer->options.heard != NULL)
-        atomic_store_explicit(transfer->options.heard, clock_monotonic(clock_system()),
+        atomic_store_explicit(transfer->options.heard, k8s_client_now(transfer->client),
                               memory_order_relaxed);
     /* The empty line ends the head. */
     if (is_stream(transfer) && size * count <= 2) {
@@ -356,7 +354,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
     struct buffer *body = &transfer->handle->body;
     size_t length = size * count;
     if (transfer->options.heard != NULL)
-        atomic_store_explicit(transfer->options.heard, clock_monotonic(clock_system()),
+        atomic_store_explicit(transfer->options.heard, k8s_client_now(transfer->client),
                               memory_order_relaxed);
     if (is_stream(transfer) && transfer->status >= 200 && transfer->status <= 299) {
         transfer->refused = !transfer->options.data(transfer->context, data, length);
@@ -389,7 +387,7 @@ static bool set_headers(struct k8s_transfer *transfer)
 
 /* What differs between requests; everything here is set every time, as the handle was another
  * request's before. */
-static bool set_request(struct k8s_transfer *transfer, long timeout)
+static bool set_request(struct k8s_transfer *transfer)
 {
     CURL *easy = transfer->handle->easy;
     bool ok = set_headers(transfer);
@@ -406,7 +404,6 @@ static bool set_request(struct k8s_transfer *transfer, long timeout)
            curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, verbs[transfer->verb].method) ==
                CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
@@ -416,19 +413,21 @@ static bool set_request(struct k8s_transfer *transfer, long timeout)
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer) == CURLE_OK;
 }
 
-/* Milliseconds left for curl, rounded up; 0 means no limit to it. */
-static long timeout_left(const struct k8s_transfer *transfer, int64_t now)
+/* The client's clock decides, not curl's, so that a test can move it. */
+static void deadline_passed(void *context)
 {
-    if (transfer->deadline == INT64_MAX)
-        return 0;
-    int64_t left = (transfer->deadline - now + CLOCK_MILLISECOND - 1) / CLOCK_MILLISECOND;
-    return left < INT_MAX ? (long)left : INT_MAX;
+    struct k8s_transfer *transfer = context;
+    struct k8s_handle *handle = transfer->handle;
+    snprintf(handle->error, sizeof(handle->error), "%" PRId64 " ms passed, %zu bytes came",
+             (transfer->deadline - transfer->started) / CLOCK_MILLISECOND, handle->body.length);
+    distrust(transfer);
+    finish_failed(transfer, CURLE_OPERATION_TIMEDOUT);
 }
 
 static int begin_attempt(struct k8s_transfer *transfer, struct error *error)
 {
     struct k8s_client *client = transfer->client;
-    int64_t now = clock_monotonic(clock_system());
+    int64_t now = k8s_client_now(client);
     if (now >= transfer->deadline)
         return error_set(error, transfer->sent ? -ETIMEDOUT : -ECONNREFUSED,
                          transfer->sent ? "the deadline passed"
@@ -446,9 +445,13 @@ static int begin_attempt(struct k8s_transfer *transfer, struct error *error)
     transfer->status = 0;
     transfer->local_port = 0;
     transfer->refused = false;
-    if (!set_request(transfer, timeout_left(transfer, now)) ||
+    if (!set_request(transfer) ||
         curl_multi_add_handle(client->multi, transfer->handle->easy) != CURLM_OK)
         return error_no_memory(error);
+    transfer->timer.fire = deadline_passed;
+    transfer->timer.context = transfer;
+    if (transfer->deadline != INT64_MAX)
+        k8s_timers_set(&client->timers, &transfer->timer, transfer->deadline);
     return 0;
 }
 

@@ -39,6 +39,11 @@ const struct clock *clock_system(void)
     return &system_clock;
 }
 
+bool clock_wakes(const struct clock *clock)
+{
+    return clock == clock_system();
+}
+
 /* struct clock is the first member, so its address is the fake's. */
 static int64_t fake_monotonic(const struct clock *clock)
 {

@@ -3,20 +3,24 @@
 #ifndef IPWARDEN_BASE_CLOCK_H
 #define IPWARDEN_BASE_CLOCK_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CLOCK_MILLISECOND INT64_C(1000000)
 #define CLOCK_SECOND INT64_C(1000000000)
 
 struct clock {
-    int64_t (*monotonic)(
-        const struct clock *clock); /* nanoseconds since some fixed moment; never back */
-    int64_t (*wall)(const struct clock *clock); /* nanoseconds since 1970-01-01T00:00:00Z */
+    /* Nanoseconds since some fixed moment; never goes back. */
+    int64_t (*monotonic)(const struct clock *clock);
+    /* Nanoseconds since 1970-01-01T00:00:00Z. */
+    int64_t (*wall)(const struct clock *clock);
 };
 
 /* CLOCK_MONOTONIC and CLOCK_REALTIME. Any thread. */
 const struct clock *clock_system(void);
+/* Whether the operating system can wake a thread at a time of this clock. Whoever waits by another
+ * one has to be woken whenever that clock is moved. */
+bool clock_wakes(const struct clock *clock);
 
 /* A clock that stands still until it is moved. Any thread. */
 struct clock_fake {

@@ -289,7 +289,7 @@ void queue_forget(struct queue *queue, struct queue_item item)
 /* Sleeps until something changed or, on the system's clock, until the moment given. */
 static void sleep_until(struct queue *queue, int64_t moment)
 {
-    if (queue->clock != clock_system() || moment == INT64_MAX) {
+    if (!clock_wakes(queue->clock) || moment == INT64_MAX) {
         pthread_cond_wait(&queue->changed, &queue->lock);
         return;
     }

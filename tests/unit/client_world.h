@@ -1,5 +1,5 @@
-/* A client and its fake API server, made anew for each test, for the tests of client and
- * transfer. */
+/* A client, its fake API server and a clock that is moved by hand, made anew for each test, for the
+ * tests of client and transfer. */
 #ifndef IPWARDEN_TESTS_UNIT_CLIENT_WORLD_H
 #define IPWARDEN_TESTS_UNIT_CLIENT_WORLD_H
 
@@ -10,11 +10,22 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/fake_client.h"
+#include "tests/unit/fake_time.h"
 
 static struct fake_api *api;
 static struct k8s_config config;
 static struct k8s_client *client;
+static struct clock_fake fake;
+
+static inline int64_t now(void)
+{
+    return clock_monotonic(&fake.clock);
+}
+
+static inline void advance(int64_t nanoseconds)
+{
+    fake_advance(client, &fake, nanoseconds);
+}
 
 static inline int set_up(void **state)
 {
@@ -23,7 +34,9 @@ static inline int set_up(void **state)
     api = fake_api_new(NULL, false);
     memset(&config, 0, sizeof(config));
     config.server = strdup(fake_api_url(api));
-    return k8s_client_new(&config, NULL, &client, &error);
+    clock_fake_init(&fake, 1000 * CLOCK_SECOND, 1800000000 * CLOCK_SECOND);
+    return k8s_client_new(&config, &(struct k8s_client_options){.clock = &fake.clock}, &client,
+                          &error);
 }
 
 static inline int tear_down(void **state)
@@ -39,8 +52,13 @@ static inline int tear_down(void **state)
 static inline void restart(const struct k8s_client_options *options)
 {
     struct error error;
+    struct k8s_client_options copy = {.clock = &fake.clock};
+    if (options != NULL) {
+        copy = *options;
+        copy.clock = &fake.clock;
+    }
     k8s_client_free(client);
-    assert_int_equal(k8s_client_new(&config, options, &client, &error), 0);
+    assert_int_equal(k8s_client_new(&config, &copy, &client, &error), 0);
 }
 
 static inline void answer(const struct fake_answer *prepared)
@@ -60,6 +78,20 @@ static inline void submit(const struct k8s_request *request, struct fake_outcome
 static inline void await(struct fake_outcome *outcome)
 {
     fake_until(atomic_load(&outcome->calls) > 0);
+}
+
+/* Waits until a request that has this deadline waits for its next attempt, and lets that time pass.
+ * Returns how long it was, or 0 when the request has ended instead. */
+static inline int64_t next_attempt(struct fake_outcome *outcome, int64_t deadline)
+{
+    int64_t due = INT64_MAX;
+    fake_until(atomic_load(&outcome->calls) > 0 ||
+               ((due = fake_next_timer(client)) > now() && due < deadline));
+    if (atomic_load(&outcome->calls) > 0)
+        return 0;
+    int64_t left = due - now();
+    advance(left);
+    return left;
 }
 
 static inline void call(const struct k8s_request *request, struct fake_outcome *outcome)

@@ -39,7 +39,7 @@ struct fake_outcome {
     size_t body_length;
     bool on_api_thread;
     const struct k8s_client *client;
-    int64_t at;
+    int64_t at; /* by the clock of client; 0 without one */
 };
 
 static inline void fake_take_outcome(void *context, const struct k8s_response *response)
@@ -52,9 +52,10 @@ static inline void fake_take_outcome(void *context, const struct k8s_response *r
                                                                       : sizeof(outcome->body) - 1;
     memcpy(outcome->body, response->body, length);
     outcome->body[length] = '\0';
-    outcome->at = fake_now();
-    if (outcome->client != NULL)
+    if (outcome->client != NULL) {
+        outcome->at = clock_monotonic(k8s_client_clock(outcome->client));
         outcome->on_api_thread = k8s_on_api_thread(outcome->client);
+    }
     atomic_fetch_add(&outcome->calls, 1);
 }
 

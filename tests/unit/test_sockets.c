@@ -9,6 +9,11 @@
 #include "k8s/sockets.h"
 #include "tests/unit/fake_client.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 static struct fake_api *api;
 static struct k8s_sockets sockets;
 
@@ -45,6 +50,29 @@ static CURL *open_connection(int *ret_port)
     return easy;
 }
 
+static int socket_of(CURL *easy)
+{
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    assert_int_equal(curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket), CURLE_OK);
+    return socket;
+}
+
+/* Whether our own side was shut down: reading says so at once, without waiting for the peer. */
+static bool is_broken_off(CURL *easy)
+{
+    struct pollfd one = {.fd = socket_of(easy), .events = POLLRDHUP};
+    return poll(&one, 1, 0) > 0 && (one.revents & POLLRDHUP) != 0;
+}
+
+/* Milliseconds since the kernel got data on it. */
+static int64_t silence_of(CURL *easy)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    assert_int_equal(getsockopt(socket_of(easy), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_last_data_recv;
+}
+
 static void test_tracking(void **state)
 {
     (void)state;
@@ -69,24 +97,26 @@ static void test_distrust(void **state)
     fake_until(fake_api_open(api) == 3);
     k8s_sockets_distrust(&sockets, ports[1], 60 * CLOCK_SECOND); /* not silent for that long */
     k8s_sockets_distrust(&sockets, 0, 0);                        /* no connection's */
-    usleep(60000);
-    assert_int_equal(fake_api_open(api), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_false(is_broken_off(easy[i]));
+    fake_until(silence_of(easy[1]) >= 50);
     k8s_sockets_distrust(&sockets, ports[1], 50 * MS);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(is_broken_off(easy[i]), i == 1);
     fake_until(fake_api_open(api) == 2);
-    usleep(20000);
-    assert_int_equal(fake_api_open(api), 2);
     assert_int_equal(sockets.count, 3); /* curl closes it when it notices */
-    /* One that has just heard something is trusted. */
-    usleep(400000);
+    /* One that has just heard something is trusted, whatever its age. */
+    fake_until(silence_of(easy[2]) >= 300);
     size_t done;
     static const char request[] = "GET / HTTP/1.1\r\n\r\n";
     fake_api_answer(api, &(struct fake_answer){.body = "x"});
     assert_int_equal(curl_easy_send(easy[2], request, sizeof(request) - 1, &done), CURLE_OK);
     char answer[1024];
     fake_until(curl_easy_recv(easy[2], answer, sizeof(answer), &done) == CURLE_OK);
-    k8s_sockets_distrust(&sockets, ports[2], 400 * MS);
-    usleep(20000);
-    assert_int_equal(fake_api_open(api), 2);
+    k8s_sockets_distrust(&sockets, ports[2], silence_of(easy[0]) * MS);
+    k8s_sockets_distrust(&sockets, ports[0], 300 * MS);
+    assert_false(is_broken_off(easy[2]));
+    assert_true(is_broken_off(easy[0]));
     for (size_t i = 0; i < 3; i++)
         curl_easy_cleanup(easy[i]);
 }

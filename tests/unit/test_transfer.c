@@ -23,11 +23,13 @@ static void test_refused(void **state)
     /* With retry it is tried until the deadline would pass. */
     struct k8s_request request = post;
     request.retry = true;
-    request.deadline = fake_now() + 500 * MS;
-    call(&request, &outcome);
+    request.deadline = now() + 500 * MS;
+    submit(&request, &outcome);
+    assert_in_range(next_attempt(&outcome, request.deadline), 80 * MS, 120 * MS);
+    assert_in_range(next_attempt(&outcome, request.deadline), 160 * MS, 240 * MS);
+    assert_int_equal(next_attempt(&outcome, request.deadline), 0); /* 320 ms at least */
     assert_int_equal(outcome.error.code, -ECONNREFUSED);
-    assert_true(outcome.at > request.deadline - 450 * MS &&
-                outcome.at < request.deadline + 50 * MS);
+    assert_int_equal(outcome.at, now());
 }
 
 /* An attempt that was answered isn't under way any more: when the next one can't be sent, nothing
@@ -38,13 +40,13 @@ static void test_refused_after_answer(void **state)
     struct fake_outcome outcome;
     struct k8s_request request = post;
     request.retry = true;
-    request.deadline = fake_now() + 600 * MS;
+    request.deadline = now() + 600 * MS;
     answer(&(struct fake_answer){.status = 503, .ending = FAKE_END_CLOSE});
     submit(&request, &outcome);
-    assert_true(fake_api_wait(api, 1));
-    usleep(20000);
+    fake_until(fake_next_timer(client) < request.deadline);
     fake_api_free(api);
-    await(&outcome);
+    while (next_attempt(&outcome, request.deadline) > 0)
+        ;
     assert_int_equal(outcome.error.code, -ECONNREFUSED);
     api = fake_api_new(NULL, false);
 }
@@ -63,7 +65,10 @@ static void test_reset(void **state)
         restart(NULL);
         answer(&broken);
         answer(&(struct fake_answer){.body = "{}"});
-        call(&request, &outcome);
+        request.deadline = now() + 30 * CLOCK_SECOND;
+        submit(&request, &outcome);
+        while (next_attempt(&outcome, request.deadline) > 0)
+            ;
         assert_int_equal(outcome.error.code, 0);
         assert_string_equal(outcome.body, "{}");
         assert_int_equal(fake_api_count(api), before + 3);
@@ -116,34 +121,46 @@ static void test_server_closes_kept_connection(void **state)
     assert_int_equal(fake_api_count(api), 5);
 }
 
+/* The request has reached the server, which is the count-th: it ends just when its deadline
+ * passes. */
+static void expect_timeout(struct fake_outcome *outcome, unsigned int count, int64_t deadline)
+{
+    assert_true(fake_api_wait(api, count));
+    assert_int_equal(fake_next_timer(client), deadline);
+    advance(deadline - now() - 1);
+    assert_int_equal(fake_next_timer(client), deadline);
+    assert_int_equal(outcome->calls, 0);
+    advance(1);
+    await(outcome);
+    assert_int_equal(outcome->error.code, -ETIMEDOUT);
+    assert_int_equal(outcome->status, 0);
+    assert_int_equal(outcome->at, deadline);
+}
+
 static void test_deadline(void **state)
 {
     (void)state;
     struct fake_outcome outcome;
     struct k8s_request request = post;
-    request.deadline = fake_now() + 100 * MS;
+    request.deadline = now() + 100 * MS;
     request.retry = true;
-    call(&request, &outcome); /* no answer is prepared */
-    assert_int_equal(outcome.error.code, -ETIMEDOUT);
-    assert_int_equal(outcome.status, 0);
-    assert_true(outcome.at >= request.deadline - MS && outcome.at < request.deadline + 100 * MS);
+    submit(&request, &outcome); /* no answer is prepared */
+    expect_timeout(&outcome, 1, request.deadline);
+    assert_non_null(strstr(outcome.error.text, "100 ms"));
     /* Half an answer is none. */
     answer(&(struct fake_answer){.body = "{\"half\":", .ending = FAKE_HOLD});
-    request.deadline = fake_now() + 100 * MS;
-    call(&request, &outcome);
-    assert_int_equal(outcome.error.code, -ETIMEDOUT);
-    assert_int_equal(outcome.status, 0);
+    request.deadline = now() + 100 * MS;
+    submit(&request, &outcome);
+    expect_timeout(&outcome, 2, request.deadline);
     /* Passed before anything was sent. */
-    request.deadline = fake_now() - 1;
+    request.deadline = now() - 1;
     call(&request, &outcome);
     assert_int_equal(outcome.error.code, -ECONNREFUSED);
     assert_int_equal(fake_api_count(api), 2);
     /* The client's default. */
     restart(&(struct k8s_client_options){.request_timeout = 100 * MS});
-    int64_t before = fake_now();
-    call(&get, &outcome);
-    assert_int_equal(outcome.error.code, -ETIMEDOUT);
-    assert_true(outcome.at - before < 1000 * MS);
+    submit(&get, &outcome);
+    expect_timeout(&outcome, 3, now() + 100 * MS);
 }
 
 static void test_retry_after(void **state)
@@ -152,27 +169,27 @@ static void test_retry_after(void **state)
     struct fake_outcome outcome;
     struct k8s_request request = post;
     request.retry = true;
-    int64_t before = fake_now();
+    request.deadline = now() + 30 * CLOCK_SECOND;
     answer(&(struct fake_answer){.status = 429, .headers = "Retry-After: 1\r\n"});
     answer(&(struct fake_answer){.status = 201, .body = "{}"});
-    call(&request, &outcome);
+    submit(&request, &outcome);
+    assert_in_range(next_attempt(&outcome, request.deadline), 1000 * MS, 1100 * MS);
+    await(&outcome);
     assert_int_equal(outcome.status, 201);
-    assert_true(outcome.at - before >= 1000 * MS && outcome.at - before < 2000 * MS);
     /* Without the header: backoff. */
-    before = fake_now();
     answer(&(struct fake_answer){.status = 503, .times = 2});
     answer(&(struct fake_answer){.status = 201, .body = "{}"});
-    call(&request, &outcome);
+    submit(&request, &outcome);
+    assert_in_range(next_attempt(&outcome, request.deadline), 80 * MS, 120 * MS);
+    assert_in_range(next_attempt(&outcome, request.deadline), 160 * MS, 240 * MS);
+    await(&outcome);
     assert_int_equal(outcome.status, 201);
-    assert_true(outcome.at - before >= 240 * MS && outcome.at - before < 1000 * MS);
     /* No time for it: the answer is reported at once. */
-    before = fake_now();
-    request.deadline = before + 2000 * MS;
+    request.deadline = now() + 2000 * MS;
     answer(&(struct fake_answer){.status = 503, .headers = "Retry-After: 30\r\n", .body = "busy"});
     call(&request, &outcome);
     assert_int_equal(outcome.status, 503);
     assert_int_equal(outcome.error.code, -EPROTO);
-    assert_true(outcome.at - before < 500 * MS);
     /* Other statuses aren't repeated, and nothing is without retry. */
     unsigned int count = fake_api_count(api);
     answer(&(struct fake_answer){.status = 500});
@@ -228,7 +245,7 @@ static void test_token_file(void **state)
     assert_true(has_header(0, "\r\nAuthorization: Bearer one\r\n"));
     /* Refused, and the file has another one: asked once more. It may be read once a second only. */
     write_token(path, "two");
-    usleep(1050000);
+    advance(CLOCK_SECOND);
     answer(&(struct fake_answer){.status = 401});
     answer(&(struct fake_answer){.status = 201, .body = "{}"});
     call(&post, &outcome);
@@ -238,12 +255,13 @@ static void test_token_file(void **state)
     assert_true(has_header(2, "\r\nAuthorization: Bearer two\r\n"));
     /* Once only, though the file has yet another one by the time of the second answer. */
     write_token(path, "three");
-    usleep(1050000);
+    advance(CLOCK_SECOND);
     answer(&(struct fake_answer){.status = 401});
-    answer(&(struct fake_answer){.status = 401, .delay = 1100});
     submit(&post, &outcome);
     assert_true(fake_api_wait(api, 5));
     write_token(path, "four");
+    advance(CLOCK_SECOND);
+    answer(&(struct fake_answer){.status = 401});
     await(&outcome);
     assert_int_equal(outcome.error.code, -EACCES);
     assert_int_equal(fake_api_count(api), 5);
@@ -253,7 +271,7 @@ static void test_token_file(void **state)
     call(&post, &outcome);
     assert_true(has_header(6, "\r\nAuthorization: Bearer four\r\n"));
     /* Not with the token that was refused. */
-    usleep(1050000);
+    advance(CLOCK_SECOND);
     answer(&(struct fake_answer){.status = 401});
     call(&post, &outcome);
     assert_int_equal(outcome.error.code, -EACCES);
@@ -266,7 +284,7 @@ static void expect_no_waiting(void)
 {
     static struct fake_outcome stuck, others[3];
     struct k8s_request never_answered = post;
-    never_answered.deadline = fake_now() + 2000 * MS;
+    never_answered.deadline = now() + 2000 * MS;
     submit(&never_answered, &stuck);
     answer(&(struct fake_answer){.request = "GET", .body = "{}", .times = 3});
     for (size_t i = 0; i < 3; i++)
@@ -276,6 +294,7 @@ static void expect_no_waiting(void)
         assert_int_equal(others[i].error.code, 0);
     }
     assert_int_equal(stuck.calls, 0);
+    advance(2000 * MS);
     await(&stuck);
     assert_int_equal(stuck.error.code, -ETIMEDOUT);
 }
