@@ -117,11 +117,13 @@ static bool add_names(X509 *certificate, const struct certs_names *names)
     return good;
 }
 
-static bool add_constraints(X509 *certificate, bool authority)
+enum role { ROLE_LEAF, ROLE_AUTHORITY };
+
+static bool add_constraints(X509 *certificate, enum role role)
 {
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
     bool good = constraints != NULL;
-    if (good && authority) {
+    if (good && role == ROLE_AUTHORITY) {
         constraints->ca = 0xFF;
         constraints->pathlen = ASN1_INTEGER_new();
         good = constraints->pathlen != NULL && ASN1_INTEGER_set(constraints->pathlen, 0) == 1;
@@ -145,7 +147,7 @@ static bool add_key_usage(X509 *certificate, const int *bits, size_t count)
 static bool add_server_auth(X509 *certificate)
 {
     EXTENDED_KEY_USAGE *usages = sk_ASN1_OBJECT_new_null();
-    /* A static object: freeing it is harmless and does nothing. */
+    /* OBJ_nid2obj() gives a static object, which the list may free without harm. */
     bool good = usages != NULL && sk_ASN1_OBJECT_push(usages, OBJ_nid2obj(NID_server_auth)) > 0 &&
                 X509_add1_ext_i2d(certificate, NID_ext_key_usage, usages, 0, 0) == 1;
     sk_ASN1_OBJECT_pop_free(usages, ASN1_OBJECT_free);
@@ -178,7 +180,7 @@ static bool set_serial(X509 *certificate, char ret_hex[2 * SERIAL_BYTES + 1])
     unsigned char bytes[SERIAL_BYTES];
     if (RAND_bytes(bytes, sizeof(bytes)) != 1)
         return false;
-    /* Positive, and never shorter than its hexadecimal form in the subject. */
+    /* The serial is positive, and as long as its hexadecimal form in the subject. */
     bytes[0] = (unsigned char)((bytes[0] & 0x7F) | 0x40);
     for (size_t i = 0; i < sizeof(bytes); i++) {
         ret_hex[2 * i] = "0123456789ABCDEF"[bytes[i] >> 4];
@@ -243,7 +245,7 @@ int certs_authority_create(const struct clock *clock, int64_t lifetime,
         X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) == 1 &&
         X509_set_pubkey(certificate, key) == 1 &&
         set_validity(certificate, now - CERTS_SKEW, now + lifetime) &&
-        add_constraints(certificate, true) && add_key_usage(certificate, usage, 2) &&
+        add_constraints(certificate, ROLE_AUTHORITY) && add_key_usage(certificate, usage, 2) &&
         add_identifiers(certificate, certificate) && X509_sign(certificate, key, EVP_sha256()) != 0;
     if (!good)
         return certs_pem_fail(error, -EINVAL, "can't make an authority");
@@ -259,7 +261,7 @@ static int sign_leaf(X509 *leaf, EVP_PKEY *leaf_key, X509 *issuer, EVP_PKEY *iss
                 set_common_name(leaf, "ipwarden", "") &&
                 X509_set_issuer_name(leaf, X509_get_subject_name(issuer)) == 1 &&
                 X509_set_pubkey(leaf, leaf_key) == 1 && set_validity(leaf, from, to) &&
-                add_constraints(leaf, false) && add_key_usage(leaf, usage, 1) &&
+                add_constraints(leaf, ROLE_LEAF) && add_key_usage(leaf, usage, 1) &&
                 add_server_auth(leaf) && add_identifiers(leaf, issuer) && add_names(leaf, names) &&
                 X509_sign(leaf, issuer_key, EVP_sha256()) != 0;
     return good ? 0 : certs_pem_fail(error, -EINVAL, "can't issue a certificate");

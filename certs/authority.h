@@ -37,18 +37,18 @@ struct certs_pair {
 /* Wipes and frees; the pair is empty afterwards. NULL is fine. */
 void certs_pair_clear(struct certs_pair *pair);
 
-/* Whether names are ones a certificate can carry: DNS labels, IP addresses, not too many. The
- * text names the culprit. */
+/* Whether a certificate can carry the names: DNS labels, IP addresses, and not too many. The error
+ * names the culprit. */
 must_check int certs_names_check(const struct certs_names *names, struct error *error);
 
-/* A new self-signed authority "CN = ipwarden CA <serial>", valid from CERTS_SKEW ago for
+/* Makes a self-signed authority "CN = ipwarden CA <serial>", valid from CERTS_SKEW ago until
  * lifetime from now. */
 must_check int certs_authority_create(const struct clock *clock, int64_t lifetime,
                                       struct certs_pair *ret_authority, struct error *error);
 
-/* A new key and a certificate for names (at least one), extended key usage serverAuth, valid
- * from CERTS_SKEW ago for lifetime from now but not beyond its authority. Fails when the
- * authority's key doesn't match its certificate or it has expired. */
+/* Makes a key and a certificate for names (at least one), with extended key usage serverAuth, valid
+ * from CERTS_SKEW ago until lifetime from now, but not beyond its authority. Fails when the
+ * authority has expired or its key doesn't match its certificate. */
 must_check int certs_authority_issue(const struct certs_pair *authority,
                                      const struct certs_names *names, const struct clock *clock,
                                      int64_t lifetime, struct certs_pair *ret_leaf,

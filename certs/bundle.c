@@ -247,7 +247,7 @@ bool certs_path_is_sane(const char *text)
 int certs_path_create(char ret_path[CERTS_PATH_LENGTH + 1], struct error *error)
 {
     unsigned char bytes[CERTS_PATH_LENGTH / 2];
-    /* So few bytes come whole or not at all. */
+    /* getrandom() gives so few bytes whole or not at all. */
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return error_set(error, -errno, "no random bytes: %s", strerror(errno));
     for (size_t i = 0; i < sizeof(bytes); i++) {

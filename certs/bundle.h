@@ -35,25 +35,23 @@ bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_b
 must_check int certs_bundle_parse(const char *json, size_t length, struct certs_bundle *ret_bundle,
                                   char **ret_version, struct error *error);
 
-/* Both write JSON; a failure is the buffer's.
- *
- * Appends a Secret to create, of type kubernetes.io/tls (its two keys are there; further ones
- * are allowed). Wipe the buffer's data after use: certs_buffer_wipe(). */
+/* Appends a Secret to create, as JSON, of type kubernetes.io/tls (its two keys are there; further
+ * ones are allowed). A failure is the buffer's. Wipe the buffer after use: certs_buffer_wipe(). */
 void certs_bundle_append_secret(const struct certs_bundle *bundle, const char *namespace_name,
                                 const char *name, struct buffer *buffer);
-/* Appends a merge patch that sets the bundle's keys and nothing else, conditional on the
+/* Appends a merge patch, likewise, that sets the bundle's keys and nothing else, conditional on the
  * resource version. */
 void certs_bundle_append_patch(const struct certs_bundle *bundle, const char *version,
                                struct buffer *buffer);
-/* Decodes standard padded base64 (RFC 4648 section 4) in place. False when it is none, or when
- * the result contains a NUL; the text is undefined then. */
+/* Decodes standard padded base64 (RFC 4648 section 4) in place. False when the text is none, or
+ * when the result contains a NUL; the text is undefined then. */
 bool certs_base64_decode(char *text);
 /* Like buffer_clear, after wiping. */
 void certs_buffer_wipe(struct buffer *buffer);
 
 /* Whether text is a path segment as we make them: 32 lower-case hexadecimal digits. */
 bool certs_path_is_sane(const char *text);
-/* A random one, from getrandom(). */
+/* Makes a random path segment, with getrandom(). */
 must_check int certs_path_create(char ret_path[CERTS_PATH_LENGTH + 1], struct error *error);
 
 #endif

@@ -144,7 +144,7 @@ static int read_all(int file, const char *name, char **ret_text, struct error *e
             break;
         length += (size_t)got;
     }
-    /* One byte more than it had: it is being written to. */
+    /* The file grew: it is being written to. */
     if (length == capacity || memchr(text, '\0', length) != NULL) {
         OPENSSL_cleanse(text, length);
         free(text);
@@ -155,7 +155,7 @@ static int read_all(int file, const char *name, char **ret_text, struct error *e
     return 0;
 }
 
-/* Reads a file of the directory; one that doesn't exist is "". */
+/* Reads a file of the directory; a file that doesn't exist is "". */
 static int read_file(int directory, const char *name, char **ret_text, struct error *error)
 {
     int file = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -320,7 +320,7 @@ static int write_file(int directory, const char *name, mode_t mode, const char *
         openat(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (file < 0)
         return error_set(error, -errno, "%s: %s", name, strerror(errno));
-    /* The mode of O_CREAT is less what umask takes away. */
+    /* umask may have taken bits away from the mode given to open(). */
     int code = fchmod(file, mode) == 0 ? write_all(file, text) : -errno;
     close(file);
     if (code == 0 && renameat(directory, temporary, directory, name) != 0)

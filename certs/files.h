@@ -16,9 +16,9 @@
 
 struct certs_files;
 
-/* Begins to watch; reads nothing yet. Where inotify isn't to be had the files are looked at
- * every poll nanoseconds only, which is done in any case: not every file system tells of every
- * change. poll 0: CERTS_FILES_POLL. -ENOENT or -ENOTDIR, -ENOMEM. */
+/* Begins to watch; reads nothing yet. The files are looked at every poll nanoseconds in any case,
+ * since not every file system tells of every change; where inotify isn't to be had, that is all.
+ * poll 0: CERTS_FILES_POLL. -ENOENT or -ENOTDIR, -ENOMEM. */
 must_check int certs_files_open(const char *directory, const struct clock *clock, int64_t poll,
                                 struct certs_files **ret_files, struct error *error);
 void certs_files_close(struct certs_files *files);
@@ -41,8 +41,8 @@ const struct certs_bundle *certs_files_bundle(const struct certs_files *files);
  * `ipwarden certs`. */
 must_check int certs_files_read(const char *directory, struct certs_bundle *ret_bundle,
                                 struct error *error);
-/* Writes them, each by renaming a complete one into its place; keys and path with mode 0600. The
- * key comes before the certificate: a reader in between sees a pair that doesn't match, and
+/* Writes these files, each by renaming a complete one into its place; keys and path have mode 0600.
+ * The key comes before the certificate: a reader in between sees a pair that doesn't match, and
  * waits. */
 must_check int certs_files_write(const char *directory, const struct certs_bundle *bundle,
                                  struct error *error);

@@ -107,7 +107,7 @@ static int read_all(const char *pem, STACK_OF(X509) * *ret_certificates, size_t 
         } else if (certificate == NULL && is_end(reason)) {
             break;
         } else if (certificate == NULL) {
-            /* A broken block is not read twice, but the end might be: stop there. */
+            /* A broken block isn't read twice, but the end might be: stop there. */
             broken++;
             if (BIO_eof(bio))
                 break;

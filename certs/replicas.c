@@ -17,7 +17,7 @@
 
 struct replica {
     char *name;
-    char *version;      /* the resource version it had when it changed last */
+    char *version;      /* the Lease's resource version when it changed last */
     char *fingerprint;  /* "" when not said */
     int64_t duration;   /* nanoseconds */
     int64_t changed_at; /* monotonic */
@@ -199,8 +199,8 @@ void certs_replica_name(const char *identity, char ret_name[CERTS_REPLICA_NAME_S
         else if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.')
             *at = '-';
     }
-    /* Names end, and each part between dots begins and ends, with a letter or digit; ends are
-     * what identities get wrong. */
+    /* A name must end with a letter or a digit. (So must each part between dots, but the end is
+     * what identities get wrong.) */
     for (size_t length = strlen(ret_name);
          length > 0 && (ret_name[length - 1] == '-' || ret_name[length - 1] == '.'); length--)
         ret_name[length - 1] = '\0';

@@ -30,7 +30,8 @@ void certs_replicas_free(struct certs_replicas *replicas);
  * that aren't in it are forgotten. -EINVAL, -ENOMEM; nothing has changed then. */
 must_check int certs_replicas_observe(struct certs_replicas *replicas, const char *json,
                                       size_t length, struct error *error);
-/* Fingerprints that living replicas acknowledged, "" for one that hasn't; to certs_list_free(). */
+/* The fingerprints that living replicas acknowledged, "" for a replica that hasn't yet; to
+ * certs_list_free(). */
 must_check int certs_replicas_serving(const struct certs_replicas *replicas,
                                       char ***ret_fingerprints, size_t *ret_count,
                                       struct error *error);
@@ -42,7 +43,8 @@ const char *certs_replicas_garbage(const struct certs_replicas *replicas, size_t
 /* The name of a replica's Lease: "ipwarden-<identity>", in the letters that names may have. */
 #define CERTS_REPLICA_NAME_SIZE 254
 void certs_replica_name(const char *identity, char ret_name[CERTS_REPLICA_NAME_SIZE]);
-/* Appends a Lease document; as a merge patch it renews one that exists. */
+/* Appends a Lease as JSON, to create; as a merge patch it renews a Lease that exists. A failure is
+ * the buffer's. wall is the time of renewal. */
 void certs_replica_append_lease(const char *namespace_name, const char *identity,
                                 const char *fingerprint, int64_t wall, struct buffer *buffer);
 

@@ -146,7 +146,7 @@ static int examine_leaf(const struct certs_bundle *bundle, struct certs_conditio
     return code == -ENOMEM ? error_no_memory(error) : 0;
 }
 
-/* A signer that nothing speaks for yet: not even that its certificate is intact. */
+/* Tries out a signer of which nothing is known yet, not even that its certificate is intact. */
 static int try_signer(const struct certs_bundle *bundle, struct certs_condition *condition,
                       char *const *list, size_t count, struct error *error)
 {
@@ -209,7 +209,7 @@ bool certs_rotation_is_valid(int64_t not_before, int64_t not_after, int64_t wall
 
 bool certs_rotation_is_due(int64_t not_before, int64_t not_after, int64_t wall)
 {
-    /* Halves and thirds of the bounds: their difference may not fit. */
+    /* A third of each bound is taken first, because their difference may not fit. */
     return wall >= not_after - (not_after / 3 - not_before / 3);
 }
 
@@ -314,7 +314,7 @@ int certs_rotation_extend(struct certs_bundle *bundle, const struct certs_names 
     int code = certs_describe(bundle->chain_pem, &present, error);
     if (code != 0)
         return code;
-    /* The wanted ones come first: they are the ones that must not be cut off. */
+    /* The wanted names come first: they are the ones that must not be cut off. */
     names = names != NULL ? names : &none;
     for (size_t i = 0; i < names->dns_count; i++)
         joined.dns_count = join_name(dns, joined.dns_count, names->dns[i]);
@@ -333,7 +333,7 @@ int certs_rotation_join(const char *first, const char *second, char **ret_joined
     size_t count = 0;
     size_t added = 0;
     assert(first != NULL && second != NULL);
-    /* The usual case, for which nothing need be parsed: the same text. */
+    /* Usually both are the same text, and nothing need be parsed. */
     bool contained = strstr(first, second) != NULL;
     int code = contained ? 0 : certs_list_salvage(second, &list, &count, error);
     if (code != 0)
@@ -416,8 +416,8 @@ static int drop_expired(char **ca_pem, int64_t wall, struct error *error)
     return code;
 }
 
-/* Adds those published authorities that the bundle misses: whose key it has, or who issued its
- * leaf. Others are none of its business, even if somebody trusts them. */
+/* Adds the published authorities that the bundle lacks: the one whose key it has, and the one that
+ * issued its leaf. Other authorities are none of its business, even if somebody trusts them. */
 static int adopt_published(struct certs_bundle *bundle, const char *published, struct error *error)
 {
     char **list = NULL;
@@ -436,7 +436,7 @@ static int adopt_published(struct certs_bundle *bundle, const char *published, s
     return code;
 }
 
-/* Adds what the replica remembers: its authorities, and the signer's key when the bundle has
+/* Adds what the replica remembers: the authorities, and the key of the signer when the bundle has
  * none that fits. */
 static int adopt_remembered(struct certs_bundle *bundle, const struct certs_bundle *remembered,
                             struct error *error)

@@ -1,12 +1,12 @@
-/* What a bundle is like and what can be done to it, without a word about who does it when:
- * store.h decides that. The phase of a rotation isn't noted anywhere, it follows from the
- * content, so that a bundle can't contradict itself:
+/* What a bundle is like and what can be done to it. Who does it when is decided in store.h. The
+ * phase of a rotation isn't noted anywhere but follows from the content, so that a bundle can't
+ * contradict itself:
  *
- *   stable        one authority, its key is ca.key, and the leaf is issued by it
- *   distributing  a new authority stands in ca.crt and its key is ca.key, but the leaf still is
- *   the old one's
- *   switched      the leaf is the new authority's, the old one stands in ca.crt until nobody
- *   serves its leaves
+ *   stable        There is one authority, its key is ca.key, and the leaf is issued by it.
+ *   distributing  A new authority stands in ca.crt and its key is ca.key, but the leaf is still one
+ *                 of the old authority.
+ *   switched      The leaf is one of the new authority; the old one stands in ca.crt until nobody
+ *                 serves a leaf of it.
  *
  * Functions that change a bundle leave it as it was when they fail. Pure except for randomness;
  * any thread. */
@@ -36,7 +36,7 @@ struct certs_lifetimes {
 
 /* What a bundle is like. Fingerprints are "" and times 0 for what isn't there. */
 struct certs_condition {
-    bool authorities_good;  /* ca.crt is readable, and all in it are authorities */
+    bool authorities_good;  /* ca.crt is readable, and all certificates in it are authorities */
     size_t authority_count; /* in ca.crt */
     bool signer_good;       /* ca.key belongs to one of them: the signer */
     bool leaf_good;         /* readable, belongs to tls.key, chains to ca.crt at some time */
@@ -58,15 +58,16 @@ struct certs_condition {
 must_check int certs_rotation_examine(const struct certs_bundle *bundle,
                                       const struct certs_names *names,
                                       struct certs_condition *ret_condition, struct error *error);
-/* Everything is there and fits: nothing to repair. Says nothing about time. */
+/* Whether everything is there and fits together, so that there is nothing to repair. Time plays no
+ * part. */
 bool certs_rotation_is_whole(const struct certs_condition *condition);
 /* Whether a certificate with these bounds is valid at a moment; whether less than a third of its
  * life is left. */
 bool certs_rotation_is_valid(int64_t not_before, int64_t not_after, int64_t wall);
 bool certs_rotation_is_due(int64_t not_before, int64_t not_after, int64_t wall);
 
-/* What to repair a bundle from, besides its own remains. All borrowed; NULL or "" for what isn't
- * known. */
+/* What a bundle can be repaired from, besides its own remains. All is borrowed; NULL or "" stands
+ * for what isn't known. */
 struct certs_remains {
     const struct certs_bundle *remembered; /* the last good one this replica saw */
     const char *published_ca;              /* what webhook configurations trust */
@@ -83,20 +84,20 @@ must_check int certs_rotation_repair(const struct certs_bundle *broken,
                                      const struct certs_lifetimes *lifetimes,
                                      struct certs_bundle *ret_bundle, struct error *error);
 
-/* A new leaf from the signer, for exactly names. */
+/* Replaces the leaf by one from the signer, for exactly these names. */
 must_check int certs_rotation_issue(struct certs_bundle *bundle, const struct certs_names *names,
                                     const struct clock *clock,
                                     const struct certs_lifetimes *lifetimes, struct error *error);
-/* A new leaf from the signer, for names and those the present leaf is good for. names may be
- * NULL. */
+/* Replaces the leaf by one from the signer, for names (which may be NULL) and for those that the
+ * present leaf is good for. */
 must_check int certs_rotation_extend(struct certs_bundle *bundle, const struct certs_names *names,
                                      const struct clock *clock,
                                      const struct certs_lifetimes *lifetimes, struct error *error);
-/* Stable to distributing: adds a new authority, which becomes the signer. The old one's key is
- * dropped. */
+/* From stable to distributing: adds a new authority, which becomes the signer. The key of the old
+ * one is dropped. */
 must_check int certs_rotation_begin(struct certs_bundle *bundle, const struct clock *clock,
                                     const struct certs_lifetimes *lifetimes, struct error *error);
-/* Switched to stable: leaves only the signer in ca.crt. */
+/* From switched to stable: leaves only the signer in ca.crt. */
 must_check int certs_rotation_finish(struct certs_bundle *bundle, struct error *error);
 
 /* Joins two lists of authorities: first as it stands, then those readable ones of second that it

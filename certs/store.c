@@ -141,7 +141,7 @@ static int load(struct certs_store *store, struct certs_look *look, struct error
         code = certs_bundle_copy(&empty, &look->bundle, error);
     if (code != 0)
         return code;
-    /* The usual case: nothing has changed. Examining takes some milliseconds of arithmetic. */
+    /* Usually nothing has changed, and examining takes some milliseconds of arithmetic. */
     if (store->remembered.chain_pem != NULL &&
         certs_bundle_equals(&look->bundle, &store->remembered)) {
         look->condition = store->remembering;
@@ -291,7 +291,7 @@ static int heartbeat(struct certs_store *store, struct error *error)
 int certs_store_announce(struct certs_store *store, const char *fingerprint, struct error *error)
 {
     const struct certs_store_options *options = &store->options;
-    /* Taken before the request: others count our silence from no earlier than that. */
+    /* Read before the request: others count our silence from no earlier than that. */
     int64_t now = clock_monotonic(options->clock);
     int code = options->operations->acknowledge(options->context, fingerprint, error);
     if (code != 0)
@@ -301,8 +301,8 @@ int certs_store_announce(struct certs_store *store, const char *fingerprint, str
     return 0;
 }
 
-/* Takes the first step that is due. A step that can't be done makes way for those after it if it
- * is one that they don't depend on. Returns the first error. */
+/* Takes the first step that is due. A step that can't be done makes way for those after it, unless
+ * they depend on it. Returns the first error. */
 static int take_step(struct certs_store *store, struct certs_look *look, struct error *error)
 {
     int first = 0;
@@ -315,7 +315,7 @@ static int take_step(struct certs_store *store, struct certs_look *look, struct 
             store->last_step = step->name;
             return first;
         }
-        /* Somebody else was faster: look again, soon. */
+        /* Another replica was faster: look again, soon. */
         if (code == -EAGAIN || code == -EEXIST) {
             store->conflict = true;
             return first;

@@ -7,17 +7,15 @@
  * configurations trust, at every moment, through renewals, rotations of the authority, crashes,
  * lost Secrets and edits by hand. It rests on three rules:
  *
- *   - Reading order. A tick reads the webhook configurations before the Secret and writes to
- *   them only if they still are as it
- *     read them. So an older view of the Secret can't overwrite the publication of a newer one.
+ *   - Reading order. A tick reads the webhook configurations before the Secret and writes to them
+ *     only if they still are as it read them. So an older view of the Secret can't overwrite the
+ *     publication of a newer one.
  *   - Say before doing. A replica that starts announces the certificate before it serves it, and
- *   serves it only if the
- *     Secret still has it afterwards. So whoever retires an authority either sees the
- *     announcement or is seen.
- *   - Add, wait, use, wait, remove. An authority is trusted everywhere for a settling time
- *   before a certificate of it is
- *     served, and is removed only when no living replica has served another's certificate for as
- *     long.
+ *     serves it only if the Secret still has it afterwards. So whoever retires an authority either
+ *     sees the announcement or is seen.
+ *   - Add, wait, use, wait, remove. An authority is trusted everywhere for a settling time before a
+ *     certificate of it is served, and the old one is removed only when every living replica has
+ *     served a certificate of the new one for as long.
  *
  * One thread (the main thread); operations may block. */
 #ifndef IPWARDEN_CERTS_STORE_H
@@ -37,9 +35,9 @@
  * configuration. */
 struct certs_published_entry {
     char *ca_pem; /* "" when nothing is set */
-    char path[CERTS_PATH_LENGTH +
-              1];     /* the secret segment it calls; "" when none or of another form */
-    bool misdirected; /* must be written in any case: points elsewhere than to us */
+    /* The secret segment that the entry calls; "" when there is none or one of another form. */
+    char path[CERTS_PATH_LENGTH + 1];
+    bool misdirected; /* points elsewhere than to us, and must be written in any case */
 };
 
 struct certs_published {
@@ -51,17 +49,18 @@ void certs_published_clear(struct certs_published *published);
 must_check int certs_published_add(struct certs_published *published, const char *ca_pem,
                                    const char *path, bool misdirected, struct error *error);
 
-/* What the store needs of the cluster, and of its own process. All block until done. Outcomes of
- * writes that failed may be unknown: the next tick finds out. */
+/* What the store needs of the cluster, and of its own process. All block until they are done.
+ * Whether a write that failed was made after all may be unknown: the next tick finds out. */
 struct certs_store_operations {
-    /* What is trusted now. -EACCES: not ours to know (the rotation of authorities waits then). */
+    /* What is trusted now. -EACCES: it isn't ours to know (the rotation of authorities waits
+     * then). */
     int (*inspect)(void *context, struct certs_published *ret_published, struct error *error);
     /* The Secret and its resource version, to free(). A consistent read, not a cached one.
      * -ENOENT: there is none. */
     int (*load)(void *context, struct certs_bundle *ret_bundle, char **ret_version,
                 struct error *error);
-    /* Writes the Secret if it still has that version; version NULL: if there is none. -EAGAIN or
-     * -EEXIST otherwise. */
+    /* Writes the Secret if it still has that version, or, with version NULL, if there is no Secret.
+     * -EAGAIN or -EEXIST otherwise. */
     int (*save)(void *context, const struct certs_bundle *bundle, const char *version,
                 struct error *error);
     /* Makes every entry that inspect() found trust ca_pem and call path, each if it still is as

@@ -21,8 +21,8 @@ struct certs_store {
     int64_t path_since;    /* monotonic: the Secret's path is unchanged since */
     char settled_leaf[65]; /* the leaf that everybody served at the last look, or "" */
     int64_t settled_since; /* monotonic */
-    int64_t
-        issued_at; /* monotonic: when time or names last made this replica issue; or CERTS_NEVER */
+    /* Monotonic: when time or names last made this replica issue a certificate; or CERTS_NEVER. */
+    int64_t issued_at;
     bool publish_refused;  /* the last try to publish failed, and not because of a conflict */
     bool conflict;         /* this tick's write came too late */
     unsigned int failures; /* ticks in a row that failed or came too late */
@@ -54,7 +54,7 @@ struct certs_step {
 /* In the order of preference; ended by a NULL name. */
 extern const struct certs_step certs_steps[];
 
-/* Acknowledges a fingerprint and notes that. */
+/* Acknowledges a fingerprint and notes that this was done. */
 must_check int certs_store_announce(struct certs_store *store, const char *fingerprint,
                                     struct error *error);
 

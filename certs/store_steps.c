@@ -38,14 +38,15 @@ static bool may_start(const struct certs_store *store, const struct certs_look *
 {
     if (is_serving(store) || !look->condition.leaf_good)
         return false;
-    /* A better one is about to be issued. */
+    /* A better leaf is about to be issued. */
     if (!leaf_is_valid(&look->condition, look->wall) && signer_is_valid(look))
         return false;
-    /* Where publishing isn't allowed somebody else does it, in their own time. */
+    /* Where publishing isn't allowed, somebody else does it, in their own time. */
     if (store->publish_refused)
         return true;
-    /* Authorities beyond ours say that others may serve something else: what we serve must have
-     * been trusted for long enough then, or the traffic is better left to them. */
+    /* Published authorities that the bundle lacks mean that others may serve something else. Then
+     * what we serve must have been trusted for long enough, or the traffic is better left to
+     * them. */
     return !look->contradicted && (look->beyond == 0 || is_settled(store, look));
 }
 
@@ -77,7 +78,7 @@ static int save(struct certs_store *store, const struct certs_look *look,
 
 /* ---- create and repair: no Secret, or one that doesn't hold together ---- */
 
-/* The very first: the same work as a repair, but nothing to worry about. */
+/* The very first Secret: the same work as a repair, but nothing to worry about. */
 static bool create_due(const struct certs_store *store, const struct certs_look *look)
 {
     return look->version == NULL && certs_store_bundle(store) == NULL;
@@ -245,7 +246,8 @@ static int issue(struct certs_store *store, const struct certs_look *look, struc
 static bool begin_due(const struct certs_store *store, const struct certs_look *look)
 {
     const struct certs_condition *condition = &look->condition;
-    /* Who can't see the publication can't carry a rotation through: it waits for `certs rotate`. */
+    /* A replica that can't see the publication can't carry a rotation through: the rotation waits
+     * for `ipwarden certs rotate`. */
     return look->published_known && certs_rotation_is_whole(condition) &&
            condition->phase == CERTS_PHASE_STABLE && signer_is_valid(look) &&
            !is_restrained(store, look) &&

@@ -19,9 +19,9 @@ static const char *const actions[] = {"/mutate", "/validate", "/convert"};
 /* One clientConfig that is ours. */
 struct entry {
     char pointer[64];        /* JSON pointer of the clientConfig */
-    char call[CALL_MAXIMUM]; /* its service's path or its url */
+    char call[CALL_MAXIMUM]; /* the path of its service, or its url */
     bool is_url;
-    bool is_bare;                     /* a Service without a path */
+    bool is_bare;                     /* names a Service and no path */
     const char *action;               /* what it is for: one of actions */
     char path[CERTS_PATH_LENGTH + 1]; /* the sane segment before the action, or "" */
     char *ca_pem;                     /* decoded; "" when absent */

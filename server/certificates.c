@@ -42,7 +42,7 @@ struct certificates {
     bool open;          /* on_change is called from now on */
     char said[sizeof(((struct error *)0)->text)]; /* the failure that was logged last */
     _Atomic int64_t expiry;                       /* seconds since 1970 */
-    struct mutex mutex;                           /* guards the two below */
+    struct mutex mutex;                           /* guards segments and is_rooted */
     char segments[2][CERTS_PATH_LENGTH + 1];      /* the path now and before; "" for none */
     bool is_rooted;                               /* there is no secret segment */
 };
@@ -61,7 +61,7 @@ static void accept_segment(struct certificates *certificates, const char *segmen
 
 const char *certificates_route(const struct certificates *certificates, const char *request_path)
 {
-    /* Taking a lock changes nothing that a caller could see. */
+    /* The cast takes const away: locking changes nothing that a caller could see. */
     struct mutex *mutex = (struct mutex *)&certificates->mutex;
     size_t length = strlen(request_path);
     mutex_guard(mutex);
@@ -123,8 +123,8 @@ static int serving(void *context, char ***ret_fingerprints, size_t *ret_count, s
     return certificates_api_serving(api_of(context), ret_fingerprints, ret_count, error);
 }
 
-/* Before certificates_open returns there is no listener: it starts with what
- * certificates_current says. */
+/* Before certificates_open() returns there is no listener to tell: it starts with what
+ * certificates_current() says. */
 static int serve(void *context, const struct certs_bundle *bundle, struct error *error)
 {
     struct certificates *certificates = context;
@@ -211,7 +211,7 @@ static int publish_directory(struct certificates *certificates, const struct cer
         }
     }
     certs_published_clear(&published);
-    /* Writes only where something differs. */
+    /* This writes only where something differs. */
     if (code == 0)
         code = certificates_api_publish(certificates->api, joined, bundle->path, error);
     free(joined);
@@ -269,7 +269,8 @@ static int tick_directory(struct certificates *certificates, int64_t *ret_delay,
     return code;
 }
 
-/* A tenth more or less, so that replicas started together don't ask together for ever. */
+/* The delay, or up to a tenth more or less, so that replicas that were started together don't ask
+ * together for ever. */
 static int64_t jitter(int64_t delay)
 {
     uint32_t random = UINT32_MAX / 2;
@@ -285,7 +286,7 @@ int64_t certificates_tick(struct certificates *certificates)
     int code = certificates->store != NULL ? tick_store(certificates, &delay, &error)
                                            : tick_directory(certificates, &delay, &error);
     if (code == -EAGAIN || code == -EEXIST) {
-        /* Somebody else was faster. */
+        /* Another replica wrote first. */
         delay = CLOCK_SECOND;
     } else if (code != 0 && strcmp(certificates->said, error.text) != 0) {
         log_warning("certificates: something failed and is tried again", "error", error.text);
@@ -385,7 +386,7 @@ static int wait_for_first(struct certificates *certificates, struct error *error
         int64_t delay = certificates_tick(certificates);
         if (served(certificates) != NULL)
             return 0;
-        /* Two replicas that start together wait for each other's writes: no longer than needed. */
+        /* Replicas that start together wait for each other's writes, and no longer than that. */
         if (wait_or_stop(certificates, delay < pause ? delay : pause))
             return error_set(error, -ECANCELED, "told to stop before there was a certificate");
         pause = pause * 2 < TICK_MOST ? pause * 2 : TICK_MOST;

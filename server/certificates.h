@@ -39,9 +39,10 @@ struct certificates_options {
      * NULL: paths. */
     const char *webhook_url;
     const char *tls_dir; /* read the certificate from here; NULL: the Secret */
-    const char
-        *mutating_name; /* MutatingWebhookConfiguration; NULL: CERTIFICATES_WEBHOOKS; "": none */
-    const char *validating_name; /* ValidatingWebhookConfiguration; likewise */
+    /* Names of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration. NULL:
+     * CERTIFICATES_WEBHOOKS; "": there is none. */
+    const char *mutating_name;
+    const char *validating_name;
     /* CustomResourceDefinitions whose conversion webhook is kept pointing here. */
     const char *const *crd_names;
     size_t crd_count;

@@ -24,7 +24,7 @@ struct document {
     const char *kind;   /* for messages */
     const char *action; /* of entries without a path */
     char path[PATH_SIZE];
-    char *body; /* as inspected; NULL: it doesn't exist, or has been written since */
+    char *body; /* as inspected; NULL: doesn't exist, or was written since */
     bool missing_said;
 };
 
@@ -88,7 +88,8 @@ static void lease_path(const struct certificates_api *api, const char *name, cha
     snprintf(ret, PATH_SIZE, LEASES "/%s", api->options.namespace_name, name);
 }
 
-/* So that others needn't wait for it to run out. Best effort: it does run out. */
+/* Deletes this replica's Lease, so that others needn't wait for it to run out. If that fails, it
+ * does run out. */
 static void say_farewell(struct certificates_api *api)
 {
     char name[CERTS_REPLICA_NAME_SIZE];
@@ -234,7 +235,7 @@ static int patch_document(struct certificates_api *api, struct document *documen
         code = call(api, &request, NULL, error);
     }
     buffer_clear(&patch);
-    /* It isn't what it was, whether or not we heard that the write was done. */
+    /* The document isn't what it was, whether or not we heard that the write was done. */
     free(document->body);
     document->body = NULL;
     if (code != 0)
@@ -248,7 +249,7 @@ int certificates_api_publish(struct certificates_api *api, const char *ca_pem, c
     const struct certs_webhooks_target target = {
         .ca_pem = ca_pem, .path = path, .url = api->options.webhook_url};
     int first = 0;
-    /* One that can't be written doesn't keep the others from being right. */
+    /* A document that can't be written doesn't keep the others from being right. */
     for (size_t i = 0; i < api->document_count; i++) {
         struct error reason;
         if (api->documents[i].body == NULL)
@@ -333,7 +334,7 @@ static int delete_lease(struct certificates_api *api, const char *name, const ch
         .verb = K8S_DELETE, .path = path, .body = options, .body_length = strlen(options)};
     int code = call(api, &request, NULL, error);
     free(options);
-    /* Somebody else was faster, or its owner is back. */
+    /* Another replica was faster, or the owner of the Lease is back. */
     return code == -ENOENT || code == -EAGAIN ? 0 : code;
 }
 

@@ -33,7 +33,7 @@ must_check int certificates_api_new(const struct certificates_api_options *optio
 /* Deletes this replica's Lease if there is one (2 s at most), and frees. NULL is fine. */
 void certificates_api_free(struct certificates_api *api);
 
-/* These six are what struct certs_store_operations says of them. */
+/* What these six do is said in struct certs_store_operations. */
 must_check int certificates_api_load(struct certificates_api *api, struct certs_bundle *ret_bundle,
                                      char **ret_version, struct error *error);
 must_check int certificates_api_save(struct certificates_api *api,
@@ -49,8 +49,8 @@ must_check int certificates_api_acknowledge(struct certificates_api *api, const 
 must_check int certificates_api_serving(struct certificates_api *api, char ***ret_fingerprints,
                                         size_t *ret_count, struct error *error);
 
-/* Looks at the Leases and deletes those of replicas that died long ago. To be called every
- * minute or so: it is also how a replica comes to know, before it matters, who has been silent. */
+/* Looks at the Leases and deletes those of replicas that died long ago. Call this every minute or
+ * so: it is also how a replica comes to know, before it matters, which others have been silent. */
 must_check int certificates_api_sweep(struct certificates_api *api, struct error *error);
 
 #endif

@@ -63,7 +63,7 @@ static int walk(const struct certs_bundle *bundle, const struct certs_condition 
             visit(&line, context);
             certs_description_clear(&line.description);
         }
-        /* What can't be read is what the problem is about. */
+        /* A certificate that can't be read is left out: it is what the problem is about. */
         code = code == -EINVAL ? 0 : code;
     }
     certs_list_free(authorities, count);

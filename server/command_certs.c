@@ -23,6 +23,8 @@
 #define POLL_PERIOD (500 * CLOCK_MILLISECOND)
 #define ATTEMPTS 5 /* at a write that others are faster with */
 
+enum output { OUTPUT_TABLE, OUTPUT_JSON };
+
 struct names_list {
     const char *items[CERTS_NAMES];
     size_t count;
@@ -38,7 +40,7 @@ struct command {
     const char *tls_dir;
     const char *dns_text; /* from the environment, separated by commas */
     const char *ip_text;
-    int output; /* 0 table, 1 json */
+    int output; /* enum output */
     bool authority;
     bool wait;
     int64_t timeout;
@@ -81,8 +83,8 @@ static int run_show(struct command *command, struct error *error)
         return code;
     buffer_init(&text, CERTS_SECRET_MAXIMUM);
     int64_t now = clock_wall(command->clock);
-    code = command->output == 1 ? certs_table_json(&bundle, now, &text, error)
-                                : certs_table_text(&bundle, now, &text, error);
+    code = command->output == OUTPUT_JSON ? certs_table_json(&bundle, now, &text, error)
+                                          : certs_table_text(&bundle, now, &text, error);
     if (code == 0)
         fputs(text.data, stdout);
     buffer_clear(&text);
@@ -207,7 +209,7 @@ static int change_rotate(const struct command *command, struct certs_bundle *bun
     return certs_rotation_begin(bundle, command->clock, NULL, error);
 }
 
-/* Says each phase as it comes, until the last. */
+/* Prints each phase as it comes, until the last. */
 static int follow(struct command *command, struct error *error)
 {
     int64_t deadline = clock_monotonic(command->clock) + command->timeout;
@@ -219,8 +221,7 @@ static int follow(struct command *command, struct error *error)
         char *version = NULL;
         struct error reason;
         int code = load(command, &bundle, &version, &reason);
-        /* The API server may be away for a moment; what can't pass is that the Secret is gone or
-         * forbidden. */
+        /* The API server may be away for a moment; a Secret that is gone or forbidden stays so. */
         if (code == -ENOENT || code == -EACCES)
             return error_set(error, code, "%s", reason.text);
         if (code == 0) {

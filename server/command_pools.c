@@ -39,7 +39,8 @@ struct command {
 
 /* --- reading --- */
 
-/* Asks for each kind once: what can't be read is better told at once than by waiting for it. */
+/* Asks for each kind once: that something can't be read is better said at once than after a wait.
+ * */
 static int check_access(const struct command *command, struct error *error)
 {
     static const struct {

@@ -1,8 +1,10 @@
-/* `ipwarden serve`: puts the parts together, runs the main loop, and takes them apart in the right order.
+/* `ipwarden serve`: puts the parts together, runs the main loop, and takes the parts apart in the
+ * right order.
  *
- * DOC: Start: state is fed, certificates are made or read, and only then does the TLS listener open; readiness waits for
- * the full lists. Stop: readiness goes first, the lease is given up, the listener goes on answering for the drain period while
- * endpoints update, then what is under way is finished. */
+ * DOC: At the start, state is fed, certificates are made or read, and only then does the TLS
+ * listener open; readiness waits for the full lists. At the end, readiness goes first and the lease
+ * is given up; the listener goes on answering for the drain period, while endpoints update; then
+ * what is under way is finished. */
 #include "server/command_serve.h"
 
 #include "k8s/client.h"
@@ -33,6 +35,8 @@
 #include <unistd.h>
 
 #define NAME_MOST 320
+#define IDLE_MOST (30 * CLOCK_SECOND) /* how long answers under way may take at the end */
+#define IDLE_POLL 10                  /* milliseconds between looks at them */
 
 struct serve {
     struct serve_options options;
@@ -49,8 +53,8 @@ struct serve {
     struct feed *feed;
     struct k8s_events *events;
     struct reconciler *reconciler;
-    struct mutex
-        lease_mutex; /* guards the pointer: whoever asks keeps the lease from being freed */
+    /* Guards the pointer to the lease: whoever asks the lease keeps it from being freed. */
+    struct mutex lease_mutex;
     struct k8s_lease *lease;
     struct admission admission;
     atomic_bool stopping; /* no new admission is begun */
@@ -181,7 +185,7 @@ static int certificate_changed(void *context, const char *chain_pem, const char 
     return result;
 }
 
-/* SIGTERM and SIGINT, without waiting. */
+/* Whether SIGTERM or SIGINT came. Doesn't wait. */
 static bool stop_was_asked(void *context)
 {
     struct serve *serve = context;
@@ -486,24 +490,39 @@ static void serve_loop(struct serve *serve)
     }
 }
 
-/* Waits on the main thread until condition or deadline; a further signal cuts it short. */
-static void wait_for_quiet(struct serve *serve, int64_t duration, bool until_idle)
+/* Waits on the main thread for a further signal. Returns whether one came. */
+static bool signal_within(struct serve *serve, int64_t milliseconds)
 {
-    int64_t deadline = clock_monotonic(serve->clock) + duration;
-    for (;;) {
-        int64_t left = (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
-        if (left <= 0 || (until_idle && http_listener_active(serve->listener) == 0))
+    struct pollfd descriptor = {.fd = serve->signals, .events = POLLIN};
+    struct signalfd_siginfo info;
+    if (poll(&descriptor, 1, (int)milliseconds) <= 0)
+        return false;
+    return read(serve->signals, &info, sizeof(info)) == (ssize_t)sizeof(info);
+}
+
+static int64_t milliseconds_until(const struct serve *serve, int64_t deadline)
+{
+    return (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
+}
+
+/* Gives the cluster time to send reviews to other replicas. A further signal cuts the time short.
+ * */
+static void wait_for_endpoints(struct serve *serve)
+{
+    int64_t deadline = clock_monotonic(serve->clock) + serve->options.drain;
+    for (int64_t left; (left = milliseconds_until(serve, deadline)) > 0;) {
+        if (signal_within(serve, left))
             return;
-        struct pollfd descriptor = {.fd = serve->signals, .events = POLLIN};
-        int slice = until_idle && left > 10 ? 10 : (int)left;
-        if (poll(&descriptor, 1, slice) > 0) {
-            struct signalfd_siginfo info;
-            ssize_t count = read(serve->signals, &info, sizeof(info));
-            (void)count;
-            if (!until_idle)
-                return;
-        }
     }
+}
+
+/* Waits for the answers that are under way. This ends, since every review has a deadline of its
+ * own. */
+static void wait_until_idle(struct serve *serve)
+{
+    int64_t deadline = clock_monotonic(serve->clock) + IDLE_MOST;
+    while (http_listener_active(serve->listener) > 0 && milliseconds_until(serve, deadline) > 0)
+        (void)signal_within(serve, IDLE_POLL);
 }
 
 static void serve_drain(struct serve *serve)
@@ -513,13 +532,12 @@ static void serve_drain(struct serve *serve)
     reconciler_lead(serve->reconciler, false);
     release_lease(serve);
     http_listener_drain(serve->listener);
-    wait_for_quiet(serve, serve->options.drain, false);
-    /* Every review has a deadline of its own, so this ends. */
+    wait_for_endpoints(serve);
     atomic_store(&serve->stopping, true);
-    wait_for_quiet(serve, 30 * CLOCK_SECOND, true);
+    wait_until_idle(serve);
 }
 
-/* In the order in which nobody calls into what is gone. */
+/* Frees the parts in the order in which none calls into another that is gone. */
 static void serve_free(struct serve *serve)
 {
     release_lease(serve);

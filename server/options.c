@@ -16,7 +16,7 @@ int options_duration(const char *text, long long *ret_nanoseconds)
         double nanoseconds;
     } units[] = {{"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
     char *end;
-    /* strtod would take hexadecimal digits and exponents, too. */
+    /* strtod() would take signs, hexadecimal digits and exponents, too. */
     if (!isdigit((unsigned char)*text) || strpbrk(text, "xXeE") != NULL)
         return -EINVAL;
     double amount = strtod(text, &end);

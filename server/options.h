@@ -1,5 +1,5 @@
-/* Command line options as a table: one row gives an option its name, its environment twin, its default, its check and
- * its line in --help. */
+/* Command line options as a table: one row gives an option its name, its twin in the environment,
+ * its default, its check and its line in --help. */
 #ifndef IPWARDEN_SERVER_OPTIONS_H
 #define IPWARDEN_SERVER_OPTIONS_H
 
@@ -28,13 +28,15 @@ struct option_row {
     const char *alias;          /* another name, of the older programs; or NULL */
 };
 
-/* Sets every target: default, then environment, then command line. argv[0] is skipped. Returns 0; 1 when --help was given;
- * -EINVAL with a text that names the option. *ret_positional gets the index of the first argument that is no option. */
+/* Sets every target: to its default, then from the environment, then from the command line. argv[0]
+ * is skipped. Returns 0; 1 when --help was given; -EINVAL with a text that names the option.
+ * *ret_positional gets the index of the first argument that is no option. */
 must_check int options_parse(const struct option_row *rows, size_t count, int argc, char **argv,
                              int *ret_positional, struct error *error);
 /* Prints the rows for --help on standard output. */
 void options_help(const struct option_row *rows, size_t count);
-/* "1m30s" is not a duration here: one number with fraction and one unit. Returns 0 or -EINVAL. */
+/* Parses a duration: one number, with or without a fraction, and one unit; "1m30s" is none. Returns
+ * 0 or -EINVAL. */
 must_check int options_duration(const char *text, long long *ret_nanoseconds);
 
 #endif

@@ -13,7 +13,7 @@
 #define SPANS_SHOWN 3 /* of the addresses, in the table */
 #define SPACE_BETWEEN 2
 
-/* One line; everything is borrowed from state. */
+/* One line of the table; everything is borrowed from state. */
 struct line {
     bool is_range;
     const char *namespace_name;
@@ -279,7 +279,8 @@ static void cell_addresses(const struct line *line, struct buffer *cell)
         buffer_printf(cell, ",+%zu", count - SPANS_SHOWN);
 }
 
-/* On one line, and with nothing that a terminal would obey: texts quote what users wrote. */
+/* The message on one line, and with nothing that a terminal would obey: it quotes what users wrote.
+ * */
 static void cell_message(const struct line *line, struct buffer *cell)
 {
     for (const char *at = line->message; *at != '\0'; at++)

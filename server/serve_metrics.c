@@ -46,7 +46,8 @@ static void collect_range(struct serve_metrics *metrics, const struct state_rang
                 meta->name, "free", NULL);
 }
 
-/* With the lock of state held: how many requests have no CIDR. */
+/* Sets the gauges of ranges and returns how many requests have no CIDR. With the lock of state
+ * held. */
 static size_t collect_ranges(struct serve_metrics *metrics)
 {
     const struct state *state = metrics->state;

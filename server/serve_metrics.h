@@ -1,4 +1,5 @@
-/* The metrics of `ipwarden serve`: what is counted where it happens, and what is read off when they are collected. */
+/* The metrics of `ipwarden serve`: those that are counted where something happens, and those that
+ * are read off when metrics are collected. */
 #ifndef IPWARDEN_SERVER_SERVE_METRICS_H
 #define IPWARDEN_SERVER_SERVE_METRICS_H
 

@@ -1,5 +1,6 @@
-/* The validating calls on IPAMRange and IPAMRequest: everything that is wrong in one answer when they are created, no edit of what
- * has been acted upon, and no end of a request that a pool consists of. */
+/* The validating calls on IPAMRange and IPAMRequest: everything that is wrong in one answer when
+ * they are created, no edit of what has been acted upon, and no end of a request that a pool
+ * consists of. */
 #include "server/admission/kinds.h"
 #include "server/decide/ipam_grant.h"
 
@@ -147,7 +148,8 @@ static void request_create(struct review *review)
     conclude(review, "IPAMRequest", &errors, NULL);
 }
 
-/* A pool would lose its addresses. Should this call be missed, the finalizer still keeps the request. */
+/* A pool would lose its addresses. Should this call be missed, the finalizer still keeps the
+ * request. */
 static void request_delete(struct review *review)
 {
     struct state *state = review->admission->state;

@@ -14,6 +14,8 @@
 #define ANSWER_MOST (16U * 1024 * 1024)
 #define TIMEOUT_DEFAULT (10 * CLOCK_SECOND) /* Kubernetes' own default for timeoutSeconds */
 
+enum deletion { DELETION_PASSES, DELETION_IS_JUDGED };
+
 static const struct {
     const char *group;
     const char *resource;
@@ -21,16 +23,16 @@ static const struct {
     const char *label;
     void (*mutate)(struct review *review);
     void (*validate)(struct review *review);
-    bool deletes; /* validate judges DELETE too */
+    enum deletion deletion;
 } kinds[] = {
-    {"", "services", "", "services", service_mutate, service_validate, false},
-    {"", "services", "status", "services/status", NULL, service_validate_status, false},
-    {"ipcontroller.ext", "ipclaimpools", "", "ipclaimpools", NULL, pool_validate, false},
-    {"ipcontroller.ext", "ipclaims", "", "ipclaims", NULL, claim_validate, false},
+    {"", "services", "", "services", service_mutate, service_validate, DELETION_PASSES},
+    {"", "services", "status", "services/status", NULL, service_validate_status, DELETION_PASSES},
+    {"ipcontroller.ext", "ipclaimpools", "", "ipclaimpools", NULL, pool_validate, DELETION_PASSES},
+    {"ipcontroller.ext", "ipclaims", "", "ipclaims", NULL, claim_validate, DELETION_PASSES},
     {"ipam.mandelsoft.org", "ipamranges", "", "ipamranges", ipam_range_mutate, ipam_range_validate,
-     false},
+     DELETION_PASSES},
     {"ipam.mandelsoft.org", "ipamrequests", "", "ipamrequests", ipam_request_mutate,
-     ipam_request_validate, true},
+     ipam_request_validate, DELETION_IS_JUDGED},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -48,9 +50,11 @@ struct answer {
     struct json_writer writer;
 };
 
+enum verdict { VERDICT_REFUSED, VERDICT_ALLOWED };
+
 /* Begins the answer, up to where the members of "response" that depend on the verdict go. */
 static struct json_writer *answer_begin(struct answer *answer, const struct review *review,
-                                        bool allowed)
+                                        enum verdict verdict)
 {
     struct json_writer *writer = &answer->writer;
     buffer_init(&answer->text, ANSWER_MOST);
@@ -60,14 +64,15 @@ static struct json_writer *answer_begin(struct answer *answer, const struct revi
     json_member_string(writer, "kind", "AdmissionReview");
     json_member_object(writer, "response");
     json_member_string(writer, "uid", review->uid);
-    json_member_bool(writer, "allowed", allowed);
+    json_member_bool(writer, "allowed", verdict == VERDICT_ALLOWED);
     return writer;
 }
 
 static void review_count(const struct review *review, const char *result)
 {
     const struct admission *admission = review->admission;
-    int64_t taken = clock_monotonic(admission->clock) - review->received;
+    const struct clock *clock = admission->clock != NULL ? admission->clock : clock_system();
+    int64_t taken = clock_monotonic(clock) - review->received;
     metrics_add(admission->requests, 1, review->kind, operations[review->operation], result, NULL);
     metrics_observe(admission->duration, (double)taken / (double)CLOCK_SECOND, review->kind, NULL);
 }
@@ -106,7 +111,7 @@ void review_allow(struct review *review, const struct buffer *patch, const char 
         return;
     }
     struct answer answer;
-    struct json_writer *writer = answer_begin(&answer, review, true);
+    struct json_writer *writer = answer_begin(&answer, review, VERDICT_ALLOWED);
     bool patched = patch != NULL && patch->length > 0;
     if (patched) {
         json_member_string(writer, "patchType", "JSONPatch");
@@ -156,7 +161,7 @@ static void put_cause(struct json_writer *writer, const char *reason, const char
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text)
 {
     struct answer answer;
-    struct json_writer *writer = answer_begin(&answer, review, false);
+    struct json_writer *writer = answer_begin(&answer, review, VERDICT_REFUSED);
     status_begin(writer, code);
     if (field == NULL) {
         json_member_string(writer, "message", text);
@@ -195,7 +200,7 @@ void review_refuse_fields(struct review *review, const char *kind,
         return;
     }
     struct answer answer;
-    struct json_writer *writer = answer_begin(&answer, review, false);
+    struct json_writer *writer = answer_begin(&answer, review, VERDICT_REFUSED);
     status_begin(writer, 422);
     json_member_string(writer, "message", summary.data);
     json_member_object(writer, "details");
@@ -325,7 +330,8 @@ static void review_route(struct review *review, const struct json_node *request)
         review->kind = kinds[i].label;
         review->group = kinds[i].group;
         bool judged = review->operation <= REVIEW_UPDATE ||
-                      (review->operation == REVIEW_DELETE && !review->mutating && kinds[i].deletes);
+                      (review->operation == REVIEW_DELETE && !review->mutating &&
+                       kinds[i].deletion == DELETION_IS_JUDGED);
         if (!judged)
             review_allow(review, NULL, NULL);
         else
@@ -391,7 +397,9 @@ static void review_begin(struct review *review)
         review_route(review, request);
 }
 
-static void review_handle(struct admission *admission, struct http_request *request, bool mutating)
+enum path { PATH_VALIDATE, PATH_MUTATE };
+
+static void review_handle(struct admission *admission, struct http_request *request, enum path path)
 {
     struct review *review = calloc(1, sizeof(*review));
     if (review == NULL) {
@@ -400,7 +408,7 @@ static void review_handle(struct admission *admission, struct http_request *requ
     }
     review->admission = admission;
     review->request = request;
-    review->mutating = mutating;
+    review->mutating = path == PATH_MUTATE;
     review->kind = "unknown";
     review->group = "";
     review->received = http_request_received(request);
@@ -411,10 +419,10 @@ static void review_handle(struct admission *admission, struct http_request *requ
 
 void review_handle_mutate(void *context, struct http_request *request)
 {
-    review_handle(context, request, true);
+    review_handle(context, request, PATH_MUTATE);
 }
 
 void review_handle_validate(void *context, struct http_request *request)
 {
-    review_handle(context, request, false);
+    review_handle(context, request, PATH_VALIDATE);
 }

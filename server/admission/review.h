@@ -16,7 +16,7 @@
 struct admission {
     struct state *state;
     struct k8s_client *client;
-    const struct clock *clock;       /* the listener's */
+    const struct clock *clock;       /* the listener's; NULL: the system's */
     struct metrics_family *requests; /* kind, operation, result */
     struct metrics_family *duration; /* kind */
 };
@@ -46,8 +46,8 @@ struct review {
 void review_handle_mutate(void *context, struct http_request *request);
 void review_handle_validate(void *context, struct http_request *request);
 
-/* Answers; each frees the review. Any thread. When there is no memory for the answer, a 500 goes out
- * instead.
+/* Answers; each frees the review. Any thread. When there is no memory for the answer, a 500 goes
+ * out instead.
  *
  * patch (a JSON Patch, RFC 6902; NULL or empty: nothing to change) and warning (may be NULL) are
  * borrowed. A patch that failed is answered with a 500, too: it never passes for an empty one. */

@@ -135,7 +135,7 @@ static inline const char *skip_plain(const char *at, const char *end)
     const __m128i backslash = _mm_set1_epi8('\\');
     for (; end - at >= 16; at += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        /* Signed: what isn't ASCII is below a space too. */
+        /* The comparison is signed: bytes that aren't ASCII are below a space, too. */
         __m128i special = _mm_or_si128(
             _mm_cmplt_epi8(bytes, space),
             _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
@@ -173,7 +173,7 @@ static const char *scan_unit(struct parser *parser, const char *at, unsigned int
     return at;
 }
 
-/* From the backslash of a \u escape to behind it, and behind its other half when it has one. */
+/* From the backslash of a \u escape to behind the escape; of a surrogate pair, behind both. */
 static const char *scan_unicode_escape(struct parser *parser, const char *at)
 {
     unsigned int unit = 0;
@@ -402,8 +402,8 @@ static bool name_repeats(const struct parser *parser, uint32_t object)
     return false;
 }
 
-/* From the quote before a name to the value after its colon. Small objects are searched for the
- * name at once, but only when the filter doesn't rule it out; large ones when they end. */
+/* From the quote before a name to the value after its colon. A small object is searched for an
+ * equal name at once, unless the filter rules one out; a large one is searched when it ends. */
 static inline const char *parse_name(struct parser *parser, const char *at, struct frame *frame)
 {
     if (peek(parser, at) != '"')
@@ -458,8 +458,8 @@ static inline bool close_container(struct parser *parser, const char *at)
     return !frame->is_object || node->count <= JSON_VIEW_PAIRWISE || check_names(parser, node);
 }
 
-/* From behind a value, or behind the opening bracket of one, to the next value: closes what ends
- * here and passes a comma and a name. Stops behind the outermost value. */
+/* From behind a value, or behind an opening bracket, to the next value: closes the containers that
+ * end here and passes a comma and a name. Stops behind the outermost value. */
 static inline const char *parse_between(struct parser *parser, const char *at, bool opened)
 {
     while (parser->level > 0) {

@@ -53,8 +53,8 @@ struct json_view {
 
 #define JSON_VIEW_DEPTH 64           /* the depth limit for requests */
 #define JSON_VIEW_DEPTH_MAXIMUM 1024 /* a higher limit counts as this one */
-#define JSON_VIEW_TEXT_MAXIMUM                                                                     \
-    (1024U * 1024 * 1024) /* bytes; longer texts are refused (offsets are 32 bits) */
+/* Bytes; longer texts are refused, since offsets are 32 bits. */
+#define JSON_VIEW_TEXT_MAXIMUM (1024U * 1024 * 1024)
 
 void json_view_init(struct json_view *view);
 void json_view_clear(struct json_view *view);
@@ -103,8 +103,8 @@ void json_view_show(const struct json_view *view, const struct json_node *node, 
  * string or has escapes. */
 const char *json_view_plain(const struct json_view *view, const struct json_node *node,
                             size_t *ret_length);
-/* A copy of a string value, unescaped and NUL-terminated, to free(); NULL when it isn't a string, or
- * when out of memory. */
+/* A copy of a string value, unescaped and NUL-terminated, to free(); NULL when it isn't a string,
+ * or when out of memory. */
 char *json_view_copy(const struct json_view *view, const struct json_node *node);
 /* Writes the unescaped string into size bytes with a NUL. Returns its length, or -1 when it isn't
  * a string or doesn't fit (then ret_text is an empty string). */

@@ -1,6 +1,6 @@
-/* The writer keeps one bit per level, object or array, and two about the place where it stands. These
- * are kept up to date after a failure as well, when nothing is appended any more: a mistake of the
- * caller's is found wherever it is made. */
+/* The writer keeps one bit per level, object or array, and two about the place where it stands.
+ * These are kept up to date after a failure as well, when nothing is appended any more: a mistake
+ * of the caller's is found wherever it is made. */
 #include "server/base/json_writer.h"
 
 #include <assert.h>

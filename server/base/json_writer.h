@@ -1,11 +1,11 @@
 /* Writes JSON (RFC 8259) into a buffer: commas, quotes, escapes and closing brackets are the
  * writer's business, so that no caller counts them. Failure is sticky, as the buffer's: write
- * everything, then ask json_writer_done() once, and use the text only when it says yes. A failed
- * writer fails its buffer, too, so that buffer_steal() gives nothing.
+ * everything, then ask json_writer_done() once, and use the text only when the answer is true. A
+ * failed writer fails its buffer, too, so that buffer_steal() gives nothing.
  *
  * A writer writes one value, behind whatever the buffer has already. Where a value stands in an
- * object, json_name() goes before it, or the json_member_…() functions do both. Objects and arrays
- * in one another are JSON_WRITER_DEPTH deep at most. A value without a name in an object, a name
+ * object, json_name() goes before it, or a json_member function does both. Objects and arrays in
+ * one another are JSON_WRITER_DEPTH deep at most. A value without a name in an object, a name
  * elsewhere, the end of something that wasn't begun, a second outermost value or a deeper nesting
  * are mistakes of the caller's, which are asserted, also after a failure.
  *

@@ -86,7 +86,7 @@ static void append_bare(struct buffer *line, const char *text, const char *speci
         buffer_append_json_bytes(line, text, length);
 }
 
-/* RFC 3339 with milliseconds. */
+/* Now, in RFC 3339 with milliseconds. */
 static void format_time(char ret_text[CLOCK_RFC3339_SIZE])
 {
     clock_format_rfc3339_micro(clock_wall(clock_system()), ret_text);
@@ -133,8 +133,8 @@ static void build_json(struct buffer *line, enum log_level level, const char *me
     buffer_append_char(line, '\n');
 }
 
-/* One write(2); only a full pipe makes it more. A standard error that is gone is nobody's to
- * report. */
+/* Writes the line with one write(2), or more when a pipe is full. When standard error itself is
+ * gone, there is nobody left to tell. */
 static void write_line(const char *data, size_t length)
 {
     while (length > 0) {

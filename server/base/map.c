@@ -62,7 +62,8 @@ static void seed_make(void)
             break;
         have += got > 0 ? (size_t)got : 0;
     }
-    /* Without getrandom (a seccomp filter): the 16 random bytes the kernel gives every process. */
+    /* Where a seccomp filter forbids getrandom: the 16 random bytes that the kernel gives every
+     * process. */
     const void *given = (const void *)getauxval(AT_RANDOM);
     if (have < sizeof(seed) && given != NULL)
         memcpy(seed, given, sizeof(seed));
@@ -221,7 +222,8 @@ void *map_remove(struct map *map, const void *key, size_t key_length)
     void *value = slot->value;
     *slot = (struct slot){.hash = DELETED};
     map->count--;
-    /* Before a free slot a tombstone serves no probe; nor then does the one before it. */
+    /* A tombstone right before a free slot serves no probe; once it is free, nor does a tombstone
+     * before it. */
     size_t mask = map->capacity - 1;
     size_t at = (size_t)(slot - map->slots);
     const struct slot *after = &map->slots[(at + 1) & mask];

@@ -34,8 +34,7 @@ must_check int map_put_string(struct map *map, const char *key, void *value, voi
 void *map_remove_string(struct map *map, const char *key);
 
 /* Walks all values in no particular order: `size_t at = 0; while ((v = map_next(map, &at)) !=
- * NULL)`. The entry that was just returned may be removed during the walk; nothing may be added.
- * */
+ * NULL)`. During the walk the entry that was just returned may be removed; nothing may be added. */
 void *map_next(const struct map *map, size_t *position);
 
 /* SipHash-1-3 of the bytes with the process-wide random seed. */

@@ -18,11 +18,11 @@ struct mutex {
 
 void mutex_init(struct mutex *mutex);
 void mutex_destroy(struct mutex *mutex);
-/* Aborts when the caller holds it already: a deadlock is our own mistake. */
+/* Aborts when the caller holds the mutex already: a deadlock is our own mistake. */
 void mutex_lock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
 /* Waits for a condition (pthread_cond_wait): the caller holds the mutex before and again after.
- * Wakes without cause, too: look at what was waited for in a loop. */
+ * It may return without cause, so look in a loop at what was waited for. */
 void mutex_wait(struct mutex *mutex, pthread_cond_t *condition);
 bool mutex_is_held(const struct mutex *mutex); /* by the calling thread */
 

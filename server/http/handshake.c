@@ -42,7 +42,7 @@ static void arm(struct handshakes *handshakes, int64_t deadline)
     handshakes->armed = deadline;
 }
 
-/* With the mutex held. */
+/* Takes the connection out of the list and resumes it. With the mutex held. */
 static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
 {
     if (wait->previous != NULL)
@@ -55,7 +55,8 @@ static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
     MHD_resume_connection(wait->connection);
 }
 
-/* Wakes those whose time is over: they will not be let wait again. With the mutex held. */
+/* Resumes the connections whose time is over; handshakes_wait() refuses them from now on. With the
+ * mutex held. */
 static void expire(struct handshakes *handshakes)
 {
     int64_t now = clock_monotonic(handshakes->clock);
@@ -71,13 +72,14 @@ static void expire(struct handshakes *handshakes)
     arm(handshakes, earliest);
 }
 
-/* Returns false at the end. Events of the timer and the end carry no pointer. */
+/* Returns false when the thread should end. Events of the timer and of the wake descriptor carry no
+ * pointer. */
 static bool handle_events(struct handshakes *handshakes, const struct epoll_event *events,
                           int count)
 {
     bool expired = false;
     mutex_guard(&handshakes->mutex);
-    /* Once closed, everything was resumed and the events' pointers may be stale. */
+    /* Once this is closed, everything was resumed and the events' pointers may be stale. */
     if (handshakes->closed)
         return false;
     for (int i = 0; i < count; i++) {

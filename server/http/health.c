@@ -55,7 +55,7 @@ static struct check *find_check(struct health *health, const char *name)
     return check;
 }
 
-/* One line, cut at a character's border. */
+/* Copies a reason as one line, cut at a character's border. */
 static void copy_reason(char ret_reason[REASON_SIZE], const char *reason)
 {
     size_t length = strnlen(reason, REASON_SIZE - 1);
@@ -84,7 +84,8 @@ static bool all_ok(const struct health *health)
     return true;
 }
 
-/* The failing checks, or all when verbose, a line each. Returns whether all are ok. */
+/* Appends a line for each failing check, or for every check when verbose. Returns whether all are
+ * ok. */
 static bool describe(struct health *health, bool verbose, struct buffer *buffer)
 {
     mutex_guard(&health->mutex);

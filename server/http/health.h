@@ -8,7 +8,7 @@
 
 struct health;
 
-/* No checks: ready. NULL when out of memory. */
+/* Without checks the answer is "ready". NULL when out of memory. */
 struct health *health_new(void);
 /* NULL is fine. */
 void health_free(struct health *health);

@@ -40,7 +40,7 @@ static void set_ipv4(struct http_address *address, const struct in_addr *host, i
     memcpy(&address->socket, &ipv4, sizeof(ipv4));
 }
 
-/* The host in front of the port's colon, length bytes. */
+/* Parses the host, the length bytes in front of the port's colon. */
 static int parse_host(const char *text, size_t length, in_port_t port, struct http_address *address)
 {
     struct in6_addr ipv6 = IN6ADDR_ANY_INIT;
@@ -95,7 +95,7 @@ static socklen_t socket_length(const struct http_address *address)
                                                  : sizeof(struct sockaddr_in);
 }
 
-/* The port at its place in either family's struct, network byte order. */
+/* The port of a socket address of either family, in network byte order. */
 static in_port_t port_of(const struct sockaddr_storage *socket_address)
 {
     if (socket_address->ss_family == AF_INET6)

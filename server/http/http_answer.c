@@ -58,7 +58,7 @@ void http_request_add_header(struct http_request *request, const char *name, con
     request->header_count++;
 }
 
-/* NULL when out of memory; body is consumed. */
+/* Makes the response with its headers. The body is consumed. NULL when out of memory. */
 static struct MHD_Response *make_response(struct http_request *request, const char *content_type,
                                           char *body_take, size_t length)
 {

@@ -43,7 +43,7 @@ static const struct {
 enum peer { PEER_UNKNOWN, PEER_TRUSTED, PEER_REFUSED };
 
 struct connection {
-    struct http_request request; /* first; one at a time: HTTP/1.1 answers in order */
+    struct http_request request; /* one at a time, since HTTP/1.1 answers in order; first member */
     struct transport *transport; /* NULL without TLS */
     enum peer peer;
 };
@@ -80,8 +80,8 @@ static bool make_transport(struct connection *connection, gnutls_session_t sessi
     return connection->transport != NULL;
 }
 
-/* Without memory the context stays NULL: the handshake finds no certificate, a request no owner,
- * and the connection is closed. */
+/* Without memory the context stays NULL: then the handshake finds no certificate, a request finds
+ * no connection, and libmicrohttpd closes it. */
 static void connection_open(struct http_listener *listener, struct MHD_Connection *handle,
                             void **ret_context)
 {
@@ -144,8 +144,9 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
     return owner;
 }
 
-/* Once a connection: the certificate can't change in its lifetime (no renegotiation in TLS 1.3, and
- * libmicrohttpd refuses it in 1.2). */
+/* Whether the peer lacks the client certificate that is required. It is looked at once a
+ * connection, because it can't change in a connection's lifetime: TLS 1.3 has no renegotiation, and
+ * libmicrohttpd refuses it in 1.2. */
 static bool peer_is_refused(struct connection *connection)
 {
     struct http_request *request = &connection->request;
@@ -214,7 +215,8 @@ static enum MHD_Result refuse(struct http_request *request)
     return queue_answer(request);
 }
 
-/* The request line and the headers are there. Decides early whether the body is wanted. */
+/* Called when the request line and the headers are there: decides early whether the body is
+ * wanted. */
 static enum MHD_Result start(struct connection *connection, const char *method)
 {
     struct http_request *request = &connection->request;
@@ -259,7 +261,7 @@ static enum MHD_Result run(struct http_request *request)
     MHD_suspend_connection(connection);
     int expected = HTTP_REQUEST_RUNNING;
     if (!atomic_compare_exchange_strong(&request->state, &expected, HTTP_REQUEST_SUSPENDED))
-        MHD_resume_connection(connection); /* answered in between: nobody else will resume */
+        MHD_resume_connection(connection); /* it was answered in between: nobody else will resume */
     return MHD_YES;
 }
 

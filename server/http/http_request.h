@@ -24,17 +24,18 @@ struct http_listener {
     int64_t handshake_limit;       /* nanoseconds from the connection to the end of its handshake */
     struct handshakes *handshakes; /* NULL without tls */
     atomic_bool draining;
-    /* Handed to the handler and not completely sent. */
+    /* Requests that were handed to the handler and whose answer isn't completely sent. */
     atomic_uint open;
-    /* Handed to the handler and http_request_answer not finished. A request can be sent and gone
-     * while the thread that answered it still wakes the http thread: stopping waits for both. */
+    /* Requests that were handed to the handler and whose http_request_answer hasn't returned. An
+     * answer can be sent and the request gone while the thread that answered still wakes the http
+     * thread: stopping waits for both. */
     atomic_uint unanswered;
-    struct MHD_Response *no_memory; /* the answer when none can be made */
+    struct MHD_Response *no_memory; /* the answer when there is no memory for another */
     struct mutex certificate_mutex;
     struct tls_certificate *certificate; /* under certificate_mutex */
     pthread_t starter;                   /* the thread in http_listener_start */
-    atomic_bool started;                 /* it is through */
-    struct error start_error;            /* what libmicrohttpd said to it meanwhile */
+    atomic_bool started;                 /* http_listener_start is through */
+    struct error start_error;            /* what libmicrohttpd said to that thread meanwhile */
 };
 
 #define HTTP_PATH_SIZE 256

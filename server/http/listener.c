@@ -21,8 +21,8 @@
 /* A connection's buffer for headers and pieces of the body: half of it is the piece. */
 #define CONNECTION_MEMORY ((size_t)16 * 1024)
 
-/* libmicrohttpd tells of clients that go away or send nonsense; that is for debugging. While it
- * starts, the same channel is all there is to tell why it didn't. */
+/* libmicrohttpd tells of clients that go away or send nonsense; that is for debugging. While the
+ * daemon starts, the same channel is the only one that tells why it doesn't. */
 static void keep_log(void *context, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 static void keep_log(void *context, const char *format, va_list arguments)
@@ -73,7 +73,7 @@ static int make_no_memory(struct http_listener *listener, struct error *error)
     return 0;
 }
 
-/* Everything of a listener but socket and daemon. */
+/* Fills in everything of a listener but the socket and the daemon. */
 static int make_listener(const struct http_listener_options *options,
                          struct http_listener *listener, struct error *error)
 {

@@ -34,11 +34,14 @@ struct http_listener_options {
     /* PEM: a request on a connection without a client certificate signed by one of these is
      * answered 403. NULL: anybody may ask. Only with tls. Copied. */
     const char *client_ca_pem;
-    unsigned int threads;         /* 0: one a processor */
-    size_t body_maximum;          /* bytes; 0: 7 MiB. A larger body is answered 413 and not kept */
-    unsigned int connection_most; /* open at once, further ones wait in the backlog; 0: 4096 */
-    unsigned int idle_seconds;    /* a silent connection is closed; 0: 120 (the API server keeps
-                                     its connections) */
+    unsigned int threads; /* 0: one a processor */
+    /* Bytes; 0: 7 MiB. A larger body is answered 413 and not kept. */
+    size_t body_maximum;
+    /* Connections that may be open at once; further ones wait in the backlog. 0: 4096. */
+    unsigned int connection_most;
+    /* A connection that is silent for so long is closed. 0: 120 (the API server keeps its
+     * connections). */
+    unsigned int idle_seconds;
     bool reuse_port; /* SO_REUSEPORT: several replicas of one host network share the port */
     const struct clock *clock; /* borrowed; NULL: the system's */
     http_handler handler;
@@ -70,12 +73,12 @@ void http_listener_stop(struct http_listener *listener);
 /* What was asked. Any thread; strings live until the answer. */
 const char *http_request_method(const struct http_request *request);
 const char *http_request_path(const struct http_request *request); /* without the query, as sent */
-/* Decoded value of ?name=, of the first when there are several; "" for a name without a value; NULL
- * when there is none. */
+/* The decoded value of ?name=, the first when there are several; "" for a name without a value;
+ * NULL when the name isn't there. */
 const char *http_request_query(const struct http_request *request, const char *name);
-/* Value of a header, name in any case; NULL when there is none. */
+/* The value of a header, whose name may be in any case; NULL when there is none. */
 const char *http_request_header(const struct http_request *request, const char *name);
-/* NUL-terminated; never NULL. */
+/* The body, NUL-terminated and never NULL. ret_length may be NULL. */
 const char *http_request_body(const struct http_request *request, size_t *ret_length);
 /* clock_monotonic() of the listener's clock when the request line was read. */
 int64_t http_request_received(const struct http_request *request);
@@ -89,7 +92,7 @@ void http_request_add_header(struct http_request *request, const char *name, con
  * invalid afterwards. */
 void http_request_answer(struct http_request *request, unsigned int status,
                          const char *content_type, char *body_take, size_t length);
-/* The same for a short literal or formatted text/plain body. */
+/* The same with a formatted text/plain body. */
 void http_request_answer_text(struct http_request *request, unsigned int status, const char *format,
                               ...) __attribute__((format(printf, 3, 4)));
 /* The same with a metav1.Status of failure as body, which API servers show to their users. reason

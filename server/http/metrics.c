@@ -64,7 +64,7 @@ static struct metrics_series *series_new(const struct metrics_family *family, co
     return series;
 }
 
-/* With the write lock held. */
+/* Adds a series to a family, with the family's write lock held. */
 static struct metrics_series *add_series(struct metrics_family *family, const struct key *key)
 {
     struct metrics_series *series = map_get(family->map, key->text, key->length);

@@ -32,7 +32,7 @@ struct metrics_family {
     size_t label_count;
     const char *labels[METRICS_LABELS_MOST];
     pthread_rwlock_t lock;
-    struct map *map;              /* this and the next two: under lock */
+    struct map *map;              /* this and the next two are under lock */
     struct metrics_series *first; /* in order of birth */
     struct metrics_series **end;
     struct metrics_series *other; /* not in the map; shown once it was used */

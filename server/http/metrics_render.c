@@ -11,16 +11,16 @@
 static const char *const type_names[] = {
     [METRICS_COUNTER] = "counter", [METRICS_GAUGE] = "gauge", [METRICS_HISTOGRAM] = "histogram"};
 
-/* Backslash and line end are escaped everywhere, quotes in label values only. */
-static void append_escaped(struct buffer *buffer, const char *text, bool quotes)
+#define ESCAPED_IN_HELP "\\\n"
+#define ESCAPED_IN_VALUES "\\\n\""
+
+/* Puts a backslash before the characters in special; a line end becomes \n. */
+static void append_escaped(struct buffer *buffer, const char *text, const char *special)
 {
     for (const char *at = text; *at != '\0'; at++) {
-        if (*at == '\n')
-            buffer_append(buffer, "\\n", 2);
-        else if (*at == '\\' || (*at == '"' && quotes))
-            buffer_append(buffer, (const char[]){'\\', *at}, 2);
-        else
-            buffer_append_char(buffer, *at);
+        if (strchr(special, *at) != NULL)
+            buffer_append_char(buffer, '\\');
+        buffer_append_char(buffer, *at == '\n' ? 'n' : *at);
     }
 }
 
@@ -51,7 +51,7 @@ static void append_sample(const struct metrics_family *family, const struct metr
         buffer_append_char(buffer, i == 0 ? '{' : ',');
         buffer_append_string(buffer, family->labels[i]);
         buffer_append_string(buffer, "=\"");
-        append_escaped(buffer, value, true);
+        append_escaped(buffer, value, ESCAPED_IN_VALUES);
         buffer_append_char(buffer, '"');
         value += strlen(value) + 1;
     }
@@ -99,7 +99,7 @@ static void append_series(const struct metrics_family *family, const struct metr
 static void append_family(struct metrics_family *family, struct buffer *buffer)
 {
     buffer_printf(buffer, "# HELP %s ", family->name);
-    append_escaped(buffer, family->help, false);
+    append_escaped(buffer, family->help, ESCAPED_IN_HELP);
     buffer_printf(buffer, "\n# TYPE %s %s\n", family->name, type_names[family->type]);
     pthread_rwlock_rdlock(&family->lock);
     for (const struct metrics_series *series = family->first; series != NULL; series = series->next)

@@ -14,7 +14,7 @@
  * counts it as field 3). */
 enum stat_field { STAT_THREADS = 17, STAT_START = 19, STAT_VIRTUAL = 20, STAT_RESIDENT = 21 };
 
-/* The first size - 1 bytes of a file in /proc as text. */
+/* Reads the first size - 1 bytes of a file in /proc as text. */
 static bool read_text(const char *path, char *ret_text, size_t size)
 {
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -39,7 +39,7 @@ static bool read_stat(unsigned long long ret_fields[STAT_RESIDENT + 1])
     if (at == NULL || at[1] != ' ' || at[2] == '\0')
         return false;
     at += 3;
-    ret_fields[0] = 0; /* the state is a letter */
+    ret_fields[0] = 0; /* the state, which is a letter and not a number */
     for (int i = 1; i <= STAT_RESIDENT; i++) {
         char *end;
         ret_fields[i] = strtoull(at, &end, 10);

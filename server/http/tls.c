@@ -29,7 +29,7 @@ static int text_datum(const char *text, gnutls_datum_t *ret_datum)
     size_t length = text != NULL ? strlen(text) : 0;
     if (length == 0 || length > UINT32_MAX)
         return -EINVAL;
-    /* GnuTLS has no const here; it only reads. */
+    /* GnuTLS has no const here, though it only reads. */
     *ret_datum = (gnutls_datum_t){(unsigned char *)(uintptr_t)text, (unsigned int)length};
     return 0;
 }
@@ -72,8 +72,8 @@ static int load_key(struct tls_certificate *certificate, const char *pem, struct
     return result < 0 ? tls_error(error, result, "private key") : 0;
 }
 
-/* A handshake with another certificate's key would fail at every client: compare the public
- * halves. */
+/* Compares the public halves of certificate and key: with another certificate's key every handshake
+ * would fail, and only the clients would know. */
 static int check_pair(const struct tls_certificate *certificate, struct error *error)
 {
     unsigned char of_chain[KEY_ID_SIZE];

@@ -23,7 +23,7 @@ struct tls_certificate *tls_certificate_ref(struct tls_certificate *certificate)
 /* NULL is fine. Any thread. */
 void tls_certificate_unref(struct tls_certificate *certificate);
 
-/* What a handshake needs of it; borrowed. */
+/* What a handshake needs of a certificate; borrowed. */
 void tls_certificate_give(struct tls_certificate *certificate, gnutls_pcert_st **ret_chain,
                           unsigned int *ret_length, gnutls_privkey_t *ret_key);
 

@@ -11,7 +11,7 @@
 
 /* A review of usual size with its headers is one record of 2 to 3 KiB. */
 #define AHEAD_SIZE 4096
-/* The headers of an answer; longer ones go out by themselves. */
+/* Room for the headers of an answer; longer ones go out by themselves. */
 #define HELD_SIZE 1024
 
 struct transport {
@@ -22,14 +22,14 @@ struct transport {
     bool established; /* the peer's Finished was received */
     bool hold;        /* keep the next record back */
     size_t held;
-    size_t start; /* of what is read ahead */
+    size_t start; /* where the bytes that were read ahead begin */
     size_t end;
     char held_bytes[HELD_SIZE];
     char ahead[AHEAD_SIZE];
 };
 
-/* The result of a call that failed with errno. EAGAIN of an established session is libmicrohttpd's
- * business; before that the connection is suspended. */
+/* The result of a call that failed with errno. EAGAIN is libmicrohttpd's business once the session
+ * is established; before that the connection is suspended. */
 static ssize_t fail(struct transport *transport, bool writing)
 {
     if (errno == EAGAIN && !transport->established) {
@@ -102,8 +102,8 @@ static ssize_t push(gnutls_transport_ptr_t pointer, const void *data, size_t siz
     return sent >= 0 ? sent : fail(transport, true);
 }
 
-/* Finished from the peer is the last thing a server waits for, in TLS 1.3 and (without resumption)
- * in 1.2. */
+/* The peer's Finished is the last message of a handshake that a server waits for, in TLS 1.3 and
+ * (without resumption) in 1.2. */
 static int note_finished(gnutls_session_t session, unsigned int type, unsigned int when,
                          unsigned int incoming, const gnutls_datum_t *message)
 {

@@ -8,9 +8,10 @@
 
 struct transport;
 
-/* Puts itself below a session that has not shaken hands yet; uses the certificate (whose reference
- * it takes over, also when it fails) and ends the handshake at the deadline. NULL when out of
- * memory: then the session fails at once. Free it after the session's end. */
+/* Puts a transport below a session that hasn't shaken hands yet. The transport serves the
+ * certificate (whose reference is taken over, also when this fails) and ends the handshake at the
+ * deadline, by the clock of the handshakes. NULL when out of memory: then the session fails at
+ * once. To transport_free() after the session's end. */
 struct transport *transport_new(gnutls_session_t session, struct MHD_Connection *connection,
                                 struct tls_certificate *certificate_take,
                                 struct handshakes *handshakes, int64_t deadline);

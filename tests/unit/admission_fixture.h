@@ -1,4 +1,5 @@
-/* Reviews handed to server/admission with a state and an API server behind it, and what came of them. */
+/* Reviews handed to server/admission with a state and an API server behind it, and what came of
+ * them. */
 #ifndef IPWARDEN_TESTS_ADMISSION_FIXTURE_H
 #define IPWARDEN_TESTS_ADMISSION_FIXTURE_H
 

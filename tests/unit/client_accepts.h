@@ -1,5 +1,5 @@
-/* A TLS client's judgement of a certificate, asked of OpenSSL alone: the code under test has no part
- * in it. */
+/* A TLS client's judgement of a certificate, asked of OpenSSL alone: the code under test has no
+ * part in it. */
 #ifndef IPWARDEN_TESTS_CLIENT_ACCEPTS_H
 #define IPWARDEN_TESTS_CLIENT_ACCEPTS_H
 

@@ -132,8 +132,8 @@ static void deleting_is_nobody_s_business_here(void **state)
     }
 }
 
-/* Nothing is given before everything is known (I9). The answer is an HTTP failure and no refusal, so
- * that the API server does what the webhook's failurePolicy says. */
+/* Nothing is given before everything is known (I9). The answer is an HTTP failure and no refusal,
+ * so that the API server does what the webhook's failurePolicy says. */
 static void nothing_is_judged_before_everything_is_known(void **state)
 {
     (void)state;
