@@ -4,10 +4,10 @@
 
 #include "k8s/client_private.h"
 #include "server/base/clock.h"
+#include "server/base/json_writer.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -398,10 +398,19 @@ int k8s_call(struct k8s_client *client, const struct k8s_request *request, char 
 
 char *k8s_delete_options(const char *uid, const char *resource_version)
 {
-    json_t *options =
-        json_pack("{s:s, s:s, s:{s:s*, s:s*}}", "apiVersion", "v1", "kind", "DeleteOptions",
-                  "preconditions", "uid", uid, "resourceVersion", resource_version);
-    char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;
-    json_decref(options);
-    return text;
+    struct buffer text;
+    struct json_writer writer;
+    buffer_init(&text, K8S_BODY_MAXIMUM);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "v1");
+    json_member_string(&writer, "kind", "DeleteOptions");
+    json_member_object(&writer, "preconditions");
+    if (uid != NULL)
+        json_member_string(&writer, "uid", uid);
+    if (resource_version != NULL)
+        json_member_string(&writer, "resourceVersion", resource_version);
+    json_end_object(&writer);
+    json_end_object(&writer);
+    return buffer_steal(&text, NULL);
 }
