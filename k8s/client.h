@@ -88,7 +88,7 @@ struct k8s_request {
     size_t body_length;
     /* clock_monotonic() nanoseconds of k8s_client_clock(); 0: now + request_timeout */
     int64_t deadline;
-    bool retry; /* see above */
+    bool retry; /* as the head of this file says */
 };
 
 struct k8s_response {

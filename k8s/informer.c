@@ -61,14 +61,13 @@ struct k8s_informer {
 static void list_page(void *context);
 static void start_watch(void *context);
 
-static void set_health(struct k8s_informer *informer, bool healthy, const char *reason)
+static void set_health(struct k8s_informer *informer, enum health health, const char *reason)
 {
-    enum health health = healthy ? HEALTHY : UNHEALTHY;
     if (informer->health == health)
         return;
     informer->health = health;
     if (informer->handler->health != NULL)
-        informer->handler->health(informer->context, healthy, reason);
+        informer->handler->health(informer->context, health == HEALTHY, reason);
 }
 
 static void try_again(struct k8s_informer *informer, void (*step)(void *context),
@@ -108,7 +107,7 @@ static int submit(struct k8s_informer *informer, const struct buffer *query,
 
 static void list_failed(struct k8s_informer *informer, const struct error *error)
 {
-    set_health(informer, false, error->text);
+    set_health(informer, UNHEALTHY, error->text);
     try_again(informer, list_page, informer->list_failures++);
 }
 
@@ -129,8 +128,8 @@ static void list_page(void *context)
 static void page_refused(struct k8s_informer *informer, const struct error *error)
 {
     if (error->code == -ESTALE && informer->continue_token != NULL) {
-        /* The server has forgotten the list we were in the middle of. It is as good as ever
-         * otherwise. */
+        /* The server has forgotten the list that the informer was in the middle of; nothing else is
+         * wrong with the server. */
         forget_list(informer);
         try_again(informer, list_page, informer->list_failures++);
         return;
@@ -191,7 +190,7 @@ static void on_page(void *context, const struct k8s_response *response)
     k8s_page_clear(&informer->page);
     informer->handler->replace_end(informer->context);
     atomic_store_explicit(&informer->synced, true, memory_order_release);
-    set_health(informer, true, "listed");
+    set_health(informer, HEALTHY, "listed");
     start_watch(informer);
 }
 
@@ -205,13 +204,12 @@ static void relist(struct k8s_informer *informer)
 
 static void watch_failed(struct k8s_informer *informer, const struct error *error)
 {
-    set_health(informer, false, error->text);
+    set_health(informer, UNHEALTHY, error->text);
     try_again(informer, start_watch, informer->watch_failures++);
 }
 
-/* What the server said, in an ERROR event or instead of the watch. Where it didn't like the version
- * there is only the list; where it was busy or down, or didn't know us, another list would only
- * make it worse. */
+/* The server refused the watch. Where the server didn't like the version, only a new list helps.
+ * Where it was busy or down, or didn't know us, another list would only make things worse. */
 static void watch_refused(struct k8s_informer *informer, const struct error *error, int status)
 {
     bool resumable = status == 401 || status == 403 || status == 429 || status == 500 ||
@@ -221,12 +219,12 @@ static void watch_refused(struct k8s_informer *informer, const struct error *err
         return;
     }
     if (error->code != -ESTALE)
-        set_health(informer, false, error->text);
+        set_health(informer, UNHEALTHY, error->text);
     relist(informer);
 }
 
 /* Takes over the version of object, so that a resumed watch goes on behind it. Without memory for
- * it the watch would repeat some events, which does no harm. */
+ * the version a resumed watch repeats some events, which does no harm. */
 static void take_version(struct k8s_informer *informer, const struct json_node *object)
 {
     char *version;
@@ -300,7 +298,7 @@ static bool on_stream(void *context, const char *data, size_t length)
     struct k8s_informer *informer = context;
     struct error error;
     if (length == 0) {
-        set_health(informer, true, "watching");
+        set_health(informer, HEALTHY, "watching");
         return true;
     }
     if (k8s_watch_feed(&informer->watch, data, length, on_event, informer, &error) == 0)
@@ -334,7 +332,7 @@ static void on_watch_end(void *context, const struct k8s_response *response)
     k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
     if (broken->code == -ESTALE || (broken->code != 0 && informer->watch_failures > 0)) {
         if (broken->code != -ESTALE)
-            set_health(informer, false, broken->text);
+            set_health(informer, UNHEALTHY, broken->text);
         relist(informer);
     } else if (broken->code != 0) {
         watch_failed(informer, broken);
