@@ -86,8 +86,8 @@ static void run_errand(struct k8s_client *client, struct k8s_job *job, bool clos
     (void)closing;
     struct errand *errand = (struct errand *)job;
     errand->function(errand->context);
-    /* Signalled with the lock held: once the lock is released, the errand may be gone from the other
-     * thread's stack. */
+    /* Signalled with the lock held: once the lock is released, the errand may be gone from the
+     * other thread's stack. */
     pthread_mutex_lock(&errand->lock);
     errand->done = true;
     pthread_cond_signal(&errand->ended);

@@ -95,7 +95,8 @@ struct k8s_response {
     int status;       /* HTTP status; 0: no whole answer came, see error */
     const char *body; /* NUL-terminated, valid during the callback only; "" when there is none */
     size_t body_length;
-    /* Code 0 for 2xx; else a negative one (below) and a text: the Status message, or what failed. */
+    /* Code 0 for 2xx; else a negative one (below) and a text: the Status message, or what
+     * failed. */
     struct error error;
 };
 

@@ -103,8 +103,8 @@ must_check int k8s_transfer_submit(struct k8s_client *client, const struct k8s_r
 /* Ends the transfer without its callback. Api thread, but not from within a data callback. NULL is
  * fine. */
 void k8s_transfer_cancel(struct k8s_transfer *transfer);
-/* The same for a transfer that has been silent: its connection is closed, too, when nothing came over
- * that connection for anybody. */
+/* The same for a transfer that has been silent: its connection is closed, too, when nothing came
+ * over that connection for anybody. */
 void k8s_transfer_abandon(struct k8s_transfer *transfer);
 /* curl is done with easy. */
 void k8s_transfer_done(CURL *easy, CURLcode code);

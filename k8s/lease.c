@@ -110,8 +110,8 @@ static void lapse(void *context)
     lose(context);
 }
 
-/* A write of ours succeeded. The term counts from before the write was sent: nobody can have seen the
- * write earlier. */
+/* A write of ours succeeded. The term counts from before the write was sent: nobody can have seen
+ * the write earlier. */
 static void hold(struct k8s_lease *lease)
 {
     int64_t until = lease->sent_at + lease->renew_deadline;
@@ -251,8 +251,8 @@ static void try_lease(void *context)
         read_lease(lease);
 }
 
-/* Notes when the record was last seen changing. Only that moment is judged, never the times that are
- * written in the record. */
+/* Notes when the record was last seen changing. Only that moment is judged, never the times that
+ * are written in the record. */
 static void observe(struct k8s_lease *lease)
 {
     long long transitions = lease_record_transitions(lease->record);

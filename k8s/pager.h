@@ -9,15 +9,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Told of each object of the list, on the api thread. View and object live during the call only; the
- * object may lack apiVersion and kind, and a NUL character in a string arrives as U+FFFD. Returning
- * false ends the list. */
+/* Told of each object of the list, on the api thread. View and object live during the call only;
+ * the object may lack apiVersion and kind, and a NUL character in a string arrives as U+FFFD.
+ * Returning false ends the list. */
 typedef bool (*k8s_pager_object)(void *context, const struct json_view *view,
                                  const struct json_node *object);
-/* Told once of the end, on the api thread. error->code is 0 when all objects have been told, or when
- * on_object wanted no more; otherwise it is a code of client.h, -ESTALE when the server forgot the
- * list midway (after some minutes), or -EBADMSG when an answer was no list: what was told so far is
- * only a part then. */
+/* Told once of the end, on the api thread. error->code is 0 when all objects have been told, or
+ * when on_object wanted no more; otherwise it is a code of client.h, -ESTALE when the server forgot
+ * the list midway (after some minutes), or -EBADMSG when an answer was no list: what was told so
+ * far is only a part then. */
 typedef void (*k8s_pager_done)(void *context, const struct error *error);
 
 /* Lists path ("/api/v1/services") with query (a selector, escaped, or NULL) in pages of page_size

@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A peer that acknowledges nothing for this long is gone. By default the kernel goes on for a quarter
- * of an hour. */
+/* A peer that acknowledges nothing for this long is gone. By default the kernel goes on for a
+ * quarter of an hour. */
 #define USER_TIMEOUT_MS 15000
 
 static void add(struct k8s_sockets *sockets, curl_socket_t socket)
