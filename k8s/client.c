@@ -4,10 +4,10 @@
 
 #include "k8s/client_private.h"
 #include "server/base/clock.h"
+#include "server/base/json_writer.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,13 +47,15 @@ void k8s_client_post(struct k8s_client *client, struct k8s_job *job)
         job->next = head;
     while (!atomic_compare_exchange_weak_explicit(&client->inbox, &head, job, memory_order_acq_rel,
                                                   memory_order_relaxed));
-    /* Whoever made it non-empty wakes the thread, for all who come before it is emptied. */
+    /* Whoever makes the inbox non-empty wakes the thread, for all who push before it is emptied. */
     if (head == NULL && !k8s_on_api_thread(client))
         curl_multi_wakeup(client->multi);
 }
 
-static void run_inbox(struct k8s_client *client, bool closing)
+/* The jobs are told whether the client is closing. */
+static void run_inbox(struct k8s_client *client)
 {
+    bool closing = atomic_load_explicit(&client->closing, memory_order_acquire);
     struct k8s_job *newest = atomic_exchange_explicit(&client->inbox, NULL, memory_order_acq_rel);
     struct k8s_job *oldest = NULL;
     while (newest != NULL) {
@@ -84,7 +86,8 @@ static void run_errand(struct k8s_client *client, struct k8s_job *job, bool clos
     (void)closing;
     struct errand *errand = (struct errand *)job;
     errand->function(errand->context);
-    /* Signalled with the lock held: the errand is gone from the other stack once it is released. */
+    /* Signalled with the lock held: once the lock is released, the errand may be gone from the
+     * other thread's stack. */
     pthread_mutex_lock(&errand->lock);
     errand->done = true;
     pthread_cond_signal(&errand->ended);
@@ -194,10 +197,10 @@ static void take_finished(struct k8s_client *client)
 
 static void close_down(struct k8s_client *client)
 {
-    run_inbox(client, true);
+    run_inbox(client);
     k8s_transfer_cancel_all(client);
     /* Callbacks can't submit any more, but may have run before closing was set. */
-    run_inbox(client, true);
+    run_inbox(client);
     k8s_transfer_cancel_all(client);
     while (client->afters != NULL) {
         struct k8s_after *after = client->afters;
@@ -214,12 +217,12 @@ static void *run_loop(void *context)
     current_client = client;
     while (!atomic_load_explicit(&client->closing, memory_order_acquire)) {
         int running;
-        run_inbox(client, false);
+        run_inbox(client);
         curl_multi_perform(client->multi, &running);
         take_finished(client);
         /* Afterwards, so that an answer that is there is taken before its deadline is judged. */
         k8s_timers_run(&client->timers, k8s_client_now(client));
-        /* Fails only for want of memory; a pause keeps that from becoming a busy loop. */
+        /* Polling fails only for want of memory. The pause keeps that from becoming a busy loop. */
         if (curl_multi_poll(client->multi, NULL, 0, poll_timeout(client), NULL) != CURLM_OK)
             usleep(10000);
     }
@@ -398,10 +401,19 @@ int k8s_call(struct k8s_client *client, const struct k8s_request *request, char 
 
 char *k8s_delete_options(const char *uid, const char *resource_version)
 {
-    json_t *options =
-        json_pack("{s:s, s:s, s:{s:s*, s:s*}}", "apiVersion", "v1", "kind", "DeleteOptions",
-                  "preconditions", "uid", uid, "resourceVersion", resource_version);
-    char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;
-    json_decref(options);
-    return text;
+    struct buffer text;
+    struct json_writer writer;
+    buffer_init(&text, K8S_BODY_MAXIMUM);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "v1");
+    json_member_string(&writer, "kind", "DeleteOptions");
+    json_member_object(&writer, "preconditions");
+    if (uid != NULL)
+        json_member_string(&writer, "uid", uid);
+    if (resource_version != NULL)
+        json_member_string(&writer, "resourceVersion", resource_version);
+    json_end_object(&writer);
+    json_end_object(&writer);
+    return buffer_steal(&text, NULL);
 }

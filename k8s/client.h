@@ -88,14 +88,15 @@ struct k8s_request {
     size_t body_length;
     /* clock_monotonic() nanoseconds of k8s_client_clock(); 0: now + request_timeout */
     int64_t deadline;
-    bool retry; /* see above */
+    bool retry; /* as the head of this file says */
 };
 
 struct k8s_response {
     int status;       /* HTTP status; 0: no whole answer came, see error */
     const char *body; /* NUL-terminated, valid during the callback only; "" when there is none */
     size_t body_length;
-    /* Code 0 for 2xx; else a negative one (below) and a text: the Status message, or what failed. */
+    /* Code 0 for 2xx; else a negative one (below) and a text: the Status message, or what
+     * failed. */
     struct error error;
 };
 

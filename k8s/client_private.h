@@ -76,7 +76,7 @@ void k8s_client_run(struct k8s_client *client, void (*function)(void *context), 
 
 /* An easy handle with everything set that is the same for all requests; NULL when out of memory. */
 struct k8s_handle *k8s_handle_take(struct k8s_client *client);
-/* For reuse. It must be out of the multi handle. */
+/* Keeps the handle for reuse. The handle must be out of the multi handle. */
 void k8s_handle_give(struct k8s_client *client, struct k8s_handle *handle);
 void k8s_handle_free_all(struct k8s_client *client);
 /* Where requests go: base_url and connect_to from the configuration. */
@@ -100,10 +100,11 @@ must_check int k8s_transfer_submit(struct k8s_client *client, const struct k8s_r
                                    const struct k8s_transfer_options *options,
                                    k8s_callback callback, void *context,
                                    struct k8s_transfer **ret_transfer, struct error *error);
-/* Ends it without its callback. Api thread, but not from within a data callback. NULL is fine. */
+/* Ends the transfer without its callback. Api thread, but not from within a data callback. NULL is
+ * fine. */
 void k8s_transfer_cancel(struct k8s_transfer *transfer);
-/* The same for one that has been silent: its connection is closed too when nothing came over it for
- * anybody. */
+/* The same for a transfer that has been silent: its connection is closed, too, when nothing came
+ * over that connection for anybody. */
 void k8s_transfer_abandon(struct k8s_transfer *transfer);
 /* curl is done with easy. */
 void k8s_transfer_done(CURL *easy, CURLcode code);

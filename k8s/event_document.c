@@ -1,8 +1,9 @@
-/* Writing Event documents. The texts in them may quote anything, so they go through the buffer's
- * JSON strings, which can't be broken by bytes that are no UTF-8. */
+/* Writing Event documents. The texts in them may quote anything: the writer makes valid strings of
+ * bytes that are no UTF-8, too. */
 #include "k8s/event_document.h"
 
 #include "server/base/clock.h"
+#include "server/base/json_writer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,67 +31,75 @@ size_t event_document_cut(const char *text, size_t most)
     return length;
 }
 
-static void append_member(struct buffer *text, const char *name, const char *value)
+/* Absent rather than empty. */
+static void put_text(struct json_writer *writer, const char *name, const char *value)
 {
-    if (value == NULL || value[0] == '\0')
-        return;
-    buffer_printf(text, ",\"%s\":", name);
-    buffer_append_json_string(text, value);
+    if (value != NULL && value[0] != '\0')
+        json_member_string(writer, name, value);
 }
 
-static void append_cut(struct buffer *text, const char *name, const char *value, size_t most)
+static void put_cut(struct json_writer *writer, const char *name, const char *value, size_t most)
 {
-    buffer_printf(text, ",\"%s\":", name);
-    buffer_append_json_bytes(text, value, event_document_cut(value, most));
+    json_name(writer, name);
+    json_put_bytes(writer, value, event_document_cut(value, most));
 }
 
-static void append_time(struct buffer *text, const char *name, int64_t wall)
+static void put_time(struct json_writer *writer, const char *name, int64_t wall)
 {
     char formatted[CLOCK_RFC3339_SIZE];
     clock_format_rfc3339(wall, formatted);
-    append_member(text, name, formatted);
+    json_member_string(writer, name, formatted);
 }
 
-static void append_object(const struct k8s_object_reference *object, struct buffer *text)
+static void put_object(struct json_writer *writer, const struct k8s_object_reference *object)
 {
-    buffer_append_string(text, ",\"involvedObject\":{\"kind\":");
-    buffer_append_json_string(text, object->kind);
-    append_member(text, "apiVersion", object->api_version);
-    append_member(text, "namespace", object->namespace_name);
-    append_member(text, "name", object->name);
-    append_member(text, "uid", object->uid);
-    buffer_append_char(text, '}');
+    json_member_object(writer, "involvedObject");
+    json_member_string(writer, "kind", object->kind);
+    put_text(writer, "apiVersion", object->api_version);
+    put_text(writer, "namespace", object->namespace_name);
+    put_text(writer, "name", object->name);
+    put_text(writer, "uid", object->uid);
+    json_end_object(writer);
 }
 
-static void append_source(const struct event_document *event, struct buffer *text)
+static void put_source(struct json_writer *writer, const struct event_document *event)
 {
-    buffer_append_string(text, ",\"source\":{\"component\":");
-    buffer_append_json_string(text, event->component);
-    append_member(text, "host", event->instance);
-    buffer_append_char(text, '}');
-    append_member(text, "reportingComponent", event->component);
-    append_member(text, "reportingInstance", event->instance);
+    json_member_object(writer, "source");
+    json_member_string(writer, "component", event->component);
+    put_text(writer, "host", event->instance);
+    json_end_object(writer);
+    put_text(writer, "reportingComponent", event->component);
+    put_text(writer, "reportingInstance", event->instance);
 }
 
 void event_document_create(const struct event_document *event, struct buffer *text)
 {
-    buffer_append_string(text, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":");
-    buffer_append_json_string(text, event->name);
-    append_member(text, "namespace", event->namespace_name);
-    buffer_append_char(text, '}');
-    append_object(event->object, text);
-    append_member(text, "type", event->warning ? "Warning" : "Normal");
-    append_cut(text, "reason", event->reason, EVENT_REASON_MOST);
-    append_cut(text, "message", event->message, EVENT_MESSAGE_MOST);
-    append_source(event, text);
-    append_time(text, "firstTimestamp", event->first);
-    append_time(text, "lastTimestamp", event->last);
-    buffer_printf(text, ",\"count\":%" PRId64 "}", event->count);
+    struct json_writer writer;
+    json_writer_init(&writer, text);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "v1");
+    json_member_string(&writer, "kind", "Event");
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "name", event->name);
+    put_text(&writer, "namespace", event->namespace_name);
+    json_end_object(&writer);
+    put_object(&writer, event->object);
+    json_member_string(&writer, "type", event->warning ? "Warning" : "Normal");
+    put_cut(&writer, "reason", event->reason, EVENT_REASON_MOST);
+    put_cut(&writer, "message", event->message, EVENT_MESSAGE_MOST);
+    put_source(&writer, event);
+    put_time(&writer, "firstTimestamp", event->first);
+    put_time(&writer, "lastTimestamp", event->last);
+    json_member_integer(&writer, "count", event->count);
+    json_end_object(&writer);
 }
 
 void event_document_patch(const struct event_document *event, struct buffer *text)
 {
-    buffer_printf(text, "{\"count\":%" PRId64, event->count);
-    append_time(text, "lastTimestamp", event->last);
-    buffer_append_char(text, '}');
+    struct json_writer writer;
+    json_writer_init(&writer, text);
+    json_begin_object(&writer);
+    json_member_integer(&writer, "count", event->count);
+    put_time(&writer, "lastTimestamp", event->last);
+    json_end_object(&writer);
 }

@@ -49,7 +49,7 @@ struct k8s_events {
     bool (*may_write)(void *context);
     void *context;
 
-    struct mutex lock; /* of everything down to the line */
+    struct mutex lock; /* guards what follows, */
     struct map *entries;
     struct entry *oldest_known;
     struct entry *newest_known;
@@ -61,7 +61,7 @@ struct k8s_events {
     bool stopping; /* k8s_events_free waits for the queue to empty, */
     bool gave_up;  /* but not for ever */
     pthread_cond_t emptied;
-    /* --- */
+    /* --- up to here */
 
     /* Api thread only. */
     struct k8s_timer timer;
@@ -114,8 +114,8 @@ static struct entry *take_waiting(struct k8s_events *events)
     return entry;
 }
 
-/* Puts entry at the end of the queue. Where it is full the oldest loses what wasn't written of
- * it. */
+/* Puts entry at the end of the queue. Where the queue is full, the oldest entry in it loses what
+ * wasn't written of it. */
 static void put_waiting(struct k8s_events *events, struct entry *entry)
 {
     if (entry->waiting || entry == events->writing)
@@ -131,8 +131,8 @@ static void put_waiting(struct k8s_events *events, struct entry *entry)
     events->waiting++;
 }
 
-/* Forgets those that are too old to be counted up, and the oldest where there are too many. Entries
- * that have something to write stay. */
+/* Forgets the entries that are too old to be counted up, and the oldest where there are too many.
+ * Entries that have something to write stay. */
 static void forget_old(struct k8s_events *events, int64_t now)
 {
     struct entry *entry = events->oldest_known;
@@ -264,7 +264,7 @@ static void pump_later(struct k8s_events *events, int64_t delay)
     k8s_timers_set(&events->client->timers, &events->timer, k8s_client_now(events->client) + delay);
 }
 
-/* Takes a token; otherwise returns how long to wait for one. */
+/* Takes a token and returns 0, or returns how many nanoseconds to wait for one. */
 static int64_t take_token(struct k8s_events *events)
 {
     int64_t now = k8s_client_now(events->client);
@@ -315,7 +315,7 @@ static int send_entry(struct k8s_events *events, const struct event_document *do
                                &events->transfer, &error);
 }
 
-/* Whether there is something to write; when there isn't, the pump sleeps until something is
+/* Whether there is something to write. When there isn't, the pump sleeps until something is
  * recorded. */
 static bool stay_awake(struct k8s_events *events)
 {
@@ -327,8 +327,8 @@ static bool stay_awake(struct k8s_events *events)
     return false;
 }
 
-/* Takes the next one to write and gives a copy of its document, as recorders change the entry's
- * own. */
+/* Takes the next entry to write and gives a copy of its document, because recorders change the
+ * entry's own. */
 static bool next_entry(struct k8s_events *events, struct event_document *ret_document)
 {
     mutex_guard(&events->lock);
@@ -346,20 +346,25 @@ static bool is_stopping(struct k8s_events *events)
     return events->stopping;
 }
 
-/* The entry under way is done with, for now: written up to count, or given up. It goes back when
- * more was recorded. */
-static void end_entry(struct k8s_events *events, bool stored, bool again)
+/* How the writing of an entry ended. */
+enum end {
+    STORED,    /* up to writing_count; the entry goes back when more was recorded meanwhile */
+    POSTPONED, /* to be written again */
+    GIVEN_UP,
+};
+
+static void end_entry(struct k8s_events *events, enum end end)
 {
     mutex_guard(&events->lock);
     struct entry *entry = events->writing;
     events->writing = NULL;
-    if (stored) {
+    if (end == STORED) {
         entry->written = events->writing_count;
         entry->failures = 0;
     }
-    if (again || (stored && entry->document.count > entry->written))
+    if (end == POSTPONED || (end == STORED && entry->document.count > entry->written))
         put_waiting(events, entry);
-    else if (!stored)
+    else if (end == GIVEN_UP)
         forget_entry(events, entry);
 }
 
@@ -376,7 +381,7 @@ static void pump(void *context)
     }
     if (next_entry(events, &document) &&
         send_entry(events, &document, events->writing->written > 0) != 0) {
-        end_entry(events, false, false);
+        end_entry(events, GIVEN_UP);
         pump_later(events, 0);
     }
 }
@@ -396,16 +401,16 @@ static void on_written(void *context, const struct k8s_response *response)
     int64_t delay = 0;
     events->transfer = NULL;
     if (code == 0 || (code == -EEXIST && entry->written == 0)) {
-        end_entry(events, true, false);
+        end_entry(events, STORED);
     } else if (code == -ENOENT && entry->written > 0) {
         /* Events are kept for an hour only, and may be deleted: begin again. */
         entry->written = 0;
-        end_entry(events, false, true);
+        end_entry(events, POSTPONED);
     } else if (may_pass(code) && ++entry->failures < ATTEMPTS) {
         delay = k8s_backoff(entry->failures, 250 * CLOCK_MILLISECOND, 10 * CLOCK_SECOND);
-        end_entry(events, false, true);
+        end_entry(events, POSTPONED);
     } else {
-        end_entry(events, false, false);
+        end_entry(events, GIVEN_UP);
     }
     pump_later(events, delay);
 }

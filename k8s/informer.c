@@ -9,6 +9,7 @@
 #include "k8s/answer.h"
 #include "k8s/backoff.h"
 #include "k8s/client_private.h"
+#include "k8s/page.h"
 #include "k8s/url.h"
 #include "k8s/watch.h"
 
@@ -19,15 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_SIZE 500U
 #define PAGE_TIMEOUT (60 * CLOCK_SECOND)
 #define SILENCE (90 * CLOCK_SECOND)
 #define WATCH_TIMEOUT (300 * CLOCK_SECOND)
 #define RETRY_FIRST (100 * CLOCK_MILLISECOND)
 #define RETRY_MOST (5 * CLOCK_SECOND)
-#define SHORT_LIFE                                                                                 \
-    CLOCK_SECOND        /* a watch that ends sooner, without an event, isn't resumed at once */
-#define JSON_DEPTH 1024 /* custom resources nest deeper than requests to us may */
+#define SHORT_LIFE CLOCK_SECOND /* a watch that ends sooner, without an event, is resumed later */
 
 enum health { UNKNOWN, HEALTHY, UNHEALTHY };
 
@@ -48,8 +46,7 @@ struct k8s_informer {
     struct k8s_transfer *transfer; /* the page or the watch under way */
     struct k8s_timer next_try;
     struct k8s_timer silence_check;
-    struct json_view view;
-    struct buffer scratch;
+    struct k8s_page page; /* and the event that is being read */
     struct k8s_watch watch;
     unsigned int page_size;
     char *version;               /* last resource version seen */
@@ -64,14 +61,13 @@ struct k8s_informer {
 static void list_page(void *context);
 static void start_watch(void *context);
 
-static void set_health(struct k8s_informer *informer, bool healthy, const char *reason)
+static void set_health(struct k8s_informer *informer, enum health health, const char *reason)
 {
-    enum health health = healthy ? HEALTHY : UNHEALTHY;
     if (informer->health == health)
         return;
     informer->health = health;
     if (informer->handler->health != NULL)
-        informer->handler->health(informer->context, healthy, reason);
+        informer->handler->health(informer->context, health == HEALTHY, reason);
 }
 
 static void try_again(struct k8s_informer *informer, void (*step)(void *context),
@@ -91,15 +87,10 @@ static void forget_list(struct k8s_informer *informer)
     informer->continue_token = NULL;
 }
 
-/* The informer's own selector behind the parameters in buffer, and the request. */
-static int submit(struct k8s_informer *informer, struct buffer *query,
+static int submit(struct k8s_informer *informer, const struct buffer *query,
                   const struct k8s_transfer_options *options, k8s_callback callback,
                   struct error *error)
 {
-    if (informer->query != NULL) {
-        buffer_append_char(query, '&');
-        buffer_append_string(query, informer->query);
-    }
     if (buffer_failed(query))
         return error_no_memory(error);
     struct k8s_request request = {
@@ -112,23 +103,11 @@ static int submit(struct k8s_informer *informer, struct buffer *query,
                                &informer->transfer, error);
 }
 
-static void append_value(struct buffer *query, const char *name, const char *value)
-{
-    char *escaped = malloc(K8S_URL_ESCAPED(strlen(value)) + 1);
-    if (escaped == NULL) {
-        query->failed = true;
-        return;
-    }
-    k8s_url_escape_value(escaped, value);
-    buffer_printf(query, "&%s=%s", name, escaped);
-    free(escaped);
-}
-
 /* --- list --- */
 
 static void list_failed(struct k8s_informer *informer, const struct error *error)
 {
-    set_health(informer, false, error->text);
+    set_health(informer, UNHEALTHY, error->text);
     try_again(informer, list_page, informer->list_failures++);
 }
 
@@ -141,9 +120,7 @@ static void list_page(void *context)
     struct error error;
     struct k8s_transfer_options options = {.heard = &informer->heard};
     buffer_init(&query, K8S_BODY_MAXIMUM);
-    buffer_printf(&query, "limit=%u", informer->page_size);
-    if (informer->continue_token != NULL)
-        append_value(&query, "continue", informer->continue_token);
+    k8s_page_query(&query, informer->page_size, informer->continue_token, informer->query);
     if (submit(informer, &query, &options, on_page, &error) != 0)
         list_failed(informer, &error);
 }
@@ -151,114 +128,69 @@ static void list_page(void *context)
 static void page_refused(struct k8s_informer *informer, const struct error *error)
 {
     if (error->code == -ESTALE && informer->continue_token != NULL) {
-        /* The server has forgotten the list we were in the middle of. It is as good as ever
-         * otherwise. */
+        /* The server has forgotten the list that the informer was in the middle of; nothing else is
+         * wrong with the server. */
         forget_list(informer);
         try_again(informer, list_page, informer->list_failures++);
         return;
     }
-    if (error->code == -EMSGSIZE && informer->page_size > 1)
-        informer->page_size = informer->page_size / 4 > 0 ? informer->page_size / 4 : 1;
+    if (error->code == -EMSGSIZE)
+        informer->page_size = k8s_page_smaller(informer->page_size);
     list_failed(informer, error);
 }
 
-static void deliver_items(struct k8s_informer *informer, const struct json_node *items)
+static void deliver_items(struct k8s_informer *informer)
 {
-    const struct json_view *view = &informer->view;
-    const struct json_node *item = json_view_first(view, items);
-    for (; item != NULL; item = json_view_after(view, items, item)) {
-        if (json_view_is_object(item))
-            informer->handler->upsert(informer->context, view, item, true);
-    }
+    const struct json_node *item = NULL;
+    while ((item = k8s_page_next(&informer->page, item)) != NULL)
+        informer->handler->upsert(informer->context, &informer->page.view, item, true);
 }
 
-static int parse(struct k8s_informer *informer, const char *text, size_t length,
-                 struct error *error)
+/* Takes over what the page says of the list: its version, from the first page, and the token of the
+ * next page. */
+static void take_head(struct k8s_informer *informer)
 {
-    const char *clean = k8s_watch_clean(text, length, &informer->scratch);
-    if (clean == NULL)
-        return error_no_memory(error);
-    return json_view_parse(&informer->view, clean, length, JSON_DEPTH, error);
-}
-
-/* The member of metadata as a string to free(), or NULL when it is absent or empty. -ENOMEM when
- * there is no memory. */
-static int copy_metadata(const struct json_view *view, const struct json_node *object,
-                         const char *name, char **ret_text)
-{
-    const struct json_node *node = json_view_path(view, object, "metadata", name, NULL);
-    *ret_text = NULL;
-    if (!json_view_is_string(node) || json_view_equals(view, node, ""))
-        return 0;
-    *ret_text = json_view_copy(view, node);
-    return *ret_text != NULL ? 0 : -ENOMEM;
-}
-
-/* Reads the page's head: the version of the list, from its first page, and the token of the next
- * one. */
-static int read_page(struct k8s_informer *informer, const struct k8s_response *response,
-                     const struct json_node **ret_items, char **ret_token, struct error *error)
-{
-    char *version = NULL;
-    char *token = NULL;
-    int result = parse(informer, response->body, response->body_length, error);
-    if (result != 0)
-        return error_prefix(error, "list %s", informer->path);
-    const struct json_node *root = json_view_root(&informer->view);
-    const struct json_node *items = json_view_member(&informer->view, root, "items");
-    if (copy_metadata(&informer->view, root, "resourceVersion", &version) != 0 ||
-        copy_metadata(&informer->view, root, "continue", &token) != 0) {
-        free(version);
-        return error_no_memory(error);
-    }
-    if (version == NULL || !(json_view_is_array(items) || json_view_is_null(items))) {
-        free(version);
-        free(token);
-        return error_set(error, -EBADMSG, "list %s: the answer is not a list", informer->path);
-    }
+    struct k8s_page *page = &informer->page;
     if (informer->continue_token == NULL) {
         free(informer->version);
-        informer->version = version;
-    } else {
-        free(version);
+        informer->version = page->version;
+        page->version = NULL;
     }
-    *ret_items = items;
-    *ret_token = token;
-    return 0;
+    forget_list(informer);
+    informer->continue_token = page->token;
+    page->token = NULL;
 }
 
 static void on_page(void *context, const struct k8s_response *response)
 {
     struct k8s_informer *informer = context;
-    const struct json_node *items = NULL;
-    char *token = NULL;
     struct error error = response->error;
     informer->transfer = NULL;
     if (error.code != 0) {
         page_refused(informer, &error);
         return;
     }
-    if (read_page(informer, response, &items, &token, &error) != 0) {
+    if (k8s_page_read(&informer->page, informer->path, response->body, response->body_length,
+                      &error) != 0) {
         forget_list(informer);
         list_failed(informer, &error);
         return;
     }
     if (informer->continue_token == NULL)
         informer->handler->replace_begin(informer->context);
-    forget_list(informer);
-    informer->continue_token = token;
+    take_head(informer);
     informer->list_failures = 0;
+    bool last = informer->continue_token == NULL;
     /* Asked for before this one is delivered, so that the server works on it meanwhile. */
-    if (token != NULL)
+    if (!last)
         list_page(informer);
-    deliver_items(informer, items);
-    if (token != NULL)
+    deliver_items(informer);
+    if (!last)
         return;
-    json_view_clear(&informer->view);
-    buffer_clear(&informer->scratch);
+    k8s_page_clear(&informer->page);
     informer->handler->replace_end(informer->context);
     atomic_store_explicit(&informer->synced, true, memory_order_release);
-    set_health(informer, true, "listed");
+    set_health(informer, HEALTHY, "listed");
     start_watch(informer);
 }
 
@@ -272,13 +204,12 @@ static void relist(struct k8s_informer *informer)
 
 static void watch_failed(struct k8s_informer *informer, const struct error *error)
 {
-    set_health(informer, false, error->text);
+    set_health(informer, UNHEALTHY, error->text);
     try_again(informer, start_watch, informer->watch_failures++);
 }
 
-/* What the server said, in an ERROR event or instead of the watch. Where it didn't like the version
- * there is only the list; where it was busy or down, or didn't know us, another list would only
- * make it worse. */
+/* The server refused the watch. Where the server didn't like the version, only a new list helps.
+ * Where it was busy or down, or didn't know us, another list would only make things worse. */
 static void watch_refused(struct k8s_informer *informer, const struct error *error, int status)
 {
     bool resumable = status == 401 || status == 403 || status == 429 || status == 500 ||
@@ -288,16 +219,17 @@ static void watch_refused(struct k8s_informer *informer, const struct error *err
         return;
     }
     if (error->code != -ESTALE)
-        set_health(informer, false, error->text);
+        set_health(informer, UNHEALTHY, error->text);
     relist(informer);
 }
 
 /* Takes over the version of object, so that a resumed watch goes on behind it. Without memory for
- * it the watch would repeat some events, which does no harm. */
+ * the version a resumed watch repeats some events, which does no harm. */
 static void take_version(struct k8s_informer *informer, const struct json_node *object)
 {
     char *version;
-    if (copy_metadata(&informer->view, object, "resourceVersion", &version) != 0 || version == NULL)
+    if (k8s_page_copy_metadata(&informer->page, object, "resourceVersion", &version) != 0 ||
+        version == NULL)
         return;
     free(informer->version);
     informer->version = version;
@@ -305,12 +237,12 @@ static void take_version(struct k8s_informer *informer, const struct json_node *
 
 static void take_upsert(struct k8s_informer *informer, const struct json_node *object)
 {
-    informer->handler->upsert(informer->context, &informer->view, object, false);
+    informer->handler->upsert(informer->context, &informer->page.view, object, false);
 }
 
 static void take_remove(struct k8s_informer *informer, const struct json_node *object)
 {
-    informer->handler->remove(informer->context, &informer->view, object);
+    informer->handler->remove(informer->context, &informer->page.view, object);
 }
 
 static const struct event_type {
@@ -327,22 +259,22 @@ static const struct event_type {
 static bool take_strange(struct k8s_informer *informer, const struct json_node *root,
                          const struct json_node *object)
 {
-    const struct json_node *type = json_view_member(&informer->view, root, "type");
+    const struct json_node *type = json_view_member(&informer->page.view, root, "type");
     int status;
-    if (!json_view_equals(&informer->view, type, "ERROR")) {
+    if (!json_view_equals(&informer->page.view, type, "ERROR")) {
         error_set(&informer->watch_broken, -EBADMSG, "watch %s: an event of unknown type",
                   informer->path);
         return false;
     }
-    k8s_answer_judge_status(&informer->view, object, &status, &informer->watch_broken);
+    k8s_answer_judge_status(&informer->page.view, object, &status, &informer->watch_broken);
     return false;
 }
 
 static bool on_event(void *context, const char *text, size_t length)
 {
     struct k8s_informer *informer = context;
-    struct json_view *view = &informer->view;
-    if (parse(informer, text, length, &informer->watch_broken) != 0) {
+    struct json_view *view = &informer->page.view;
+    if (k8s_page_parse(&informer->page, text, length, &informer->watch_broken) != 0) {
         error_prefix(&informer->watch_broken, "watch %s", informer->path);
         return false;
     }
@@ -366,7 +298,7 @@ static bool on_stream(void *context, const char *data, size_t length)
     struct k8s_informer *informer = context;
     struct error error;
     if (length == 0) {
-        set_health(informer, true, "watching");
+        set_health(informer, HEALTHY, "watching");
         return true;
     }
     if (k8s_watch_feed(&informer->watch, data, length, on_event, informer, &error) == 0)
@@ -400,7 +332,7 @@ static void on_watch_end(void *context, const struct k8s_response *response)
     k8s_timers_cancel(&informer->client->timers, &informer->silence_check);
     if (broken->code == -ESTALE || (broken->code != 0 && informer->watch_failures > 0)) {
         if (broken->code != -ESTALE)
-            set_health(informer, false, broken->text);
+            set_health(informer, UNHEALTHY, broken->text);
         relist(informer);
     } else if (broken->code != 0) {
         watch_failed(informer, broken);
@@ -444,7 +376,9 @@ static void start_watch(void *context)
     buffer_init(&query, K8S_BODY_MAXIMUM);
     buffer_printf(&query, "watch=true&allowWatchBookmarks=true&timeoutSeconds=%" PRId64,
                   seconds > 0 ? seconds : 1);
-    append_value(&query, "resourceVersion", informer->version);
+    k8s_page_append(&query, "resourceVersion", informer->version);
+    if (informer->query != NULL)
+        buffer_printf(&query, "&%s", informer->query);
     if (submit(informer, &query, &options, on_watch_end, &error) != 0) {
         watch_failed(informer, &error);
         return;
@@ -485,8 +419,7 @@ void k8s_informer_list_again(struct k8s_informer *informer)
 
 static void free_informer(struct k8s_informer *informer)
 {
-    json_view_clear(&informer->view);
-    buffer_clear(&informer->scratch);
+    k8s_page_clear(&informer->page);
     k8s_watch_clear(&informer->watch);
     free(informer->version);
     free(informer->continue_token);
@@ -507,14 +440,13 @@ int k8s_informer_new(struct k8s_client *client, const struct k8s_informer_option
     struct k8s_informer *informer = calloc(1, sizeof(*informer));
     if (informer == NULL)
         return error_no_memory(error);
-    json_view_init(&informer->view);
-    buffer_init(&informer->scratch, K8S_LIST_MAXIMUM);
+    k8s_page_init(&informer->page);
     k8s_watch_init(&informer->watch, 0);
     informer->start.run = run_start;
     informer->client = client;
     informer->handler = handler;
     informer->context = context;
-    informer->page_size = options->page_size > 0 ? options->page_size : PAGE_SIZE;
+    informer->page_size = options->page_size > 0 ? options->page_size : K8S_PAGE_SIZE;
     informer->silence = options->silence > 0 ? options->silence : SILENCE;
     informer->watch_timeout = options->watch_timeout > 0 ? options->watch_timeout : WATCH_TIMEOUT;
     informer->path = strdup(options->path);

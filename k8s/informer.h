@@ -24,11 +24,12 @@ struct k8s_informer_handler {
      * only. */
     void (*upsert)(void *context, const struct json_view *view, const struct json_node *object,
                    bool initial);
-    void (*replace_end)(void *context); /* from the first call on: synced */
-    void (*remove)(void *context, const struct json_view *view,
-                   const struct json_node *object); /* deleted; its last state */
-    /* The connection to the API, told when it changes: false when list or watch fails, true when it
-     * works (again). reason lives during the call. May be NULL. */
+    /* The full list has been told. From the first call on the informer counts as synced. */
+    void (*replace_end)(void *context);
+    /* An object was deleted; this is its last state. */
+    void (*remove)(void *context, const struct json_view *view, const struct json_node *object);
+    /* Whether list and watch work, told when that changes. reason lives during the call. May be
+     * NULL. */
     void (*health)(void *context, bool healthy, const char *reason);
 };
 
@@ -53,8 +54,8 @@ must_check int k8s_informer_new(struct k8s_client *client,
  * k8s_client_free. NULL is fine. */
 void k8s_informer_free(struct k8s_informer *informer);
 
-/* Gives up what is under way and lists anew: what replace_begin then begins is a list that was asked for after
- * this call, and so shows everything that was stored before it. From the api thread only. */
+/* Gives up what is under way and lists anew: the list that the next replace_begin begins was asked
+ * for after this call, and so shows everything that was stored before it. Api thread only. */
 void k8s_informer_list_again(struct k8s_informer *informer);
 
 /* Whether a full list has been delivered since the start (stays true). Any thread. */

@@ -44,13 +44,13 @@ struct k8s_lease {
     struct k8s_transfer *transfer;
     struct k8s_timer next_try;
     struct k8s_timer lapse; /* at held_until */
-    json_t *record;         /* as it is stored, as far as we know; NULL: to be read first */
+    json_t *record;         /* as stored, as far as this process knows; NULL: to be read first */
     json_t *observed;       /* the record when it was last seen changing, */
     int64_t observed_at;    /* and when that was by our clock */
     long long highest;      /* leaseTransitions seen so far; -1: none */
     bool leader;
     bool renewing;         /* the write under way is a renewal */
-    bool releasing;        /* it gives the lease up */
+    bool releasing;        /* the write under way gives the lease up */
     long long transitions; /* of our term */
     int64_t sent_at;       /* before the write under way was sent */
 
@@ -110,7 +110,8 @@ static void lapse(void *context)
     lose(context);
 }
 
-/* A write of ours succeeded. It counts from before it was sent: nobody can have seen it earlier. */
+/* A write of ours succeeded. The term counts from before the write was sent: nobody can have seen
+ * the write earlier. */
 static void hold(struct k8s_lease *lease)
 {
     int64_t until = lease->sent_at + lease->renew_deadline;
@@ -136,7 +137,7 @@ bool k8s_lease_is_held(const struct k8s_lease *lease)
 
 /* --- requests --- */
 
-/* Short of what is left of our term, and so that a second attempt fits into it. */
+/* Half of renew_deadline, so that a second attempt fits into the term, and never beyond its end. */
 static int64_t request_deadline(const struct k8s_lease *lease)
 {
     int64_t deadline = now(lease) + lease->renew_deadline / 2;
@@ -250,8 +251,8 @@ static void try_lease(void *context)
         read_lease(lease);
 }
 
-/* Notes when the record was last seen changing; only that is judged, never the times written in
- * it. */
+/* Notes when the record was last seen changing. Only that moment is judged, never the times that
+ * are written in the record. */
 static void observe(struct k8s_lease *lease)
 {
     long long transitions = lease_record_transitions(lease->record);
@@ -307,7 +308,7 @@ static void on_read(void *context, const struct k8s_response *response)
 }
 
 /* After a write that failed nobody knows what is stored: either the answer or the write was lost,
- * or somebody else was quicker. It is read before anything else. */
+ * or somebody else was quicker. The record is read before anything else. */
 static void write_failed(struct k8s_lease *lease, int code)
 {
     forget_record(lease);

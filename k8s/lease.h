@@ -20,7 +20,8 @@ struct k8s_lease_options {
     int64_t duration;
     /* The holder gives up after this long without a successful renewal; below duration; 0: 10 s. */
     int64_t renew_deadline;
-    /* Between attempts, jittered by 20 % (with which it is below renew_deadline); 0: 2 s. */
+    /* Between attempts; up to 20 % are added at random, and the sum must be below renew_deadline;
+     * 0: 2 s. */
     int64_t retry_period;
     /* Called on the api thread when leadership is gained and lost, in turn. transitions is the
      * Lease's leaseTransitions; it is another for every term, also when a process that lost the
@@ -32,9 +33,9 @@ struct k8s_lease_options {
 /* Starts at once. options are copied. -EINVAL for times that don't fit together. */
 must_check int k8s_lease_new(struct k8s_client *client, const struct k8s_lease_options *options,
                              struct k8s_lease **ret_lease, struct error *error);
-/* Stops: when it is held, changed is called for the loss, and then the lease is given up (a write,
- * waited for at most 2 s). No call comes after it has returned. Not from the api thread. NULL is
- * fine. */
+/* Ends the candidacy. A leader is told of the loss first, and then gives the lease up with a write
+ * that is waited for at most 2 s. changed isn't called any more once this has returned. Not from
+ * the api thread. NULL is fine. */
 void k8s_lease_free(struct k8s_lease *lease);
 /* True while this process may act as leader, judged by the clock at this very moment. Any
  * thread. */

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A peer that acknowledges nothing for this long is gone. Without it the kernel goes on for a
+/* A peer that acknowledges nothing for this long is gone. By default the kernel goes on for a
  * quarter of an hour. */
 #define USER_TIMEOUT_MS 15000
 
@@ -21,7 +21,7 @@ static void add(struct k8s_sockets *sockets, curl_socket_t socket)
         size_t capacity = sockets->capacity > 0 ? sockets->capacity * 2 : 16;
         curl_socket_t *grown = realloc(sockets->open, capacity * sizeof(*grown));
         if (grown == NULL)
-            return; /* it can't be distrusted then, no more */
+            return; /* this socket can't be distrusted then, and that is all */
         sockets->open = grown;
         sockets->capacity = capacity;
     }
@@ -32,7 +32,7 @@ static int on_open(void *context, curl_socket_t socket, curlsocktype purpose)
 {
     (void)purpose;
     unsigned int timeout = USER_TIMEOUT_MS;
-    /* Best effort: without it a dead peer is noticed later. */
+    /* Best effort: without the timeout a dead peer is noticed later. */
     (void)setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
     add(context, socket);
     return CURL_SOCKOPT_OK;
@@ -78,7 +78,8 @@ static int port_of(curl_socket_t socket)
     return address.any.sa_family == AF_INET6 ? ntohs(address.ipv6.sin6_port) : 0;
 }
 
-/* The kernel knows best when data came last, whoever it was for. */
+/* The kernel knows best when data came last, whoever it was for. The time is the kernel's, not that
+ * of the client's clock. */
 static int64_t silent_for(curl_socket_t socket)
 {
     struct tcp_info info = {0};

@@ -10,7 +10,7 @@
 struct k8s_timer {
     struct k8s_timer *next;
     struct k8s_timer *previous;
-    int64_t due; /* clock_monotonic() nanoseconds */
+    int64_t due; /* monotonic nanoseconds of the client's clock */
     bool armed;
     void (*fire)(void *context); /* may set the timer again, or free it */
     void *context;
@@ -23,11 +23,11 @@ struct k8s_timers {
 
 /* Arms timer, or moves it when it is armed already. */
 void k8s_timers_set(struct k8s_timers *timers, struct k8s_timer *timer, int64_t due);
-/* Fine when it isn't armed. */
+/* Disarms timer; does nothing when it isn't armed. */
 void k8s_timers_cancel(struct k8s_timers *timers, struct k8s_timer *timer);
-/* When the next one is due; INT64_MAX when there is none. */
+/* When the first timer is due; INT64_MAX when none is armed. */
 int64_t k8s_timers_next(const struct k8s_timers *timers);
-/* Fires all that are due at now. */
+/* Fires all timers that are due at now. */
 void k8s_timers_run(struct k8s_timers *timers, int64_t now);
 
 #endif

@@ -9,13 +9,13 @@
 
 struct k8s_token {
     char *header; /* "Authorization: Bearer ...", or NULL when there is no token */
-    unsigned int
-        generation;  /* counts changes, so that a request knows which token it was sent with */
-    int64_t read_at; /* clock_monotonic() of the last reading of the file */
+    /* Counts changes, so that a request knows which token it was sent with. */
+    unsigned int generation;
+    int64_t read_at; /* monotonic nanoseconds of the last reading of the file */
 };
 
 /* Brings the token up to date: reads the file when that was not done for 60 s. A file that can't be
- * read leaves the token as it is; it is an error only when there is none. */
+ * read leaves the token as it is, and is an error only when there is no token yet. */
 must_check int k8s_token_refresh(struct k8s_token *token, const struct k8s_config *config,
                                  int64_t now, struct error *error);
 /* After a 401 for a request sent with generation. Returns whether there is another token now, so

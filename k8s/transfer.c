@@ -49,9 +49,9 @@ struct k8s_transfer {
     bool token_repeated;
     /* Something may have reached the server, now or in an earlier attempt that had no answer. */
     bool sent;
-    bool refused;   /* our own callback broke it off */
+    bool refused;   /* our own callback broke the attempt off */
     int status;     /* of the answer that is arriving; 0 before */
-    int local_port; /* of the connection it went out on; 0: none yet */
+    int local_port; /* of the connection that the request went out on; 0: none yet */
 
     char text[]; /* url and body */
 };
@@ -171,7 +171,7 @@ static void unlink_live(struct k8s_transfer *transfer)
         transfer->next->previous = transfer->previous;
 }
 
-/* Lets go of the handle: the body in it is gone afterwards. */
+/* Lets go of the handle, and so of the body that arrived. */
 static void end_attempt(struct k8s_transfer *transfer)
 {
     if (transfer->handle == NULL)
@@ -217,7 +217,7 @@ static void retry_now(void *context)
     start(context);
 }
 
-/* Whether there is time for another attempt after delay; then it is set for it. */
+/* Sets the transfer for another attempt after delay. Returns false when the deadline is before. */
 static bool wait_and_retry(struct k8s_transfer *transfer, int64_t delay)
 {
     int64_t due = k8s_client_now(transfer->client) + delay;
@@ -258,7 +258,7 @@ static void finish_answered(struct k8s_transfer *transfer)
         start(transfer);
         return;
     }
-    /* It was answered, so nothing of it is under way any more. */
+    /* The attempt was answered, so nothing of it is under way any more. */
     transfer->sent = false;
     if (transfer->retry && (transfer->status == 429 || transfer->status == 503) &&
         wait_and_retry(transfer, retry_delay(transfer)))

@@ -6,36 +6,50 @@
 #include "k8s/client_private.h"
 #include "tests/unit/fake_client.h"
 
-/* What a client is doing at this moment. */
+#include <sched.h>
+
+/* A look at what a client is doing at a moment between two rounds of its loop. */
 struct fake_look {
-    struct k8s_client *client;
+    struct k8s_job job;
     bool busy;         /* a request or a watch is under way */
-    int64_t next;      /* when its next timer is due; INT64_MAX: there is none */
+    bool more;         /* jobs wait behind the look */
+    int64_t next;      /* when the next timer is due; INT64_MAX: there is none */
     int64_t wanted;    /* a moment, */
     bool wanted_timer; /* and whether a timer is due then */
+    _Atomic bool taken;
 };
 
-static inline void fake_look_inside(void *context)
+static inline void fake_look_inside(struct k8s_client *client, struct k8s_job *job, bool closing)
 {
-    struct fake_look *look = context;
-    const struct k8s_timers *timers = &look->client->timers;
-    look->busy = look->client->live != NULL;
-    look->next = k8s_timers_next(timers);
-    for (const struct k8s_timer *timer = timers->first; timer != NULL; timer = timer->next)
+    struct fake_look *look = (struct fake_look *)job;
+    (void)closing;
+    look->busy = client->live != NULL;
+    look->more = job->next != NULL || atomic_load(&client->inbox) != NULL;
+    look->next = k8s_timers_next(&client->timers);
+    for (struct k8s_timer *timer = client->timers.first; timer != NULL; timer = timer->next)
         look->wanted_timer = look->wanted_timer || timer->due == look->wanted;
+    atomic_store(&look->taken, true);
+}
+
+static inline void fake_take_look(struct k8s_client *client, struct fake_look *look)
+{
+    look->job.run = fake_look_inside;
+    k8s_client_post(client, &look->job);
+    while (!atomic_load(&look->taken))
+        sched_yield();
 }
 
 static inline int64_t fake_next_timer(struct k8s_client *client)
 {
-    struct fake_look look = {.client = client};
-    k8s_client_run(client, fake_look_inside, &look);
+    struct fake_look look = {.busy = false};
+    fake_take_look(client, &look);
     return look.next;
 }
 
 static inline bool fake_has_timer(struct k8s_client *client, int64_t due)
 {
-    struct fake_look look = {.client = client, .wanted = due};
-    k8s_client_run(client, fake_look_inside, &look);
+    struct fake_look look = {.wanted = due};
+    fake_take_look(client, &look);
     return look.wanted_timer;
 }
 
@@ -43,14 +57,9 @@ static inline bool fake_has_timer(struct k8s_client *client, int64_t due)
  * nobody will answer, don't count. */
 static inline bool fake_is_waiting(struct k8s_client *client, bool may_be_busy)
 {
-    /* Twice, because a job may stand behind the first look in the inbox and start a request. */
-    for (int i = 0; i < 2; i++) {
-        struct fake_look look = {.client = client};
-        k8s_client_run(client, fake_look_inside, &look);
-        if (look.next <= k8s_client_now(client) || (look.busy && !may_be_busy))
-            return false;
-    }
-    return true;
+    struct fake_look look = {.busy = false};
+    fake_take_look(client, &look);
+    return !look.more && look.next > k8s_client_now(client) && (may_be_busy || !look.busy);
 }
 
 static inline void fake_advance(struct k8s_client *client, struct clock_fake *clock,

@@ -9,7 +9,7 @@
 
 #include "k8s/event_document.h"
 #include "k8s/events.h"
-#include "tests/unit/fake_client.h"
+#include "tests/unit/fake_time.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -19,6 +19,7 @@ static struct fake_api *api;
 static struct k8s_config config;
 static struct k8s_client *client;
 static struct k8s_events *events;
+static struct clock_fake fake;
 
 static const struct k8s_object_reference service = {"v1", "Service", "prod", "web", "u-1"};
 static const struct k8s_object_reference pool = {"ipcontroller.ext/v2", "IpClaimPool", NULL, "p",
@@ -43,11 +44,22 @@ static void set_flag(void *context)
     atomic_store((_Atomic bool *)context, true);
 }
 
+static int64_t now(void)
+{
+    return clock_monotonic(&fake.clock);
+}
+
+/* Waits for so many requests in all, skipping what the pump waits for in between. */
+static void await_requests(unsigned int count)
+{
+    fake_skip_until(client, &fake, fake_api_count(api) >= count);
+}
+
 /* Waits until this many requests have been answered, and the answers dealt with. */
 static void await_finished(unsigned int count)
 {
     _Atomic bool flag = false;
-    fake_until(atomic_load(&finished) >= count);
+    fake_skip_until(client, &fake, atomic_load(&finished) >= count);
     assert_int_equal(k8s_after(client, 0, set_flag, &flag), 0);
     fake_until(atomic_load(&flag));
 }
@@ -59,17 +71,25 @@ static int set_up(void **state)
     api = fake_api_new(NULL, false);
     config = (struct k8s_config){.server = strdup(fake_api_url(api))};
     atomic_store(&finished, 0);
-    if (k8s_client_new(&config, &(struct k8s_client_options){.observer = observe}, &client,
-                       &error) != 0)
+    clock_fake_init(&fake, 1000 * CLOCK_SECOND, 1800000000 * CLOCK_SECOND);
+    struct k8s_client_options options = {.observer = observe, .clock = &fake.clock};
+    if (k8s_client_new(&config, &options, &client, &error) != 0)
         return -1;
     events = k8s_events_new(client, "ipwarden", "pod-1", 0, NULL, NULL);
     return events != NULL ? 0 : -1;
 }
 
+static void free_events(void *context)
+{
+    k8s_events_free(context);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
-    k8s_events_free(events);
+    struct fake_wait wait;
+    fake_begin_wait(&wait, free_events, events);
+    fake_end_wait(&wait, client, &fake);
     k8s_client_free(client);
     fake_api_free(api);
     free(config.server);
@@ -90,7 +110,7 @@ static void answer(unsigned int times, int status)
 
 static json_t *sent(unsigned int index)
 {
-    assert_true(fake_api_wait(api, index + 1));
+    await_requests(index + 1);
     json_t *document = json_loads(fake_api_request(api, index)->body, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(document);
     return document;
@@ -112,7 +132,7 @@ static long long count_of(unsigned int index)
 
 static bool line_is(unsigned int index, const char *beginning)
 {
-    assert_true(fake_api_wait(api, index + 1));
+    await_requests(index + 1);
     return strncmp(fake_api_request(api, index)->line, beginning, strlen(beginning)) == 0;
 }
 
@@ -217,10 +237,10 @@ static void test_failures(void **state)
         snprintf(message, sizeof(message), "case %zu", i);
         answer(1, cases[i].status);
         k8s_events_record(events, &service, true, "Exhausted", message);
-        assert_true(fake_api_wait(api, ++count));
+        await_requests(++count);
         if (cases[i].again) {
             answer(1, 201);
-            assert_true(fake_api_wait(api, ++count));
+            await_requests(++count);
             assert_string_equal(fake_api_request(api, count - 1)->body,
                                 fake_api_request(api, count - 2)->body);
         }
@@ -246,17 +266,17 @@ static void test_rate(void **state)
 {
     (void)state;
     answer(100, 201);
-    int64_t before = fake_now();
+    int64_t before = now();
     for (int i = 0; i < 60; i++) {
         char message[16];
         snprintf(message, sizeof(message), "%d", i);
         k8s_events_record(events, &service, true, "Exhausted", message);
     }
-    assert_true(fake_api_wait(api, 50));
-    assert_true(fake_now() - before < CLOCK_SECOND);
-    assert_true(fake_api_wait(api, 60));
-    int64_t taken = fake_now() - before;
-    assert_true(taken >= 450 * MS && taken < 3 * CLOCK_SECOND);
+    /* The first without any time, then one each 50 ms. */
+    fake_until(atomic_load(&finished) >= 50 && fake_is_waiting(client, false));
+    assert_int_equal(fake_api_count(api), 50);
+    await_requests(60);
+    assert_in_range(now() - before, 500 * MS, 501 * MS);
 }
 
 static bool ask(void *context)
@@ -271,14 +291,17 @@ static void test_may_write(void **state)
     restart(0, ask, &allowed);
     answer(2, 201);
     k8s_events_record(events, &service, true, "Exhausted", "full");
-    usleep(300000);
+    for (int i = 0; i < 3; i++) {
+        fake_until(fake_is_waiting(client, false));
+        fake_skip_wait(client, &fake);
+    }
     assert_int_equal(fake_api_count(api), 0);
     atomic_store(&allowed, true);
-    assert_true(fake_api_wait(api, 1));
+    await_requests(1);
     /* The end doesn't ask. */
     atomic_store(&allowed, false);
     k8s_events_record(events, &service, true, "Exhausted", "again");
-    usleep(20000);
+    fake_until(fake_is_waiting(client, false));
     restart(0, NULL, NULL);
     assert_int_equal(fake_api_count(api), 2);
 }
@@ -296,7 +319,7 @@ static void test_queue_is_bounded(void **state)
     }
     answer(20, 201);
     atomic_store(&allowed, true);
-    assert_true(fake_api_wait(api, 5));
+    await_requests(5);
     for (unsigned int i = 0; i < 5; i++) {
         char expected[16];
         snprintf(expected, sizeof(expected), "%u", 15 + i);
@@ -331,10 +354,16 @@ static void test_free_without_answer(void **state)
     k8s_events_record(events, &service, true, "Exhausted", "full");
     k8s_events_record(events, &service, true, "Exhausted", "fuller");
     assert_true(fake_api_wait(api, 1));
-    int64_t before = fake_now();
-    restart(0, NULL, NULL);
-    int64_t taken = fake_now() - before;
-    assert_true(taken >= 900 * MS && taken < 2 * CLOCK_SECOND);
+    struct fake_wait wait;
+    int64_t give_up = now() + CLOCK_SECOND;
+    fake_begin_wait(&wait, free_events, events);
+    fake_until(atomic_load(&wait.ended) || fake_has_timer(client, give_up));
+    fake_advance(client, &fake, CLOCK_SECOND - 1);
+    assert_true(fake_is_waiting(client, true));
+    assert_false(atomic_load(&wait.ended));
+    fake_advance(client, &fake, 1);
+    pthread_join(wait.thread, NULL);
+    events = NULL;
     k8s_events_free(NULL);
 }
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "k8s/informer.h"
-#include "tests/unit/fake_client.h"
+#include "tests/unit/fake_time.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -29,6 +29,7 @@ static struct fake_api *api;
 static struct k8s_config config;
 static struct k8s_client *client;
 static struct k8s_informer *informer;
+static struct clock_fake fake;
 static char *large_body; /* borrowed by the server, which may still be sending it at the end */
 
 /* What the handler was told: "[" begin, "]" end, "+name" listed, "~name" changed, "-name" removed,
@@ -106,12 +107,19 @@ static bool was_told(const char *expected)
     return same;
 }
 
+static int64_t now(void)
+{
+    return clock_monotonic(&fake.clock);
+}
+
+/* Lets pass what the informer waits for between two requests. */
 static void await_told(const char *expected)
 {
     int64_t give_up = fake_now() + 10 * CLOCK_SECOND;
     while (!was_told(expected)) {
         if (fake_now() > give_up)
             fail_msg("told \"%s\", not \"%s\" (%s)", told, expected, unhealthy_reason);
+        fake_skip_wait(client, &fake);
         usleep(1000);
     }
 }
@@ -124,7 +132,9 @@ static int set_up(void **state)
     config = (struct k8s_config){.server = strdup(fake_api_url(api))};
     told[0] = '\0';
     on_api_thread = true;
-    return k8s_client_new(&config, NULL, &client, &error);
+    clock_fake_init(&fake, 1000 * CLOCK_SECOND, 1800000000 * CLOCK_SECOND);
+    return k8s_client_new(&config, &(struct k8s_client_options){.clock = &fake.clock}, &client,
+                          &error);
 }
 
 static int tear_down(void **state)
@@ -159,6 +169,12 @@ static void answer(const struct fake_answer *prepared)
 #define LIST_LINE "GET " PATH "?limit"
 #define WATCH_LINE "GET " PATH "?watch"
 
+/* Waits for so many requests in all. */
+static void await_requests(unsigned int count)
+{
+    fake_skip_until(client, &fake, fake_api_count(api) >= count);
+}
+
 static void list(const char *body)
 {
     answer(&(struct fake_answer){.request = LIST_LINE, .body = body});
@@ -172,7 +188,7 @@ static void watch(const char *body, enum fake_ending ending)
 /* Whether the request with this index has all of these parts; NULL ends them. */
 static void expect_request(unsigned int index, ...)
 {
-    assert_true(fake_api_wait(api, index + 1));
+    await_requests(index + 1);
     const char *line = fake_api_request(api, index)->line;
     va_list parts;
     va_start(parts, index);
@@ -195,7 +211,7 @@ static void test_list_and_watch(void **state)
     start(&(struct k8s_informer_options){.query = "labelSelector=x%3Dy"});
     await_told("[+a+b]H~c~a-b");
     assert_true(k8s_informer_synced(informer));
-    assert_true(fake_now() - k8s_informer_last_heard(informer) < CLOCK_SECOND);
+    assert_int_equal(k8s_informer_last_heard(informer), now());
     expect_request(0, LIST_LINE "=500", "&labelSelector=x%3Dy", NULL);
     assert_null(strstr(fake_api_request(api, 0)->line, "resourceVersion"));
     assert_null(strstr(fake_api_request(api, 0)->line, "continue"));
@@ -238,10 +254,10 @@ static void test_clean_end(void **state)
     watch(EVENT("ADDED", OBJECT("a", "11")) EVENT("BOOKMARK", OBJECT("", "30")), FAKE_END);
     watch(EVENT("ADDED", OBJECT("b", "31")), FAKE_END);
     watch(EVENT("ADDED", OBJECT("c", "32")), FAKE_HOLD);
-    int64_t before = fake_now();
+    int64_t before = now();
     start(NULL);
     await_told("[]H~a~b~c");
-    assert_true(fake_now() - before < CLOCK_SECOND);
+    assert_in_range(now() - before, 2 * 80 * MS, 2 * 120 * MS);
     expect_request(2, "resourceVersion=30", NULL);
     expect_request(3, "resourceVersion=31", NULL);
     assert_int_equal(fake_api_connections(api), 1);
@@ -255,10 +271,10 @@ static void test_short_watches(void **state)
     list(LIST("10", ""));
     for (int i = 0; i < 4; i++)
         watch("", FAKE_END);
-    int64_t before = fake_now();
+    int64_t before = now();
     start(NULL);
-    assert_true(fake_api_wait(api, 6));
-    assert_true(fake_now() - before >= (100 + 200 + 400 + 800) * MS * 8 / 10);
+    await_requests(6);
+    assert_in_range(now() - before, 1500 * MS * 8 / 10, 1500 * MS * 12 / 10);
     assert_true(was_told("[]H"));
 }
 
@@ -269,13 +285,11 @@ static void test_end_of_a_long_watch(void **state)
     list(LIST("10", ""));
     watch("", FAKE_END);
     watch("", FAKE_END);
-    answer(&(struct fake_answer){.request = WATCH_LINE, .delay = 1050});
     start(NULL);
-    assert_true(fake_api_wait(api, 4));
-    int64_t before = fake_now();
-    assert_true(fake_api_wait(api, 5));
-    /* It would have been 320 ms at least. */
-    assert_true(fake_now() - before < (1050 + 300) * MS);
+    await_requests(4);
+    fake_advance(client, &fake, CLOCK_SECOND);
+    watch("", FAKE_END);
+    assert_true(fake_api_wait(api, 5)); /* and no time passed */
     assert_true(was_told("[]H"));
 }
 
@@ -303,11 +317,10 @@ static void test_server_down_at_start(void **state)
     for (int i = 0; i < 3; i++)
         answer(&(struct fake_answer){.ending = FAKE_CLOSE});
     list(LIST("10", OBJECT("a", "1")));
-    int64_t before = fake_now();
+    int64_t before = now();
     start(NULL);
     await_told("U[+a]H");
-    assert_true(fake_now() - before >= (100 + 200 + 400) * MS * 8 / 10);
-    assert_true(fake_now() - before < 3 * CLOCK_SECOND);
+    assert_in_range(now() - before, 700 * MS * 8 / 10, 700 * MS * 12 / 10);
     assert_true(strlen(unhealthy_reason) > 0);
 }
 
@@ -321,7 +334,7 @@ static void test_list_refused(void **state)
                                      .body = "{\"message\":\"because\"}",
                                      .times = 2});
         start(NULL);
-        assert_true(fake_api_wait(api, 3));
+        await_requests(3);
         await_told("U");
         assert_false(k8s_informer_synced(informer));
         list(LIST("10", ""));
@@ -503,14 +516,19 @@ static void test_silence(void **state)
     watch(EVENT("ADDED", OBJECT("a", "11")), FAKE_HOLD);
     watch(EVENT("ADDED", OBJECT("b", "12")), FAKE_HOLD);
     /* The third one isn't even answered. */
-    int64_t before = fake_now();
     start(&(struct k8s_informer_options){.silence = 200 * MS});
+    await_told("[]H~a");
+    fake_advance(client, &fake, 200 * MS - 1);
+    assert_true(fake_is_waiting(client, true));
+    assert_true(was_told("[]H~a"));
+    fake_advance(client, &fake, 1);
+    await_told("[]H~aUH~b");
+    fake_advance(client, &fake, 200 * MS);
     await_told("[]H~aUH~bU");
-    int64_t taken = fake_now() - before;
-    assert_true(taken >= 2 * 200 * MS + 80 * MS && taken < 3 * CLOCK_SECOND);
     assert_non_null(strstr(unhealthy_reason, "nothing came for 200 ms"));
     expect_request(2, "resourceVersion=11", NULL);
-    assert_true(fake_api_wait(api, 5));
+    await_requests(4);
+    fake_advance(client, &fake, 200 * MS);
     expect_request(4, WATCH_LINE, "resourceVersion=12", NULL);
 }
 
@@ -534,19 +552,20 @@ static void test_no_silence_without_watch(void **state)
 static void test_free_at_any_time(void **state)
 {
     (void)state;
-    for (int i = 0; i < 40; i++) {
+    for (unsigned int i = 0; i < 40; i++) {
+        unsigned int before = fake_api_count(api);
         list(PAGE("10", "t1", OBJECT("a", "1")));
         list(LIST("10", OBJECT("b", "1")));
         watch(EVENT("ADDED", OBJECT("c", "11")), FAKE_END);
         start(NULL);
-        usleep((useconds_t)i * 100);
+        fake_until(fake_api_count(api) >= before + i % 4);
         k8s_informer_free(informer);
         informer = NULL;
         pthread_mutex_lock(&lock);
         char after[sizeof(told)];
         memcpy(after, told, sizeof(told));
         pthread_mutex_unlock(&lock);
-        usleep(500);
+        assert_true(fake_is_waiting(client, false));
         assert_true(was_told(after));
         told[0] = '\0';
     }
