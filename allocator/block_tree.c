@@ -182,6 +182,7 @@ static void splice_begin(struct splice *splice)
     unsigned int count = splice->count;
     if (page->count - removed + count > PAGE_ITEMS)
         count = removed;
+    assert(count <= splice->count);
     unsigned int low = position > 0 ? position - 1 : 0;
     struct block_summary before = block_page_summary_of(page, low, position + removed);
     page_replace(tree, page, position, removed, splice->entries, count);

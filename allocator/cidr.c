@@ -53,7 +53,7 @@ static int parse_halves(const char *text, struct cidr *ret_cidr, struct error *e
 
 int cidr_parse_masked(const char *text, struct cidr *ret_cidr, struct error *error)
 {
-    struct cidr cidr;
+    struct cidr cidr = {0};
     int result = parse_halves(text, &cidr, error);
     if (result != 0)
         return result;
@@ -63,7 +63,7 @@ int cidr_parse_masked(const char *text, struct cidr *ret_cidr, struct error *err
 
 int cidr_parse(const char *text, struct cidr *ret_cidr, struct error *error)
 {
-    struct cidr cidr;
+    struct cidr cidr = {0};
     int result = parse_halves(text, &cidr, error);
     if (result != 0)
         return result;

@@ -11,6 +11,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,16 +204,13 @@ static bool set_validity(X509 *certificate, int64_t from, int64_t to)
 
 static bool set_common_name(X509 *certificate, const char *prefix, const char *suffix)
 {
-    char text[64];
-    size_t prefix_length = strlen(prefix);
-    size_t suffix_length = strlen(suffix);
-    if (prefix_length + suffix_length > sizeof(text))
+    char text[64 + 1];
+    int length = snprintf(text, sizeof(text), "%s%s", prefix, suffix);
+    if (length < 0 || (size_t)length >= sizeof(text))
         return false;
-    memcpy(text, prefix, prefix_length);
-    memcpy(text + prefix_length, suffix, suffix_length);
     return X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName,
-                                      MBSTRING_UTF8, (const unsigned char *)text,
-                                      (int)(prefix_length + suffix_length), -1, 0) == 1;
+                                      MBSTRING_UTF8, (const unsigned char *)text, length, -1,
+                                      0) == 1;
 }
 
 /* Both PEM texts, or none. */

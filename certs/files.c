@@ -7,6 +7,7 @@
 #include "certs/certificate.h"
 #include "certs/pem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -237,6 +238,7 @@ int certs_files_read(const char *directory, struct certs_bundle *ret_bundle, str
 static int judge(const struct certs_bundle *bundle, struct error *error)
 {
     int code = 0;
+    assert(bundle->chain_pem != NULL && bundle->key_pem != NULL);
     if (bundle->chain_pem[0] == '\0' || bundle->key_pem[0] == '\0')
         return error_set(error, -ENOENT, "tls.crt and tls.key aren't both there");
     code = certs_key_check(bundle->chain_pem, bundle->key_pem, error);

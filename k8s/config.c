@@ -5,6 +5,7 @@
 
 #include "k8s/config_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -186,6 +187,7 @@ static int load_file(const char *path, const char *context, struct k8s_config *c
     int result = k8s_file_read(path, K8S_CONFIG_FILE_MAXIMUM, &text, &length, error);
     if (result != 0)
         return result;
+    assert(text != NULL);
     result = k8s_kubeconfig_parse(text, length, path, context, config, error);
     explicit_bzero(text, length);
     free(text);

@@ -111,7 +111,7 @@ void certificates_api_free(struct certificates_api *api)
         return;
     if (api->announced)
         say_farewell(api);
-    for (size_t i = 0; i < api->document_count; i++)
+    for (size_t i = 0; api->documents != NULL && i < api->document_count; i++)
         free(api->documents[i].body);
     free(api->documents);
     certs_replicas_free(api->replicas);

@@ -43,13 +43,12 @@ int error_vset(struct error *error, int code, const char *format, va_list argume
     return code;
 }
 
-int error_set(struct error *error, int code, const char *format, ...)
+void error_fill(struct error *error, int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     error_vset(error, code, format, arguments);
     va_end(arguments);
-    return code;
 }
 
 int error_prefix(struct error *error, const char *format, ...)
@@ -62,9 +61,4 @@ int error_prefix(struct error *error, const char *format, ...)
     format_text(context, sizeof(context), format, arguments);
     va_end(arguments);
     return error_set(error, error->code, "%s: %s", context, error->text);
-}
-
-int error_no_memory(struct error *error)
-{
-    return error_set(error, -ENOMEM, "out of memory");
 }

@@ -10,6 +10,7 @@
 #ifndef IPWARDEN_BASE_ERROR_H
 #define IPWARDEN_BASE_ERROR_H
 
+#include <errno.h>
 #include <stdarg.h>
 
 struct error {
@@ -19,8 +20,16 @@ struct error {
 
 #define must_check __attribute__((warn_unused_result))
 
-/* Sets code and text; text is cut, never overrun. Returns code, for `return error_set(...)`. */
-int error_set(struct error *error, int code, const char *format, ...)
+/* Sets code and text; text is cut, never overrun. Returns code, for `return error_set(...)`. A macro, so that compilers
+ * and analysers see at each call that what it returns isn't 0: they know then that nothing goes on after it. */
+#define error_set(error, code, ...)                                                                \
+    __extension__({                                                                                \
+        const int error_set_code = (code);                                                         \
+        error_fill(error, error_set_code, __VA_ARGS__);                                            \
+        error_set_code;                                                                            \
+    })
+
+void error_fill(struct error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int error_vset(struct error *error, int code, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
@@ -30,6 +39,9 @@ int error_prefix(struct error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Sets -ENOMEM with the customary text and returns it. */
-int error_no_memory(struct error *error);
+static inline int error_no_memory(struct error *error)
+{
+    return error_set(error, -ENOMEM, "out of memory");
+}
 
 #endif

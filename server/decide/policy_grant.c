@@ -1,6 +1,7 @@
 /* One address: may this Service have it, and what must be written for that; and picking one from a pool. */
 #include "server/decide/policy_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,6 +250,7 @@ int policy_grant(struct policy_decision *decision, const struct address *address
     const struct policy_request *request = decision->request;
     const struct service *service = request->service;
     const struct service *before = request->stored ? service : request->old;
+    assert(service != NULL);
     bool listed = before != NULL && service_lists(before, address, false);
     struct claim *claim;
     const struct pool *pool;

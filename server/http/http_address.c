@@ -98,9 +98,11 @@ static socklen_t socket_length(const struct http_address *address)
 /* The port of a socket address of either family, in network byte order. */
 static in_port_t port_of(const struct sockaddr_storage *socket_address)
 {
-    if (socket_address->ss_family == AF_INET6)
-        return ((const struct sockaddr_in6 *)socket_address)->sin6_port;
-    return ((const struct sockaddr_in *)socket_address)->sin_port;
+    struct sockaddr_in6 ipv6;
+    struct sockaddr_in ipv4;
+    memcpy(&ipv6, socket_address, sizeof(ipv6));
+    memcpy(&ipv4, socket_address, sizeof(ipv4));
+    return socket_address->ss_family == AF_INET6 ? ipv6.sin6_port : ipv4.sin_port;
 }
 
 static int set_option(int socket_fd, int level, int option, int value)
@@ -156,7 +158,7 @@ int http_address_listen(const struct http_address *address, bool reuse_port, int
     }
     if (result < 0)
         return describe_failure(&used, result, error);
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t length = sizeof(bound);
     if (getsockname(result, (struct sockaddr *)&bound, &length) < 0) {
         int code = -errno;

@@ -71,7 +71,7 @@ void service_port_format(const struct service_port *port, char ret_text[SERVICE_
 
 bool service_port_parse(const char *text, struct service_port *ret_port)
 {
-    for (uint8_t protocol = SERVICE_TCP; protocol <= SERVICE_SCTP; protocol++) {
+    for (unsigned int protocol = SERVICE_TCP; protocol <= SERVICE_SCTP; protocol++) {
         size_t length = strlen(protocol_names[protocol]);
         if (strncmp(text, protocol_names[protocol], length) != 0 || text[length] != '/')
             continue;
@@ -79,7 +79,7 @@ bool service_port_parse(const char *text, struct service_port *ret_port)
         unsigned long port = strtoul(text + length + 1, &end, 10);
         if (text[length + 1] < '0' || text[length + 1] > '9' || *end != '\0' || port > 65535)
             return false;
-        *ret_port = (struct service_port){.port = (uint16_t)port, .protocol = protocol};
+        *ret_port = (struct service_port){.port = (uint16_t)port, .protocol = (uint8_t)protocol};
         return true;
     }
     return false;

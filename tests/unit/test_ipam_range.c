@@ -14,7 +14,8 @@
 static struct ipam_range *make(const char *spec, struct field_errors *errors)
 {
     char json[QUOTES_SIZE];
-    snprintf(json, sizeof(json), "{'metadata':{'name':'lan'},'spec':{%s}}", spec);
+    int length = snprintf(json, sizeof(json), "{'metadata':{'name':'lan'},'spec':{%s}}", spec);
+    assert_in_range(length, 1, sizeof(json) - 1);
     return fixture_range(Q(json), errors);
 }
 
