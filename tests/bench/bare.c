@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 struct answer {
     const char *path;
+    bool was_asked;
     char *text;
     size_t length;
     char *uid;                     /* where UID_PLACE is in text; NULL when it is not */
@@ -128,11 +130,18 @@ static enum MHD_Result reply_with_uid(struct MHD_Connection *connection,
     return queued;
 }
 
-static const struct answer *find_answer(const struct bare *bare, const char *path)
+/* Says so when a path is asked for the first time: who waits for an API server to know of us reads
+ * that in the log. */
+static const struct answer *find_answer(struct bare *bare, const char *path)
 {
     for (unsigned i = 0; i < bare->count; i++) {
-        if (strcmp(bare->answers[i].path, path) == 0)
-            return &bare->answers[i];
+        struct answer *answer = &bare->answers[i];
+        if (strcmp(answer->path, path) != 0)
+            continue;
+        if (!answer->was_asked)
+            fprintf(stderr, "asked %s\n", path);
+        answer->was_asked = true;
+        return answer;
     }
     return NULL;
 }

@@ -12,10 +12,10 @@ import re
 import time
 from pathlib import Path
 
-from bench_create import claim
 from bench_lab import CLAIMS, Cluster, Lab
 from bench_programs import BenchError, cpu_seconds, memory, until
 from bench_report import say
+from bench_ways import claim
 
 NAME = "scale"
 VARIANTS = ("list", "ours")
