@@ -11,7 +11,7 @@ import argparse
 import contextlib
 
 from bench_lab import CLAIMS, Cluster, Lab
-from bench_programs import scratch
+from bench_programs import cpu_seconds, scratch
 from bench_report import say
 from bench_ways import FOLLOWERS, KINDS, Ways, has_address
 
@@ -19,7 +19,15 @@ NAME = "create"
 VARIANTS = ("floor", "ours", "none")
 DEFAULT_VARIANTS = ("floor", "ours")
 # What is reported of each way, and its unit.
-METRICS = {"total": "s", "settled": "s", "whole": "s", "rate": "1/s", "p50": "ms", "p99": "ms"}
+METRICS = {
+    "total": "s",
+    "settled": "s",
+    "whole": "s",
+    "rate": "1/s",
+    "p50": "ms",
+    "p99": "ms",
+    "cpu": "ms",
+}
 CLEANERS = 8
 # Created by each way before its turn counts: connections, compiled conditions, caches.
 WARM_UP = 50
@@ -88,7 +96,7 @@ def _summarise(cell, variants, rounds, report):
         report.add(f"{name}.failed", sum(column(variant, "failed")), "Services")
     for over, under in (("ours", "floor"), ("ours", "none"), ("floor", "none")):
         if over in variants and under in variants:
-            for metric in ("total", "whole"):
+            for metric in ("total", "whole", "cpu"):
                 name = f"{_name(cell)}.ratio.{metric}.{over}/{under}"
                 report.add_ratios(name, column(over, metric), column(under, metric))
 
@@ -145,12 +153,19 @@ class _Bench:
             measured = []
             for plan, warm, namespace in zip(plans, namespaces, namespaces[len(plans) :]):
                 send(warm, {**plan, "count": WARM_UP}, QUIET_WARM_UP)
+                before = self._used()
                 result = send(namespace, plan, QUIET)
+                result["cpu"] = self._used() - before
                 measured.append(self._judge(variant, namespace, plan, result))
         for one in created:
             self._delete(**one)
         self.lab.request("DELETE", CLAIMS)
         return measured
+
+    def _used(self):
+        """CPU seconds of etcd, the API server and who answers its webhooks."""
+        pids = [process.pid for process in self.lab.cluster.processes]
+        return sum(map(cpu_seconds, [*pids, *self.ways.pids]))
 
     def _send(self, variant, namespace, plan, quiet):
         kind = plan.pop("kind")
@@ -183,6 +198,7 @@ class _Bench:
             "settled": result["settled"],
             "whole": result["seconds"] + result["settled"],
             "rate": result["done"] / result["seconds"],
+            "cpu": 1000 * result["cpu"] / max(result["done"], 1),
             "p50": create["p50_ms"],
             "p99": create["p99_ms"],
             "max": create["max_ms"],

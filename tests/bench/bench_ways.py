@@ -25,6 +25,7 @@ class Ways:
 
     def __init__(self, lab, folder):
         self.lab = lab
+        self.pids = []  # of who answers the webhooks
         self.own_token = lab.own_token()
         self._tokens = lab.user_tokens(USERS)
         self._folder = folder
@@ -52,6 +53,7 @@ class Ways:
 
     @contextlib.contextmanager
     def _none(self, namespace):
+        self.pids = []
         self.lab.wait_for_webhooks(namespace, lambda addresses: addresses == [])
         yield
 
@@ -65,6 +67,7 @@ class Ways:
              *answers],
             log,
         )  # fmt: skip
+        self.pids = [program.pid]
         try:
             self.lab.put_webhooks(self._constant_webhooks(int(program.first_line())))
             self.lab.wait_for_webhooks(
@@ -79,10 +82,11 @@ class Ways:
     @contextlib.contextmanager
     def _ours(self, namespace):
         self.lab.add_webhooks()
-        with self.lab.ipwarden():
+        with self.lab.ipwarden() as replica:
+            self.pids = [replica.process.pid]
             self.lab.wait_for_pool()
             self.lab.wait_for_webhooks(namespace, lambda got: got and got != [CONSTANT_ADDRESS])
-            until(self.lab.replica.leads, "ipwarden to lead")
+            until(replica.leads, "ipwarden to lead")
             yield
         self.lab.remove_webhooks()
 
