@@ -9,6 +9,7 @@ In the end a crowd of clients creates all at once.
 
 import argparse
 import contextlib
+import time
 
 from bench_lab import CLAIMS, Cluster, Lab
 from bench_programs import cpu_seconds, scratch
@@ -42,8 +43,11 @@ def add_options(parser):
         "--clients", type=_numbers, default=[1, 8], help="how many create at once (1,8)"
     )
     parser.add_argument("--kinds", type=_kinds, default=list(KINDS), help="external,loadbalancer")
-    parser.add_argument("--count", type=int, default=500, help="Services each time (500)")
-    parser.add_argument("--rounds", type=int, default=8, help="how often each (8)")
+    parser.add_argument("--count", type=int, default=400, help="Services each time (400)")
+    parser.add_argument("--rounds", type=int, default=12, help="how often each (12)")
+    parser.add_argument(
+        "--minutes", type=float, default=5.5, help="after which no round begins any more (5.5)"
+    )
     parser.add_argument(
         "--crowd", type=int, default=600, help="clients in the end, 0 for none (600)"
     )
@@ -68,7 +72,11 @@ def _compare(bench, options, report):
     cells = [(kind, clients) for kind in options.kinds for clients in options.clients]
     plans = [{"kind": kind, "clients": clients, "count": options.count} for kind, clients in cells]
     rounds = []
+    began = time.monotonic()
     for number in range(options.rounds):
+        if rounds and time.monotonic() - began > 60 * options.minutes:
+            report.note(f"{number} rounds of {options.rounds}: no more time")
+            break
         # ABBA: a machine that becomes slower all the time, or faster, favours none of them.
         order = options.variants if number % 2 == 0 else options.variants[::-1]
         measured = {}
@@ -191,7 +199,7 @@ class _Bench:
         stored = self.lab.request("GET", f"/api/v1/namespaces/{namespace}/services")["items"]
         without = sum(not has_address(plan["kind"], service) for service in stored)
         if without and variant != "none":
-            self.report.note(f"{where}: {without} of {len(stored)} Services settled without address")
+            self.report.note(f"{where}: {without} of {len(stored)} have no address")
         create = result["steps"][1 if variant == "floor" else 0]
         return {
             "total": result["seconds"],

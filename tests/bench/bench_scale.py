@@ -160,10 +160,7 @@ def _steps(namespace, has_claim):
     }
     steps = [{"method": "POST", "path": f"/api/v1/namespaces/{namespace}/services"}]
     if has_claim:
-        service["metadata"]["annotations"] = {
-            "external-ip": "auto",
-            "ipcontroller.ext/address": "@address@",
-        }
+        service["metadata"]["annotations"] = {"external-ip": "auto"}
         service["spec"]["externalIPs"] = ["@address@"]
         body = claim(namespace, "web-@i@", ["TCP/80", "TCP/443"], uid="@uid@")
         steps.append({"method": "POST", "path": CLAIMS, "body": json.dumps(body)})

@@ -3,7 +3,7 @@
 none: no webhook, and Services without an address. floor: the least that any program has to do that
 gives addresses at admission and keeps each as a claim: for a Service with external IPs a mutating
 and a validating call, answered with constants, and one write of a claim; for a load balancer one
-validating call, one claim, and one write of its status. ours: `ipwarden serve`, installed by deploy/.
+validating call, one claim, and one write of its status. ours: `ipwarden serve`, as deploy/ has it.
 """
 
 import base64
@@ -157,7 +157,7 @@ def claim(namespace, name, ports, uid=None):
         "spec": {
             "cidr": "@address@/32",
             "pool": POOL,
-            "services": [{**owner, **({"uid": uid} if uid else {})}],
+            "services": [{**owner, "given": True, **({"uid": uid} if uid else {})}],
         },
     }
 

@@ -93,7 +93,7 @@ func (c *client) work(shared *carry) {
 	}
 }
 
-// item sends the requests of one item, or leaves them to who follows; the first that fails is the last.
+// item sends the requests of one item, or leaves them to a follower; the first failure ends it.
 func (c *client) item(shared *carry, number int64) error {
 	values := valuesOf(number, shared.first)
 	for i := range shared.plan.Steps {

@@ -113,7 +113,7 @@ func run() (*Result, error) {
 	return shared.run()
 }
 
-// run connects every client, starts them all at once and waits for the last one, and for what follows.
+// run connects everybody, starts all at once, and waits for the last client and for what follows.
 func (c *carry) run() (*Result, error) {
 	clients, err := newClients(c.plan, c.plan.Clients, timeout)
 	if err != nil {

@@ -22,9 +22,11 @@ type Settling struct {
 
 // settle returns how long after the end of the creates the last write came, and how many came.
 //
-// version is the latest that a create was answered: watches begin there, and what was written before
-// they were open comes at once.
-func settle(plan *Settling, clients []*client, version uint64, ended time.Time) (float64, int, error) {
+// version is the latest that a create was answered: watches begin there, and what was written
+// before they were open comes at once.
+func settle(
+	plan *Settling, clients []*client, version uint64, ended time.Time,
+) (float64, int, error) {
 	written := make(chan time.Time, 1024)
 	broken := make(chan error, len(plan.Paths))
 	for i, path := range plan.Paths {
