@@ -46,7 +46,7 @@ def add_options(parser):
     parser.add_argument("--count", type=int, default=400, help="Services each time (400)")
     parser.add_argument("--rounds", type=int, default=12, help="how often each (12)")
     parser.add_argument(
-        "--minutes", type=float, default=5.5, help="after which no round begins any more (5.5)"
+        "--minutes", type=float, default=5.5, help="in which the rounds have to end (5.5)"
     )
     parser.add_argument(
         "--crowd", type=int, default=600, help="clients in the end, 0 for none (600)"
@@ -74,8 +74,9 @@ def _compare(bench, options, report):
     rounds = []
     began = time.monotonic()
     for number in range(options.rounds):
-        if rounds and time.monotonic() - began > 60 * options.minutes:
-            report.note(f"{number} rounds of {options.rounds}: no more time")
+        one_more = (time.monotonic() - began) * (number + 1) / max(number, 1)
+        if rounds and one_more > 60 * options.minutes:
+            report.note(f"{number} rounds of {options.rounds}: there was no time for more")
             break
         # ABBA: a machine that becomes slower all the time, or faster, favours none of them.
         order = options.variants if number % 2 == 0 else options.variants[::-1]
