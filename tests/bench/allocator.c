@@ -7,17 +7,15 @@
  * operation includes reading the clock once, which `timer` tells. */
 #include "tests/bench/allocator_subjects.h"
 #include "tests/bench/histogram.h"
+#include "tests/bench/tool.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define SECOND UINT64_C(1000000000)
 #define LEAF 64 /* addresses that an allocator may keep together */
 /* A pass may change this share of what is live. */
 #define PASS_SHARE 8
@@ -74,26 +72,6 @@ struct bench {
     size_t memory;      /* bytes, when the state was made */
     struct histogram times;
 };
-
-static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("bench_allocator: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t random_state;
 
@@ -179,7 +157,7 @@ static void take_all(struct bench *bench, const struct cidr *blocks, size_t coun
 {
     for (size_t i = 0; i < count; i++) {
         if (!bench->options->subject->take(bench->state, &blocks[i]))
-            die("%s: a free block isn't given", bench->workload->name);
+            tool_die("%s: a free block isn't given", bench->workload->name);
     }
 }
 
@@ -187,7 +165,7 @@ static void give_back_all(struct bench *bench, const struct cidr *blocks, size_t
 {
     for (size_t i = 0; i < count; i++) {
         if (!bench->options->subject->give_back(bench->state, &blocks[i]))
-            die("%s: a block isn't taken back", bench->workload->name);
+            tool_die("%s: a block isn't taken back", bench->workload->name);
     }
 }
 
@@ -195,7 +173,7 @@ static void give_back_all(struct bench *bench, const struct cidr *blocks, size_t
 
 static bool is_over(const struct bench *bench, uint64_t deadline)
 {
-    return bench->times.total >= bench->options->operations || now_ns() > deadline;
+    return bench->times.total >= bench->options->operations || tool_now() > deadline;
 }
 
 static void pass_allocate(struct bench *bench, uint64_t deadline)
@@ -206,17 +184,17 @@ static void pass_allocate(struct bench *bench, uint64_t deadline)
         bench->given[i].prefix_length = block_at(bench, 0, host_bits_of(bench)).prefix_length;
     while (done < bench->pass && !is_over(bench, deadline)) {
         unsigned int prefix_length = bench->given[done].prefix_length;
-        uint64_t begin = now_ns();
+        uint64_t begin = tool_now();
         bool given = subject->allocate(bench->state, prefix_length, &bench->given[done]);
-        histogram_add(&bench->times, now_ns() - begin);
+        histogram_add(&bench->times, tool_now() - begin);
         if (!given || bench->given[done].prefix_length != prefix_length)
-            die("%s: nothing is given", bench->workload->name);
+            tool_die("%s: nothing is given", bench->workload->name);
         done++;
     }
     /* The lowest there are, one after the other: else somebody does less work than the others. */
     for (size_t i = 0; i < done && bench->workload->shape == SHAPE_DENSE; i++) {
         if (!cidr_equal(&bench->given[i], &bench->live[bench->options->live - bench->pass + i]))
-            die("%s: not the lowest free address", bench->workload->name);
+            tool_die("%s: not the lowest free address", bench->workload->name);
     }
     draw(bench->given, done, done);
     give_back_all(bench, bench->given, done);
@@ -231,11 +209,11 @@ static void pass_on_drawn(struct bench *bench, uint64_t deadline)
     size_t done = 0;
     draw(blocks, bench->options->live, bench->pass);
     while (done < bench->pass && !is_over(bench, deadline)) {
-        uint64_t begin = now_ns();
+        uint64_t begin = tool_now();
         bool did = operation(bench->state, &blocks[done]);
-        histogram_add(&bench->times, now_ns() - begin);
+        histogram_add(&bench->times, tool_now() - begin);
         if (!did)
-            die("%s: refused", bench->workload->name);
+            tool_die("%s: refused", bench->workload->name);
         done++;
     }
     draw(blocks, done, done);
@@ -251,14 +229,14 @@ static void run(struct bench *bench)
     size_t empty = memory_in_use();
     bench->state = options->subject->make(&bench->space, bench->workload->round_robin);
     if (bench->state == NULL)
-        die("out of memory");
+        tool_die("out of memory");
     /* What is filled is full after a pass, not before. */
     bool fills = bench->workload->shape == SHAPE_DENSE;
     take_all(bench, bench->live, options->live);
     bench->memory = memory_in_use() - empty;
     if (fills)
         give_back_all(bench, &bench->live[options->live - bench->pass], bench->pass);
-    uint64_t deadline = now_ns() + (uint64_t)(options->budget * (double)SECOND);
+    uint64_t deadline = tool_now() + (uint64_t)(options->budget * (double)TOOL_SECOND);
     while (!is_over(bench, deadline)) {
         if (bench->workload->operation == OPERATION_ALLOCATE)
             pass_allocate(bench, deadline);
@@ -288,7 +266,7 @@ static bool run_workload(const struct options *options, const struct workload *w
         return false;
     struct bench *bench = calloc(1, sizeof(*bench));
     if (bench == NULL)
-        die("out of memory");
+        tool_die("out of memory");
     *bench = (struct bench){
         .options = options,
         .workload = workload,
@@ -298,7 +276,7 @@ static bool run_workload(const struct options *options, const struct workload *w
     };
     bench->given = calloc(bench->pass, sizeof(*bench->given));
     if (bench->live == NULL || bench->given == NULL)
-        die("out of memory");
+        tool_die("out of memory");
     bench->spare = &bench->live[options->live];
     random_state = options->seed;
     lay_out(bench);
@@ -315,8 +293,8 @@ static uint64_t timer_cost(void)
 {
     static struct histogram times;
     for (int i = 0; i < 100000; i++) {
-        uint64_t begin = now_ns();
-        histogram_add(&times, now_ns() - begin);
+        uint64_t begin = tool_now();
+        histogram_add(&times, tool_now() - begin);
     }
     return histogram_quantile(&times, 500);
 }
@@ -327,7 +305,7 @@ static double number_of(const char *name, const char *text, double least)
     errno = 0;
     double value = strtod(text, &end);
     if (errno != 0 || end == text || *end != '\0' || !(value >= least) || value > 1e9)
-        die("--%s=%s: not a number from %g on", name, text, least);
+        tool_die("--%s=%s: not a number from %g on", name, text, least);
     return value;
 }
 

@@ -3,15 +3,16 @@
  * uid there, because an API server takes no other; the uid is looked for by its surroundings, not by
  * parsing. One epoll thread, TLS by GnuTLS, 127.0.0.1 only. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/bench/tool.h"
 
 #define MAX_ANSWERS 8
 #define UID_LENGTH 36
@@ -19,6 +20,7 @@
 
 struct answer {
     const char *path;
+    bool was_asked;
     char *text;
     size_t length;
     char *uid;                     /* where UID_PLACE is in text; NULL when it is not */
@@ -39,36 +41,6 @@ struct request {
     char uid[UID_LENGTH];
 };
 
-static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("bench_bare: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-/* A file's content, zero-terminated; the caller frees it. */
-static char *read_file(const char *path, size_t *ret_length)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        die("%s: %s", path, strerror(errno));
-    size_t capacity = 1U << 20;
-    char *text = calloc(1, capacity);
-    if (text == NULL)
-        die("out of memory");
-    size_t length = fread(text, 1, capacity - 1, file);
-    fclose(file);
-    if (ret_length != NULL)
-        *ret_length = length;
-    return text;
-}
-
 static void set_headers(struct MHD_Response *response)
 {
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
@@ -77,16 +49,16 @@ static void set_headers(struct MHD_Response *response)
 static void add_answer(struct bare *bare, const char *path, const char *file)
 {
     if (bare->count == MAX_ANSWERS)
-        die("more than %d answers", MAX_ANSWERS);
+        tool_die("more than %d answers", MAX_ANSWERS);
     struct answer *answer = &bare->answers[bare->count++];
     answer->path = path;
-    answer->text = read_file(file, &answer->length);
+    answer->text = tool_read_file(file, &answer->length);
     answer->uid = strstr(answer->text, UID_PLACE);
     if (answer->uid == NULL) {
         answer->response =
             MHD_create_response_from_buffer(answer->length, answer->text, MHD_RESPMEM_PERSISTENT);
         if (answer->response == NULL)
-            die("out of memory");
+            tool_die("out of memory");
         set_headers(answer->response);
     }
 }
@@ -128,11 +100,18 @@ static enum MHD_Result reply_with_uid(struct MHD_Connection *connection,
     return queued;
 }
 
-static const struct answer *find_answer(const struct bare *bare, const char *path)
+/* Says so when a path is asked for the first time: who waits for an API server to know of us reads
+ * that in the log. */
+static const struct answer *find_answer(struct bare *bare, const char *path)
 {
     for (unsigned i = 0; i < bare->count; i++) {
-        if (strcmp(bare->answers[i].path, path) == 0)
-            return &bare->answers[i];
+        struct answer *answer = &bare->answers[i];
+        if (strcmp(answer->path, path) != 0)
+            continue;
+        if (!answer->was_asked)
+            fprintf(stderr, "asked %s\n", path);
+        answer->was_asked = true;
+        return answer;
     }
     return NULL;
 }
@@ -186,7 +165,7 @@ static struct MHD_Daemon *start(struct bare *bare)
         MHD_OPTION_HTTPS_MEM_KEY, bare->key, MHD_OPTION_CONNECTION_LIMIT, 4096U,
         MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_END);
     if (daemon == NULL)
-        die("port %u can't be listened on", bare->port);
+        tool_die("port %u can't be listened on", bare->port);
     return daemon;
 }
 
@@ -215,15 +194,15 @@ static void parse_options(int argc, char **argv, struct bare *bare)
         char *equals;
         switch (option) {
         case 'c':
-            bare->certificate = read_file(optarg, NULL);
+            bare->certificate = tool_read_file(optarg, NULL);
             break;
         case 'k':
-            bare->key = read_file(optarg, NULL);
+            bare->key = tool_read_file(optarg, NULL);
             break;
         case 'a':
             equals = strchr(optarg, '=');
             if (equals == NULL)
-                die("--answer %s: write PATH=FILE", optarg);
+                tool_die("--answer %s: write PATH=FILE", optarg);
             *equals = '\0';
             add_answer(bare, optarg, equals + 1);
             break;

@@ -3,7 +3,6 @@ namespaces, the client that sends plans, the program, and who answers the webhoo
 
 import base64
 import contextlib
-import copy
 import json
 import socket
 import subprocess
@@ -41,7 +40,9 @@ class Lab:
         # In a cluster that was kept they may point to a program that has ended.
         self.remove_webhooks()
         harness.install(cluster)
-        self._webhooks = [self._read_webhooks(path) for path in WEBHOOKS]
+        self._webhooks = [
+            self.request("GET", f"{path}/{harness.NAME}")["webhooks"] for path in WEBHOOKS
+        ]
 
     # Requests
 
@@ -148,18 +149,13 @@ class Lab:
 
     def add_webhooks(self):
         """Those of deploy/, as they are installed; the program fills in where it listens."""
-        for path, configuration in zip(WEBHOOKS, self._webhooks):
-            self.request("POST", path, configuration)
+        self.put_webhooks(self._webhooks)
 
-    def add_constant_webhooks(self, port, certificate):
-        """The same, so with the same conditions, but answered by whoever listens on the port."""
-        authority = base64.b64encode(certificate.read_bytes()).decode()
-        for path, configuration, call in zip(WEBHOOKS, self._webhooks, ("mutate", "validate")):
-            configuration = copy.deepcopy(configuration)
-            for webhook in configuration["webhooks"]:
-                url = f"https://127.0.0.1:{port}/{call}"
-                webhook["clientConfig"] = {"url": url, "caBundle": authority}
-            self.request("POST", path, configuration)
+    def put_webhooks(self, webhooks):
+        """(mutating ones, validating ones), in the place of those that remove_webhooks removes."""
+        metadata = {"name": harness.NAME}
+        for path, some in zip(WEBHOOKS, webhooks):
+            self.request("POST", path, {"metadata": metadata, "webhooks": some})
 
     def mutate_path(self):
         """The path of our /mutate, the secret in it included."""
@@ -173,7 +169,11 @@ class Lab:
         That is when the API server has noticed a change of its webhook configurations.
         """
         probe = {
-            "metadata": {"name": "probe", "annotations": {"external-ip": "auto"}},
+            "metadata": {
+                "name": "probe",
+                "labels": {"kind": "external"},
+                "annotations": {"external-ip": "auto"},
+            },
             "spec": {"ports": [{"port": 80}]},
         }
         path = f"/api/v1/namespaces/{namespace}/services?dryRun=All"
@@ -218,30 +218,13 @@ class Lab:
             f"ipwarden to know pool {POOL}",
         )
 
-    def _read_webhooks(self, path):
-        found = self.request("GET", f"{path}/{harness.NAME}")
-        metadata = {key: found["metadata"][key] for key in ("name", "labels")}
-        return {
-            "apiVersion": found["apiVersion"],
-            "kind": found["kind"],
-            "metadata": metadata,
-            "webhooks": found["webhooks"],
-        }
-
 
 def constant_answers(folder):
     """Writes what a constant webhook answers: (--answer of mutate, --answer of validate).
 
-    The patch has the shape of ipwarden's: the address, and the annotation that says so.
+    The patch has the shape of ipwarden's: nothing but the address.
     """
-    patch = [
-        {"op": "add", "path": "/spec/externalIPs", "value": [CONSTANT_ADDRESS]},
-        {
-            "op": "add",
-            "path": "/metadata/annotations/ipcontroller.ext~1address",
-            "value": CONSTANT_ADDRESS,
-        },
-    ]
+    patch = [{"op": "add", "path": "/spec/externalIPs", "value": [CONSTANT_ADDRESS]}]
     encoded = base64.b64encode(json.dumps(patch, separators=(",", ":")).encode()).decode()
     answers = []
     for call, more in (("mutate", {"patchType": "JSONPatch", "patch": encoded}), ("validate", {})):

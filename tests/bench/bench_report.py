@@ -12,7 +12,8 @@ import time
 class Report:
     """The results of one run. Values are printed when they are added; save() writes the file."""
 
-    def __init__(self, benchmark, options):
+    def __init__(self, benchmark, options, as_json=False):
+        """as_json: save() prints the document that it writes, instead of a line for each result."""
         self._content = {
             "benchmark": benchmark,
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -23,12 +24,16 @@ class Report:
             "rounds": [],
         }
         self._benchmark = benchmark
+        self._as_json = as_json
         self._table = ""
 
-    def add(self, name, value, unit):
+    def add(self, name, value, unit, spread=None):
+        """spread: by name what else is known of the value, [from, to] or one figure."""
         full_name = f"{self._benchmark}.{name}"
-        self._content["results"].append({"name": full_name, "value": value, "unit": unit})
-        print(f"{full_name} {_short(value)} {unit}", flush=True)
+        result = {"name": full_name, "value": value, "unit": unit, **(spread or {})}
+        self._content["results"].append(result)
+        if not self._as_json:
+            print(f"{full_name} {_short(value)} {unit}{_shown(spread)}", flush=True)
 
     def add_median(self, name, values, unit):
         """Adds the median, when there are values; each of them is in the rounds of the file."""
@@ -37,8 +42,11 @@ class Report:
             self.add(name, statistics.median(values), unit)
 
     def add_ratios(self, name, over, under):
-        """Adds the median of the ratios of pairs measured in the same round."""
-        self.add_median(name, [a / b for a, b in zip(over, under) if a and b], "x")
+        """Adds the median of the ratios of pairs measured in the same round, and how sure it is."""
+        ratios = [a / b for a, b in zip(over, under) if a and b]
+        if ratios:
+            spread = {"range": [min(ratios), max(ratios)], "interval95": interval_of_median(ratios)}
+            self.add(name, statistics.median(ratios), "x", spread | {"pairs": len(ratios)})
 
     def round(self, **measured):
         """Keeps what one round measured, for who wants to see how much they differ."""
@@ -60,8 +68,30 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._table:
             path.with_suffix(".txt").write_text(self._table + "\n")
-        path.write_text(json.dumps(self._content, indent=2) + "\n")
+        text = json.dumps(self._content, indent=2)
+        path.write_text(text + "\n")
+        if self._as_json:
+            print(text, flush=True)
         say(f"written to {path}")
+
+
+def interval_of_median(values):
+    """(lower, upper) between which the true median lies with at least 95%; None below six values.
+
+    By ranks: each value is below the true median as a coin falls, whatever their distribution, so
+    the k-th lowest is above it with the probability of fewer than k heads.
+    """
+    count = len(values)
+    outside, heads = 0, 0.5**count
+    rank = 0
+    while outside + heads <= 0.025:
+        outside += heads
+        heads *= (count - rank) / (rank + 1)
+        rank += 1
+    if rank == 0:
+        return None
+    ordered = sorted(values)
+    return [ordered[rank - 1], ordered[count - rank]]
 
 
 def say(text):
@@ -71,7 +101,22 @@ def say(text):
 
 def _short(value):
     """Three to four digits that matter."""
-    return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+    if abs(value) >= 1000 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.3f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
+
+
+def _shown(spread):
+    """`  range 0.99..1.04, interval95 1.01..1.03, pairs 8`"""
+    if not spread:
+        return ""
+    parts = []
+    for name, value in spread.items():
+        if isinstance(value, list):
+            value = "..".join(_short(end) for end in value)
+        if value is not None:
+            parts.append(f"{name} {value}")
+    return "  " + ", ".join(parts)
 
 
 def _machine():

@@ -12,10 +12,10 @@ import re
 import time
 from pathlib import Path
 
-from bench_create import claim
 from bench_lab import CLAIMS, Cluster, Lab
 from bench_programs import BenchError, cpu_seconds, memory, until
 from bench_report import say
+from bench_ways import claim
 
 NAME = "scale"
 VARIANTS = ("list", "ours")
@@ -160,10 +160,7 @@ def _steps(namespace, has_claim):
     }
     steps = [{"method": "POST", "path": f"/api/v1/namespaces/{namespace}/services"}]
     if has_claim:
-        service["metadata"]["annotations"] = {
-            "external-ip": "auto",
-            "ipcontroller.ext/address": "@address@",
-        }
+        service["metadata"]["annotations"] = {"external-ip": "auto"}
         service["spec"]["externalIPs"] = ["@address@"]
         body = claim(namespace, "web-@i@", ["TCP/80", "TCP/443"], uid="@uid@")
         steps.append({"method": "POST", "path": CLAIMS, "body": json.dumps(body)})

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <openssl/ssl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,8 @@
 
 #include "tests/bench/connection.h"
 #include "tests/bench/histogram.h"
+#include "tests/bench/tool.h"
 
-#define SECOND 1000000000ULL
 #define MAX_CONNECTIONS 1024
 /* Nobody answers for so long: the server hangs. */
 #define SILENCE_MS 10000
@@ -50,54 +49,31 @@ struct load {
     struct histogram latency;
 };
 
-static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("bench_load: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
 static double cpu_seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / (double)SECOND;
+    return (double)now.tv_sec + (double)now.tv_nsec / (double)TOOL_SECOND;
 }
 
 /* The whole request as it goes over the wire, made once. */
 static void make_request(struct load *load)
 {
-    FILE *file = fopen(load->options.body_file, "rb");
-    if (file == NULL)
-        die("%s: %s", load->options.body_file, strerror(errno));
-    static char body[1U << 20];
-    size_t length = fread(body, 1, sizeof(body), file);
-    fclose(file);
+    size_t length;
+    char *body = tool_read_file(load->options.body_file, &length);
     char *request = NULL;
     FILE *out = open_memstream(&request, &load->request_length);
     if (out == NULL)
-        die("out of memory");
+        tool_die("out of memory");
     fprintf(out,
             "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: kube-apiserver-admission\r\n"
             "Content-Length: %zu\r\nAccept: application/json, */*\r\n"
             "Content-Type: application/json\r\n\r\n",
             load->options.path, load->options.port, length);
     fwrite(body, 1, length, out);
+    free(body);
     if (fclose(out) != 0 || request == NULL)
-        die("out of memory");
+        tool_die("out of memory");
     load->request = request;
 }
 
@@ -107,7 +83,7 @@ static void make_tls(struct load *load)
     /* The same cipher for all servers, the one that an API server offers first. */
     if (load->tls == NULL || SSL_CTX_set_min_proto_version(load->tls, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_ciphersuites(load->tls, "TLS_AES_128_GCM_SHA256") != 1)
-        die("TLS can't be set up");
+        tool_die("TLS can't be set up");
     SSL_CTX_set_verify(load->tls, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_read_ahead(load->tls, 1);
 }
@@ -119,7 +95,7 @@ static void watch_socket(struct load *load, struct connection *connection, int o
         .data = {.ptr = connection},
     };
     if (epoll_ctl(load->epoll, operation, connection->fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
+        tool_die("epoll_ctl: %s", strerror(errno));
 }
 
 /* Counts an answer, and keeps the first and every so many-th body for who started us to check. */
@@ -143,8 +119,8 @@ static void take_answer(struct load *load, const struct connection *connection, 
 /* Every connection begins to send at once, when the last one has done its handshake. */
 static void start_all(struct load *load, uint64_t now)
 {
-    load->begin = now + (uint64_t)(load->options.warmup * (double)SECOND);
-    load->end = load->begin + (uint64_t)(load->options.seconds * (double)SECOND);
+    load->begin = now + (uint64_t)(load->options.warmup * (double)TOOL_SECOND);
+    load->end = load->begin + (uint64_t)(load->options.seconds * (double)TOOL_SECOND);
     for (unsigned i = 0; i < load->options.connections; i++)
         connection_send(load->connections[i], now);
 }
@@ -157,9 +133,9 @@ static void advance(struct load *load, struct connection *connection)
     do {
         event = connection_advance(connection, load->request, load->request_length, &reason);
         if (event == CONNECTION_FAILED)
-            die("after %llu answers: %s", (unsigned long long)load->answered, reason);
+            tool_die("after %llu answers: %s", (unsigned long long)load->answered, reason);
         if (event == CONNECTION_ANSWERED) {
-            uint64_t now = now_ns();
+            uint64_t now = tool_now();
             take_answer(load, connection, now);
             if (now < load->end)
                 connection_send(connection, now);
@@ -175,11 +151,11 @@ static void open_all(struct load *load)
 {
     load->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (load->epoll < 0)
-        die("epoll_create1: %s", strerror(errno));
+        tool_die("epoll_create1: %s", strerror(errno));
     for (unsigned i = 0; i < load->options.connections; i++) {
         load->connections[i] = connection_open(load->tls, load->options.port);
         if (load->connections[i] == NULL)
-            die("connecting to 127.0.0.1:%u: %s", load->options.port, strerror(errno));
+            tool_die("connecting to 127.0.0.1:%u: %s", load->options.port, strerror(errno));
         watch_socket(load, load->connections[i], EPOLL_CTL_ADD);
         advance(load, load->connections[i]);
     }
@@ -193,12 +169,12 @@ static void run(struct load *load)
     for (;;) {
         int count = epoll_wait(load->epoll, events, MAX_CONNECTIONS, SILENCE_MS);
         if (count < 0 && errno != EINTR)
-            die("epoll_wait: %s", strerror(errno));
+            tool_die("epoll_wait: %s", strerror(errno));
         if (count == 0)
-            die("no answer for %d ms", SILENCE_MS);
+            tool_die("no answer for %d ms", SILENCE_MS);
         for (int i = 0; i < count; i++)
             advance(load, events[i].data.ptr);
-        uint64_t now = now_ns();
+        uint64_t now = tool_now();
         if (load->begin == 0 && load->ready == load->options.connections) {
             start_all(load, now);
             for (unsigned i = 0; i < load->options.connections; i++)
@@ -301,7 +277,7 @@ int main(int argc, char **argv)
     if (load.options.samples_file != NULL) {
         load.samples = fopen(load.options.samples_file, "wb");
         if (load.samples == NULL)
-            die("%s: %s", load.options.samples_file, strerror(errno));
+            tool_die("%s: %s", load.options.samples_file, strerror(errno));
         setvbuf(load.samples, NULL, _IOFBF, 1U << 20);
     }
     make_request(&load);
@@ -311,7 +287,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < load.options.connections; i++)
         connection_close(load.connections[i]);
     if (load.samples != NULL && fclose(load.samples) != 0)
-        die("%s: %s", load.options.samples_file, strerror(errno));
+        tool_die("%s: %s", load.options.samples_file, strerror(errno));
     SSL_CTX_free(load.tls);
     close(load.epoll);
     free(load.request);

@@ -29,10 +29,12 @@ type client struct {
 	latencies [][]time.Duration // of each step
 	done      int
 	throttled int
+	version   uint64 // the latest that an object was created with
 	scratch   bytes.Buffer
 }
 
-func newClients(plan *Plan) ([]*client, error) {
+// newClients makes that many clients; without a time limit they can watch.
+func newClients(plan *Plan, count int, limit time.Duration) ([]*client, error) {
 	authority, err := os.ReadFile(plan.CA)
 	if err != nil {
 		return nil, err
@@ -48,11 +50,11 @@ func newClients(plan *Plan) ([]*client, error) {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	clients := make([]*client, plan.Clients)
+	clients := make([]*client, count)
 	for i := range clients {
 		clients[i] = &client{
 			http: &http.Client{
-				Timeout: timeout,
+				Timeout: limit,
 				Transport: &http.Transport{
 					TLSClientConfig:    config,
 					DisableCompression: true,
@@ -91,20 +93,40 @@ func (c *client) work(shared *carry) {
 	}
 }
 
-// item sends the requests of one item; the first that fails is the last.
+// item sends the requests of one item, or leaves them to a follower; the first failure ends it.
 func (c *client) item(shared *carry, number int64) error {
 	values := valuesOf(number, shared.first)
 	for i := range shared.plan.Steps {
-		step := &shared.plan.Steps[i]
-		began := time.Now()
-		answer, err := c.send(step, &values)
+		if shared.plan.Steps[i].Later {
+			shared.later <- followUp{i, values}
+			continue
+		}
+		answer, err := c.step(shared, i, &values)
 		if err != nil {
 			return err
 		}
-		c.latencies[i] = append(c.latencies[i], time.Since(began))
 		values.uid = uidOf(answer)
+		c.version = max(c.version, versionOf(answer))
 	}
 	return nil
+}
+
+// follow sends what others have left for later, until there comes no more.
+func (c *client) follow(shared *carry) {
+	for one := range shared.later {
+		if _, err := c.step(shared, one.step, &one.values); err != nil {
+			c.failures = append(c.failures, err.Error())
+		}
+	}
+}
+
+func (c *client) step(shared *carry, number int, values *values) ([]byte, error) {
+	began := time.Now()
+	answer, err := c.send(&shared.plan.Steps[number], values)
+	if err == nil {
+		c.latencies[number] = append(c.latencies[number], time.Since(began))
+	}
+	return answer, err
 }
 
 // send sends one request until it isn't turned away any more, and returns the body of the answer.
@@ -134,7 +156,9 @@ func (c *client) once(step *Step, path string, body []byte) (int, time.Duration,
 		return 0, 0, nil, err
 	}
 	request.Header.Set("Accept", "application/json")
-	if len(body) > 0 {
+	if step.Method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	} else if len(body) > 0 {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if len(step.Tokens) > 0 {

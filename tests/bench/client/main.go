@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ type Plan struct {
 	First       int64  `json:"first"`   // the number of the first item
 	Address     string `json:"address"` // of item 0; the next ones follow it
 	Steps       []Step `json:"steps"`
+	Followers   int    `json:"followers"` // who send the steps that are left for later
+
+	Settling *Settling `json:"settling"` // what to watch in the end, if anything
 }
 
 // Step is one request. Path and body may contain @i@, the item's number; @address@; @dashed@, the
@@ -37,6 +41,7 @@ type Step struct {
 	Path   string   `json:"path"`
 	Body   string   `json:"body"`
 	Tokens []string `json:"tokens"` // client n uses the n-th, modulo their number
+	Later  bool     `json:"later"`  // sent by a follower, while the client goes on
 
 	path, body template
 }
@@ -49,6 +54,8 @@ type Result struct {
 	Throttled int          `json:"throttled"` // answers 429, each of which was tried again
 	Messages  []Message    `json:"messages"`
 	Steps     []Percentile `json:"steps"`
+	Settled   float64      `json:"settled"` // seconds from the end of the creates to the last write
+	Writes    int          `json:"writes"`  // that came after the creates
 }
 
 // carry is what the clients of a run share.
@@ -57,7 +64,17 @@ type carry struct {
 	first    netip.Addr
 	next     atomic.Int64
 	deadline time.Time
+	later    chan followUp
 }
+
+// followUp is a step that a client has left for later.
+type followUp struct {
+	step   int
+	values values
+}
+
+// How many steps can be left for later before clients have to wait.
+const maxFollowUps = 1 << 16
 
 func main() {
 	if len(os.Args) > 1 {
@@ -92,35 +109,62 @@ func run() (*Result, error) {
 	if err != nil || !first.Is4() {
 		return nil, fmt.Errorf("plan: address %q: IPv4 is meant", plan.Address)
 	}
-	clients, err := newClients(plan)
+	shared := &carry{plan: plan, first: first, later: make(chan followUp, maxFollowUps)}
+	return shared.run()
+}
+
+// run connects everybody, starts all at once, and waits for the last client and for what follows.
+func (c *carry) run() (*Result, error) {
+	clients, err := newClients(c.plan, c.plan.Clients, timeout)
 	if err != nil {
 		return nil, err
 	}
-	shared := &carry{plan: plan, first: first}
-	return shared.run(clients), nil
-}
-
-// run connects every client, starts them all at once and waits for the last one.
-func (c *carry) run(clients []*client) *Result {
-	var connected, finished sync.WaitGroup
-	start := make(chan struct{})
-	for _, one := range clients {
-		connected.Add(1)
-		finished.Go(func() {
-			one.connect()
-			connected.Done()
-			<-start
-			one.work(c)
-		})
+	followers, err := newClients(c.plan, c.plan.Followers, timeout)
+	if err != nil {
+		return nil, err
 	}
-	connected.Wait()
+	var watchers []*client
+	if c.plan.Settling != nil {
+		watchers, err = newClients(c.plan, len(c.plan.Settling.Paths), 0)
+		if err != nil {
+			return nil, err
+		}
+	}
+	everybody := slices.Concat(clients, followers, watchers)
+	inParallel(everybody, (*client).connect).Wait()
 	began := time.Now()
 	if c.plan.Seconds > 0 {
 		c.deadline = began.Add(time.Duration(c.plan.Seconds) * time.Second)
 	}
-	close(start)
-	finished.Wait()
-	return collect(clients, len(c.plan.Steps), time.Since(began))
+	following := inParallel(followers, func(one *client) { one.follow(c) })
+	inParallel(clients, func(one *client) { one.work(c) }).Wait()
+	ended := time.Now()
+	close(c.later)
+	var settled float64
+	var writes int
+	if c.plan.Settling != nil {
+		settled, writes, err = settle(c.plan.Settling, watchers, latest(clients), ended)
+	}
+	following.Wait()
+	result := collect(everybody, len(c.plan.Steps), ended.Sub(began))
+	result.Settled, result.Writes = settled, writes
+	return result, err
+}
+
+func inParallel(clients []*client, do func(*client)) *sync.WaitGroup {
+	var group sync.WaitGroup
+	for _, one := range clients {
+		group.Go(func() { do(one) })
+	}
+	return &group
+}
+
+func latest(clients []*client) uint64 {
+	var version uint64
+	for _, one := range clients {
+		version = max(version, one.version)
+	}
+	return version
 }
 
 // take gives the number of the next item, or false when there is none.
