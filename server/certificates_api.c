@@ -79,7 +79,7 @@ int certificates_api_new(const struct certificates_api_options *options,
 static int call(struct certificates_api *api, struct k8s_request *request, char **ret_body,
                 struct error *error)
 {
-    request->deadline = clock_monotonic(clock_system()) + REQUEST_TIMEOUT;
+    request->deadline = clock_monotonic(k8s_client_clock(api->options.client)) + REQUEST_TIMEOUT;
     return k8s_call(api->options.client, request, ret_body, error);
 }
 
@@ -96,9 +96,10 @@ static void say_farewell(struct certificates_api *api)
     char path[PATH_SIZE];
     certs_replica_name(api->options.identity, name);
     lease_path(api, name, path);
-    struct k8s_request request = {.verb = K8S_DELETE,
-                                  .path = path,
-                                  .deadline = clock_monotonic(clock_system()) + FAREWELL_TIMEOUT};
+    struct k8s_request request = {
+        .verb = K8S_DELETE,
+        .path = path,
+        .deadline = clock_monotonic(k8s_client_clock(api->options.client)) + FAREWELL_TIMEOUT};
     struct error error;
     if (k8s_call(api->options.client, &request, NULL, &error) != 0)
         log_debug("certificates: the Lease of this replica is left to run out", "error",

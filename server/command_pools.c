@@ -43,21 +43,10 @@ struct command {
  * */
 static int check_access(const struct command *command, struct error *error)
 {
-    static const struct {
-        const char *name;
-        const char *path;
-    } kinds[] = {
-        {"ipclaimpools", POOL_PATH},
-        {"ipclaims", CLAIM_PATH},
-        {"ipamranges", IPAM_PATH "/ipamranges"},
-        {"ipamrequests", IPAM_PATH "/ipamrequests"},
-        {"services", "/api/v1/services"},
-    };
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        const struct k8s_request request = {.verb = K8S_LIST,
-                                            .path = kinds[i].path,
-                                            .query = "limit=1",
-                                            .deadline = command->deadline};
+    for (unsigned int kind = 0; kind < STATE_KINDS; kind++) {
+        const struct state_kind_row *row = state_kind((enum state_kind)kind);
+        const struct k8s_request request = {
+            .verb = K8S_LIST, .path = row->path, .query = "limit=1", .deadline = command->deadline};
         struct error cause = {0};
         int code = k8s_call(command->client, &request, NULL, &cause);
         if (code == -EACCES)
@@ -65,14 +54,14 @@ static int check_access(const struct command *command, struct error *error)
                 error, code,
                 "%s may not be listed; this account needs get, list and watch on "
                 "services, ipclaimpools, ipclaims, ipamranges and ipamrequests: %.120s",
-                kinds[i].name, cause.text);
+                row->name, cause.text);
         if (code == -ENOENT)
             return error_set(error, code,
                              "the API server at %.80s has no kind %s; install ipwarden's "
                              "(deploy/crds), or name another cluster by --kubeconfig or --context",
-                             command->config->server, kinds[i].name);
+                             command->config->server, row->name);
         if (code != 0)
-            return error_set(error, code, "%s can't be read from %.80s: %.120s", kinds[i].name,
+            return error_set(error, code, "%s can't be read from %.80s: %.120s", row->name,
                              command->config->server, cause.text);
     }
     return 0;
@@ -108,8 +97,9 @@ static int wait_for_lists(struct command *command, struct error *error)
 static int add_pending(struct state *state, struct error *error)
 {
     size_t position = 0;
-    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
-        if (home->range != NULL && ipam_grant_take_over(state, home) != 0)
+    for (struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
+        if (object->meta != NULL && ipam_grant_take_over(state, (struct state_range *)object) != 0)
             return error_no_memory(error);
     }
     return 0;

@@ -19,6 +19,7 @@
 #include "server/http/listener.h"
 #include "server/http/router.h"
 #include "server/reconcile/reconciler.h"
+#include "server/replicas_feed.h"
 #include "server/serve_metrics.h"
 #include "server/serve_options.h"
 #include "server/state/feed.h"
@@ -51,6 +52,7 @@ struct serve {
     struct http_listener *listener;
     struct certificates *certificates;
     struct feed *feed;
+    struct replicas_feed *replicas;
     struct k8s_events *events;
     struct reconciler *reconciler;
     /* Guards the pointer to the lease: whoever asks the lease keeps it from being freed. */
@@ -247,7 +249,8 @@ static int start_client(struct serve *serve, struct error *error)
         return result;
     serve->namespace_name = serve->options.namespace_name != NULL ? serve->options.namespace_name
                                                                   : serve->config->namespace_name;
-    struct k8s_client_options options = {.observer = serve_metrics_observe_api,
+    struct k8s_client_options options = {.clock = serve->clock,
+                                         .observer = serve_metrics_observe_api,
                                          .observer_context = &serve->metrics};
     return k8s_client_new(serve->config, &options, &serve->client, error);
 }
@@ -336,6 +339,7 @@ static int start_listener(struct serve *serve, struct error *error)
                                           .client = serve->client,
                                           .clock = serve->clock,
                                           .requests = serve->metrics.admission_requests,
+                                          .junk_refusals = serve->metrics.junk_refusals,
                                           .duration = serve->metrics.admission_duration};
     certificates_current(serve->certificates, &options.certificate.chain_pem,
                          &options.certificate.key_pem);
@@ -434,6 +438,7 @@ static int serve_start(struct serve *serve, struct error *error)
         .load_balancer = (enum state_load_balancer)serve->options.load_balancer,
         .external_ips_for_load_balancer = serve->options.external_ips_for_load_balancer,
         .foreign_addresses_allowed = serve->options.foreign_addresses == 1,
+        .unstored_most = serve->options.unstored_most,
     };
     serve->state = state_new(&options);
     if (serve->state == NULL || serve_metrics_init(&serve->metrics, serve->state) < 0)
@@ -448,6 +453,9 @@ static int serve_start(struct serve *serve, struct error *error)
         return result;
     collect_names(serve);
     result = feed_start(serve->state, serve->client, watch_health, serve, &serve->feed, error);
+    if (result == 0)
+        result = replicas_feed_start(serve->state, serve->client, serve->namespace_name,
+                                     serve->identity, &serve->replicas, error);
     if (result == 0)
         result = start_certificates(serve, error);
     if (result == 0)
@@ -544,6 +552,7 @@ static void serve_free(struct serve *serve)
     http_listener_stop(serve->metrics_listener);
     reconciler_stop(serve->reconciler);
     k8s_events_free(serve->events);
+    replicas_feed_stop(serve->replicas);
     feed_stop(serve->feed);
     http_listener_stop(serve->listener);
     certificates_close(serve->certificates);

@@ -3,6 +3,8 @@
 
 #include "server/base/json_writer.h"
 #include "server/objects/status.h"
+#include "server/state/ledger.h"
+#include "server/state/state_pools.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -31,17 +33,17 @@ struct line {
 
 /* ---- the walk ---- */
 
-static void line_of_pool(const struct pool *pool, struct line *ret_line)
+static void line_of_pool(const struct state_pool *pool, struct line *ret_line)
 {
     *ret_line = (struct line){
         .namespace_name = "",
-        .name = pool->name,
-        .mode = pool->mode,
+        .name = pool->object.meta->name,
+        .mode = pool->pool->mode,
         .addresses = pool->offered,
         .blocks = pool->blocks,
     };
-    ret_line->ready = pool_is_usable(pool);
-    ret_line->reason = pool_reason(pool, ret_line->message, sizeof(ret_line->message));
+    ret_line->ready = state_pool_is_usable(pool);
+    ret_line->reason = state_pool_reason(pool, ret_line->message, sizeof(ret_line->message));
     if (pool->blocks != NULL)
         blocks_counts(pool->blocks, &ret_line->counts);
 }
@@ -56,7 +58,7 @@ static void line_of_range(const struct state_range *home, struct line *ret_line)
         .addresses = home->range->ranges,
         .blocks = home->blocks,
         .requests = home->request_count,
-        .waiting = state_range_waiting(home),
+        .waiting = ledger_waiting(home),
     };
     ret_line->ready = ipam_range_is_usable(home->range);
     ret_line->reason = ipam_range_reason(home->range, ret_line->message, sizeof(ret_line->message));
@@ -76,12 +78,14 @@ static struct state_range **sorted_ranges(const struct state *state, size_t *ret
 {
     size_t count = 0;
     size_t position = 0;
-    struct state_range **homes = calloc(map_count(state->ranges) + 1, sizeof(struct state_range *));
+    struct state_range **homes =
+        calloc(map_count(state->objects[STATE_RANGES]) + 1, sizeof(struct state_range *));
     if (homes == NULL)
         return NULL;
-    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
-        if (home->range != NULL)
-            homes[count++] = home;
+    for (struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
+        if (object->meta != NULL)
+            homes[count++] = (struct state_range *)object;
     }
     qsort(homes, count, sizeof(struct state_range *), compare_ranges);
     *ret_count = count;
@@ -118,8 +122,9 @@ bool pools_table_is_empty(const struct state *state)
 {
     size_t position = 0;
     assert(mutex_is_held(&state->mutex));
-    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
-        if (home->range != NULL)
+    for (struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
+        if (object->meta != NULL)
             return false;
     }
     return state->pool_count == 0;

@@ -1,6 +1,8 @@
 /* Declaring and collecting metrics. */
 #include "server/serve_metrics.h"
 
+#include "server/state/ledger.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,19 +18,19 @@ void serve_metrics_observe_api(void *context, const char *verb, const char *reso
     metrics_add(metrics->api_requests, 1, verb, resource, code, NULL);
 }
 
-static void collect_pool(struct serve_metrics *metrics, const struct pool *pool)
+static void collect_pool(struct serve_metrics *metrics, const struct state_pool *pool)
 {
     struct blocks_counts counts;
     const char *family = pool->family == ADDRESS_IPV6 ? "ipv6" : "ipv4";
     if (pool->blocks == NULL)
         return;
     blocks_counts(pool->blocks, &counts);
-    metrics_set(metrics->pool_addresses, address_count_double(counts.total), pool->name, family,
-                "total", NULL);
-    metrics_set(metrics->pool_addresses, address_count_double(counts.used), pool->name, family,
-                "used", NULL);
-    metrics_set(metrics->pool_addresses, address_count_double(counts.free), pool->name, family,
-                "free", NULL);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.total),
+                pool->object.meta->name, family, "total", NULL);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.used), pool->object.meta->name,
+                family, "used", NULL);
+    metrics_set(metrics->pool_addresses, address_count_double(counts.free), pool->object.meta->name,
+                family, "free", NULL);
 }
 
 static void collect_range(struct serve_metrics *metrics, const struct state_range *home)
@@ -54,9 +56,11 @@ static size_t collect_ranges(struct serve_metrics *metrics)
     size_t position = 0;
     size_t waiting = 0;
     metrics_forget(metrics->range_addresses, NULL);
-    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+    for (const struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
+        const struct state_range *home = (const struct state_range *)object;
         collect_range(metrics, home);
-        waiting += state_range_waiting(home) + home->unstored_count;
+        waiting += ledger_waiting(home) + home->unstored_count;
     }
     return waiting;
 }
@@ -69,13 +73,14 @@ static void collect(void *context)
     mutex_lock(&state->mutex);
     for (size_t i = 0; i < state->pool_count; i++)
         collect_pool(metrics, state->pools[i]);
-    double confirmed = (double)state->confirmed;
-    double all = (double)map_count(state->claims);
+    size_t claims[STATE_CLAIM_CLASSES];
+    memcpy(claims, state->claim_totals, sizeof(claims));
     double waiting = (double)collect_ranges(metrics);
-    double requests = (double)map_count(state->requests);
+    double requests = (double)map_count(state->objects[STATE_REQUESTS]);
     mutex_unlock(&state->mutex);
-    metrics_set(metrics->claims, confirmed, "confirmed", NULL);
-    metrics_set(metrics->claims, all - confirmed, "reserved", NULL);
+    metrics_set(metrics->claims, (double)claims[STATE_CLAIM_HELD], "held", NULL);
+    metrics_set(metrics->claims, (double)claims[STATE_CLAIM_UNSTORED], "unstored", NULL);
+    metrics_set(metrics->claims, (double)claims[STATE_CLAIM_HOLD], "hold", NULL);
     metrics_set(metrics->requests, requests - waiting, "ready", NULL);
     metrics_set(metrics->requests, waiting, "waiting", NULL);
     struct reconciler *reconciler = atomic_load(&metrics->reconciler);
@@ -100,6 +105,11 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
     metrics->admission_duration =
         metrics_declare(all, METRICS_HISTOGRAM, "ipwarden_admission_duration_seconds",
                         "From the headers of an admission review to its answer.", "kind", NULL);
+    metrics->junk_refusals = metrics_declare(
+        all, METRICS_COUNTER, "ipwarden_junk_refusals_total",
+        "Creates refused because their namespace holds too many addresses for Services that were "
+        "never stored.",
+        NULL);
     metrics->api_requests = metrics_declare(all, METRICS_COUNTER, "ipwarden_api_requests_total",
                                             "Requests to the API server; code 0: no answer.",
                                             "verb", "resource", "code", NULL);
@@ -112,9 +122,11 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
     metrics->pool_addresses = metrics_declare(all, METRICS_GAUGE, "ipwarden_pool_addresses",
                                               "Addresses of a pool; state is total, used or free.",
                                               "pool", "family", "state", NULL);
-    metrics->claims = metrics_declare(all, METRICS_GAUGE, "ipwarden_claims",
-                                      "IpClaims; reserved until their Service was seen in storage.",
-                                      "state", NULL);
+    metrics->claims =
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_claims",
+                        "IpClaims: held by stored Services, unstored while one isn't stored (yet), "
+                        "or a hold that names none.",
+                        "state", NULL);
     metrics->range_addresses =
         metrics_declare(all, METRICS_GAUGE, "ipwarden_range_addresses",
                         "Addresses of an IPAMRange; state is total, used or free.", "namespace",

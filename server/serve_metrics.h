@@ -14,6 +14,7 @@ struct serve_metrics {
     struct metrics *metrics;
     struct metrics_family *admission_requests;
     struct metrics_family *admission_duration;
+    struct metrics_family *junk_refusals;
     struct metrics_family *api_requests;
     struct metrics_family *reconcile_total;
     struct metrics_family *reconcile_queue;

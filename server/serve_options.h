@@ -28,6 +28,7 @@ struct serve_options {
     int log_format;
     int log_level;
     unsigned int threads;
+    unsigned int unstored_most; /* see state_options */
     int64_t grace;
     int64_t resync;
     int64_t drain;

@@ -1,6 +1,7 @@
 /* The validating call on an IpClaim that somebody else writes: its name must be that of its address, the address
  * must not have another claim, and spec.cidr never changes. Our own claims don't come by here. */
 #include "server/admission/kinds.h"
+#include "server/state/state_addresses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@ static void check_name(const struct claim *claim, struct field_errors *errors)
 {
     struct address named;
     char name[ADDRESS_CLAIM_NAME_SIZE];
-    if (address_from_claim_name(claim->name, &named, NULL, NULL) == 0 &&
+    if (address_from_claim_name(claim->meta.name, &named, NULL, NULL) == 0 &&
         address_equal(&named, &claim->address))
         return;
     address_claim_name(&claim->address, name);
@@ -44,12 +45,12 @@ static void check_twice(const struct state *state, const struct claim *claim,
                         struct field_errors *errors)
 {
     const struct state_address *entry = state_address(state, &claim->address);
-    for (const struct claim *other = entry != NULL ? entry->claims : NULL; other != NULL;
+    for (const struct state_claim *other = entry != NULL ? entry->claims : NULL; other != NULL;
          other = other->next)
-        if (strcmp(other->name, claim->name) != 0) {
+        if (strcmp(other->object.meta->name, claim->meta.name) != 0) {
             field_errors_add(errors, "FieldValueDuplicate", "spec.cidr",
                              "the address is claimed by %s already: choose another address",
-                             other->name);
+                             other->object.meta->name);
             return;
         }
 }

@@ -3,6 +3,7 @@
  * consists of. */
 #include "server/admission/kinds.h"
 #include "server/decide/ipam_grant.h"
+#include "server/state/state_pools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +66,9 @@ static void warn_of_overlap(const struct state *state, const struct ipam_range *
 {
     size_t position = 0;
     size_t count = 0;
-    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
+    for (const struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
+        const struct state_range *home = (const struct state_range *)object;
         char text[ADDRESS_TEXT_SIZE];
         struct address address;
         if (home->range == NULL || home->range->ranges == NULL ||
@@ -155,19 +158,18 @@ static void request_delete(struct review *review)
     struct state *state = review->admission->state;
     const struct json_view *view = &review->view;
     char name[256];
-    char key[600];
     char text[600] = "";
     /* The request itself has no name when a collection is deleted. */
     if (json_view_text(view, json_view_path(view, review->old_object, "metadata", "name", NULL),
                        name, sizeof(name)) <= 0)
         snprintf(name, sizeof(name), "%s", review->name);
-    snprintf(key, sizeof(key), "%s/%s", review->namespace_name, name);
+    struct object_key key = object_key(review->namespace_name, name);
     mutex_lock(&state->mutex);
-    const struct pool *pool = state_pool_from_request(state, key);
+    const struct state_pool *pool = state_pool_from_request(state, key.text);
     if (pool != NULL)
         snprintf(text, sizeof(text),
-                 "IPAMRequest %.400s is what pool %s consists of: delete the pool first", key,
-                 pool->name);
+                 "IPAMRequest %.400s is what pool %s consists of: delete the pool first", key.text,
+                 pool->object.meta->name);
     mutex_unlock(&state->mutex);
     if (*text == '\0')
         review_allow(review, NULL, NULL);

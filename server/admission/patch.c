@@ -1,58 +1,30 @@
 /* Building of the patch of a Service. */
 #include "server/admission/patch.h"
 
-#define ASSIGNED_PATH "/metadata/annotations/ipcontroller.ext~1address"
+#include "server/base/json_writer.h"
 
-static void append_operation(struct buffer *buffer, const char *operation)
+enum patch_result patch_service(struct buffer *buffer, const struct policy_plan *plan,
+                                const struct service *service, bool has_external)
 {
-    buffer_append_string(buffer, buffer->length == 0 ? "[" : ",");
-    buffer_append_string(buffer, operation);
-}
-
-static void patch_annotation(struct buffer *buffer, const struct policy_plan *plan,
-                             const struct service *service, const struct patch_shape *shape)
-{
-    char text[SERVICE_ADDRESSES_TEXT_SIZE];
-    if (plan->assigned.count == 0) {
-        if (shape->has_assigned)
-            append_operation(buffer, "{\"op\":\"remove\",\"path\":\"" ASSIGNED_PATH "\"}");
-        return;
+    struct json_writer writer;
+    bool removes = plan->external.count == 0;
+    if (service_addresses_equal(&plan->external, &service->external) || (removes && !has_external))
+        return PATCH_NONE;
+    json_writer_init(&writer, buffer);
+    json_begin_array(&writer);
+    json_begin_object(&writer);
+    json_member_string(&writer, "op", removes ? "remove" : "add");
+    json_member_string(&writer, "path", "/spec/externalIPs");
+    if (!removes) {
+        json_member_array(&writer, "value");
+        for (size_t i = 0; i < plan->external.count; i++) {
+            char text[ADDRESS_TEXT_SIZE];
+            address_format(&plan->external.items[i], text);
+            json_put_string(&writer, text);
+        }
+        json_end_array(&writer);
     }
-    if (shape->has_assigned && service_addresses_equal(&plan->assigned, &service->assigned))
-        return;
-    service_addresses_format(&plan->assigned, text);
-    if (!shape->has_annotations)
-        append_operation(buffer,
-                         "{\"op\":\"add\",\"path\":\"/metadata/annotations\",\"value\":{}}");
-    append_operation(buffer, "{\"op\":\"add\",\"path\":\"" ASSIGNED_PATH "\",\"value\":");
-    buffer_append_json_string(buffer, text);
-    buffer_append_char(buffer, '}');
-}
-
-static void patch_external(struct buffer *buffer, const struct policy_plan *plan,
-                           const struct service *service, const struct patch_shape *shape)
-{
-    if (service_addresses_equal(&plan->external, &service->external))
-        return;
-    if (plan->external.count == 0) {
-        if (shape->has_external)
-            append_operation(buffer, "{\"op\":\"remove\",\"path\":\"/spec/externalIPs\"}");
-        return;
-    }
-    append_operation(buffer, "{\"op\":\"add\",\"path\":\"/spec/externalIPs\",\"value\":[");
-    for (size_t i = 0; i < plan->external.count; i++) {
-        char text[ADDRESS_TEXT_SIZE];
-        address_format(&plan->external.items[i], text);
-        buffer_printf(buffer, "%s\"%s\"", i > 0 ? "," : "", text);
-    }
-    buffer_append_string(buffer, "]}");
-}
-
-void patch_service(struct buffer *buffer, const struct policy_plan *plan,
-                   const struct service *service, const struct patch_shape *shape)
-{
-    patch_annotation(buffer, plan, service, shape);
-    patch_external(buffer, plan, service, shape);
-    if (buffer->length > 0)
-        buffer_append_char(buffer, ']');
+    json_end_object(&writer);
+    json_end_array(&writer);
+    return json_writer_done(&writer) ? PATCH_WHOLE : PATCH_FAILED;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RETRY_AFTER 1 /* seconds: what a client waits that is told to come again */
 #define ANSWER_MOST (16U * 1024 * 1024)
 #define TIMEOUT_DEFAULT (10 * CLOCK_SECOND) /* Kubernetes' own default for timeoutSeconds */
 
@@ -131,8 +132,9 @@ static const char *code_reason(unsigned int code)
     static const struct {
         unsigned int code;
         const char *reason;
-    } reasons[] = {{400, "BadRequest"},      {403, "Forbidden"},     {422, "Invalid"},
-                   {429, "TooManyRequests"}, {500, "InternalError"}, {503, "ServiceUnavailable"}};
+    } reasons[] = {{400, "BadRequest"},        {403, "Forbidden"},       {409, "AlreadyExists"},
+                   {422, "Invalid"},           {429, "TooManyRequests"}, {500, "InternalError"},
+                   {503, "ServiceUnavailable"}};
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].code == code)
             return reasons[i].reason;
@@ -163,18 +165,24 @@ void review_refuse(struct review *review, unsigned int code, const char *field, 
     struct answer answer;
     struct json_writer *writer = answer_begin(&answer, review, VERDICT_REFUSED);
     status_begin(writer, code);
-    if (field == NULL) {
+    if (field == NULL)
         json_member_string(writer, "message", text);
-    } else {
+    else
         json_member_format(writer, "message", "%s: %s", field, text);
+    if (field != NULL || code == 429) {
         json_member_object(writer, "details");
-        json_member_array(writer, "causes");
-        put_cause(writer, code == 422 ? "FieldValueInvalid" : "FieldValueForbidden", field, text);
-        json_end_array(writer);
+        if (field != NULL) {
+            json_member_array(writer, "causes");
+            put_cause(writer, code == 422 ? "FieldValueInvalid" : "FieldValueForbidden", field,
+                      text);
+            json_end_array(writer);
+        }
+        if (code == 429)
+            json_member_integer(writer, "retryAfterSeconds", RETRY_AFTER);
         json_end_object(writer);
     }
     json_end_object(writer);
-    review_send(review, &answer, code >= 500 ? "error" : "refused");
+    review_send(review, &answer, code >= 500 ? "error" : code == 429 ? "retry" : "refused");
 }
 
 /* All that is wrong as one sentence. */

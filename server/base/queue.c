@@ -349,6 +349,11 @@ void queue_done(struct queue *queue, struct queue_item item)
     pthread_mutex_unlock(&queue->lock);
 }
 
+const struct clock *queue_clock(const struct queue *queue)
+{
+    return queue->clock;
+}
+
 void queue_close(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);

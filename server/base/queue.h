@@ -53,6 +53,9 @@ must_check int queue_get(struct queue *queue, int64_t wait, struct queue_item *r
  * worked. */
 void queue_done(struct queue *queue, struct queue_item item);
 
+/* The clock that due times are in. */
+const struct clock *queue_clock(const struct queue *queue);
+
 /* Wakes every waiter; queue_get returns -ESHUTDOWN from now on. */
 void queue_close(struct queue *queue);
 /* Items that wait, due or not, without those being worked. */

@@ -1,7 +1,10 @@
 /* The loop of deciding and writing. A write that was answered goes into state at once, so that the next request
  * sees it without waiting for the watch. A write whose outcome is unknown refuses the request; the claim it may
- * have left behind names the Service, so that a retry finds it, and the reconciler reaps it otherwise. */
+ * have left behind names the Service by its uid, and the reconciler reaps it. */
 #include "server/decide/grant.h"
+
+#include "server/decide/live_read.h"
+#include "server/state/state_addresses.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -12,6 +15,8 @@
 #define GRANT_ATTEMPTS_MOST 64
 #define GRANT_BODY_MOST (1024U * 1024)
 
+static const char out_of_memory[] = "out of memory; try again";
+
 struct grant;
 
 enum write_state { WRITE_SENT, WRITE_DONE, WRITE_LOST_RACE, WRITE_FAILED };
@@ -21,9 +26,8 @@ struct grant_write {
     struct grant *grant;
     struct policy_step *step;
     enum write_state state;
-    bool marked;    /* in flight in state */
     uint64_t since; /* state_sequence() before the request was sent */
-    char path[160];
+    struct object_path path;
 };
 
 /* A claim this request made, to be taken back should the rest fail. */
@@ -42,6 +46,7 @@ struct grant {
     struct service_addresses written;
     unsigned int attempts;
     unsigned int lost_races;
+    bool read_live; /* what was in doubt has been read: a no is a no */
     _Atomic size_t pending;
     int status;
     char text[300];
@@ -67,12 +72,11 @@ static void grant_free(struct grant *grant)
 static void grant_finish(struct grant *grant)
 {
     struct grant_result result = {.status = grant->status,
-                                  .plan = grant->plan,
+                                  .plan = &grant->plan,
                                   .service = grant->request.service,
-                                  .old = grant->request.old};
-    memcpy(result.text, grant->text, sizeof(result.text));
+                                  .old = grant->request.old,
+                                  .text = grant->text};
     grant->request.callback(grant->request.context, &result);
-    grant->plan = result.plan;
     grant_free(grant);
 }
 
@@ -88,11 +92,10 @@ static void undo_done(void *context, const struct k8s_response *response)
 
 static void undo_one(struct grant *grant, const struct grant_made *made)
 {
-    char path[160];
+    struct object_path path = object_path(CLAIM_PATH, made->name, "");
     char *options = k8s_delete_options(made->uid, made->resource_version);
-    snprintf(path, sizeof(path), CLAIM_PATH "/%s", made->name);
     struct k8s_request request = {.verb = K8S_DELETE,
-                                  .path = path,
+                                  .path = path.text,
                                   .body = options,
                                   .body_length = options != NULL ? strlen(options) : 0,
                                   .deadline = grant->request.deadline};
@@ -104,7 +107,7 @@ static void undo_one(struct grant *grant, const struct grant_made *made)
 /* Ends the request; what it made is taken back first when it isn't granted. */
 static void grant_end(struct grant *grant)
 {
-    bool keep = grant->status == 0 && grant->plan.outcome != POLICY_REFUSED;
+    bool keep = grant->status == 0 && grant->plan.outcome < POLICY_RETRY;
     if (keep || grant->made_count == 0) {
         grant_finish(grant);
         return;
@@ -131,8 +134,7 @@ static void round_end(struct grant *grant)
     bool lost = false;
     mutex_lock(&grant->request.state->mutex);
     for (size_t i = 0; i < grant->plan.step_count; i++) {
-        if (grant->writes[i].marked)
-            state_unmark(grant->request.state, &grant->writes[i].step->address);
+        state_claiming_end(grant->request.state, &grant->writes[i].step->address);
         lost = lost || grant->writes[i].state == WRITE_LOST_RACE;
     }
     mutex_unlock(&grant->request.state->mutex);
@@ -162,10 +164,9 @@ static int remember_made(struct grant *grant, const struct claim *claim)
         return -ENOMEM;
     grant->made = made;
     made += grant->made_count;
-    snprintf(made->name, sizeof(made->name), "%s", claim->name);
-    made->uid = claim->uid != NULL ? strdup(claim->uid) : NULL;
-    made->resource_version =
-        claim->resource_version != NULL ? strdup(claim->resource_version) : NULL;
+    snprintf(made->name, sizeof(made->name), "%s", claim->meta.name);
+    made->uid = strdup(claim->meta.uid);
+    made->resource_version = strdup(claim->meta.resource_version);
     grant->made_count++;
     return 0;
 }
@@ -185,7 +186,7 @@ static int take_claim(const struct grant_write *write, const struct k8s_response
         claim_free(claim);
         return -ENOMEM;
     }
-    return state_put_claim_answer(grant->request.state, claim, write->since);
+    return state_put_answer(grant->request.state, STATE_CLAIMS, claim, write->since);
 }
 
 static void fail_with_response(struct grant *grant, const char *what,
@@ -205,7 +206,7 @@ static void read_done(void *context, const struct k8s_response *response)
         if (take_claim(write, response, false) < 0)
             grant_fail(grant, 500, "the claim of the address can't be read; try again");
     } else if (response->error.code == -ENOENT) {
-        state_remove_claim(grant->request.state, strrchr(write->path, '/') + 1, NULL);
+        state_remove(grant->request.state, STATE_CLAIMS, strrchr(write->path.text, '/') + 1, NULL);
     } else {
         fail_with_response(grant, "read", response);
     }
@@ -216,17 +217,18 @@ static void read_done(void *context, const struct k8s_response *response)
 static void read_back(struct grant_write *write)
 {
     struct grant *grant = write->grant;
-    struct k8s_request request = {
-        .verb = K8S_GET, .path = write->path, .deadline = grant->request.deadline, .retry = true};
     char name[ADDRESS_CLAIM_NAME_SIZE];
     if (write->step->action == POLICY_CREATE) {
         address_claim_name(&write->step->address, name);
-        snprintf(write->path, sizeof(write->path), CLAIM_PATH "/%s", name);
+        write->path = object_path(CLAIM_PATH, name, "");
     }
-    request.path = write->path;
+    struct k8s_request request = {.verb = K8S_GET,
+                                  .path = write->path.text,
+                                  .deadline = grant->request.deadline,
+                                  .retry = true};
     write->since = state_sequence(grant->request.state);
     if (k8s_submit(grant->request.client, &request, read_done, write, NULL) < 0) {
-        grant_fail(grant, 500, "out of memory; try again");
+        grant_fail(grant, 500, out_of_memory);
         write_finished(write, WRITE_FAILED);
     }
 }
@@ -246,19 +248,6 @@ static void write_done(void *context, const struct k8s_response *response)
     }
 }
 
-static void step_encode(const struct policy_step *step, const struct clock *clock,
-                        struct buffer *buffer)
-{
-    char now[CLOCK_RFC3339_SIZE];
-    if (step->action == POLICY_CREATE) {
-        claim_encode(buffer, &step->address, step->pool, step->services, step->service_count);
-        return;
-    }
-    clock_format_rfc3339_micro(clock_wall(clock), now);
-    claim_encode_patch(buffer, step->resource_version, step->services, step->service_count,
-                       step->reserve ? now : NULL);
-}
-
 static void write_send(struct grant_write *write)
 {
     struct grant *grant = write->grant;
@@ -266,11 +255,16 @@ static void write_send(struct grant_write *write)
     bool create = step->action == POLICY_CREATE;
     _cleanup_buffer_ struct buffer body;
     buffer_init(&body, GRANT_BODY_MOST);
-    step_encode(step, grant->request.state->options.clock, &body);
-    snprintf(write->path, sizeof(write->path), CLAIM_PATH "%s%s", create ? "" : "/",
-             create ? "" : step->claim_name);
+    if (create)
+        claim_encode(&body, &step->address, step->pool, step->services, step->service_count);
+    else
+        claim_encode_patch(&body, step->resource_version, step->services, step->service_count);
+    if (create)
+        snprintf(write->path.text, sizeof(write->path.text), CLAIM_PATH);
+    else
+        write->path = object_path(CLAIM_PATH, step->claim_name, "");
     struct k8s_request request = {.verb = create ? K8S_CREATE : K8S_MERGE_PATCH,
-                                  .path = write->path,
+                                  .path = write->path.text,
                                   .body = body.data,
                                   .body_length = body.length,
                                   .deadline = grant->request.deadline,
@@ -279,12 +273,12 @@ static void write_send(struct grant_write *write)
     write->since = state_sequence(grant->request.state);
     if (buffer_failed(&body) ||
         k8s_submit(grant->request.client, &request, write_done, write, &error) < 0) {
-        grant_fail(grant, 500, "out of memory; try again");
+        grant_fail(grant, 500, out_of_memory);
         write_finished(write, WRITE_FAILED);
     }
 }
 
-/* Marks the addresses of new claims, so that no other request of this replica picks them meanwhile. */
+/* Holds the addresses, so that no other request of this replica picks them meanwhile. With the lock of state held. */
 static int round_prepare(struct grant *grant)
 {
     struct state *state = grant->request.state;
@@ -296,39 +290,73 @@ static int round_prepare(struct grant *grant)
         struct grant_write *write = &grant->writes[i];
         write->grant = grant;
         write->step = &grant->plan.steps[i];
-        if (write->step->action != POLICY_CREATE)
+        if (state_claiming_begin(state, &write->step->address) == 0)
             continue;
-        write->marked = state_mark(state, &write->step->address) == 0;
-        if (!write->marked) {
-            while (i-- > 0)
-                if (grant->writes[i].marked)
-                    state_unmark(state, &grant->writes[i].step->address);
-            free(grant->writes);
-            grant->writes = NULL;
-            return -ENOMEM;
-        }
+        while (i-- > 0)
+            state_claiming_end(state, &grant->writes[i].step->address);
+        free(grant->writes);
+        grant->writes = NULL;
+        return -ENOMEM;
     }
     return 0;
+}
+
+/* Decides; when nothing is free but what was named in answers lately, the oldest of those are free again: they decide
+ * nothing. */
+static int decide_with_choices(struct grant *grant)
+{
+    struct state *state = grant->request.state;
+    struct policy_request request = {
+        .stage = grant->request.stage,
+        .service = grant->request.service,
+        .old = grant->request.old,
+        .written = &grant->written,
+        .contention = grant->lost_races,
+    };
+    state_expire_choices(state);
+    for (size_t batch = 1;; batch *= 2) {
+        policy_plan_clear(&grant->plan);
+        int result = policy_decide(state, &request, &grant->plan, NULL);
+        if (result < 0 || !grant->plan.exhausted || state_forget_oldest_choices(state, batch) == 0)
+            return result;
+    }
+}
+
+/* The answer names addresses: another request of this replica shall find others. */
+static void note_choices(struct grant *grant)
+{
+    const struct policy_plan *plan = &grant->plan;
+    const struct service *service = grant->request.service;
+    for (size_t i = 0; i < plan->given.count; i++)
+        if (!service_lists(service, &plan->given.items[i]) &&
+            state_claim_for(grant->request.state, &plan->given.items[i], service) == NULL)
+            state_note_choice(grant->request.state, &plan->given.items[i]);
 }
 
 static int round_decide(struct grant *grant)
 {
     struct state *state = grant->request.state;
-    uint64_t now = (uint64_t)clock_monotonic(state->options.clock);
-    struct policy_request request = {
-        .service = grant->request.service,
-        .old = grant->request.old,
-        .stored = grant->request.stored,
-        .written = &grant->written,
-        .contention = grant->lost_races,
-        .random = map_hash(&now, sizeof(now)),
-    };
     mutex_guard(&state->mutex);
-    policy_plan_clear(&grant->plan);
-    int result = policy_decide(state, &request, &grant->plan, NULL);
-    if (result == 0 && grant->plan.step_count > 0 && !grant->request.dry_run)
-        result = round_prepare(grant);
-    return result;
+    int result = decide_with_choices(grant);
+    if (result < 0 || grant->request.dry_run)
+        return result;
+    if (grant->request.stage == POLICY_CHOOSE && grant->plan.outcome == POLICY_GRANTED)
+        note_choices(grant);
+    return grant->plan.step_count > 0 ? round_prepare(grant) : 0;
+}
+
+static void doubts_read(void *context)
+{
+    struct grant *grant = context;
+    grant->read_live = true;
+    grant_round(grant);
+}
+
+/* Whether the plan says no by what memory knows. A stored Service is looked at again whenever something changes. */
+static bool is_doubtful(const struct grant *grant)
+{
+    return !grant->read_live && grant->request.stage != POLICY_STORED &&
+           grant->plan.outcome != POLICY_GRANTED && !grant->plan.crowded;
 }
 
 static void grant_round(struct grant *grant)
@@ -341,8 +369,14 @@ static void grant_round(struct grant *grant)
         return;
     }
     if (round_decide(grant) < 0) {
-        grant_fail(grant, 500, "out of memory; try again");
+        grant_fail(grant, 500, out_of_memory);
         grant_end(grant);
+        return;
+    }
+    if (grant->writes == NULL && is_doubtful(grant)) {
+        struct policy_doubt doubt = grant->plan.doubt;
+        live_read_begin(grant->request.state, grant->request.client, &doubt,
+                        grant->request.deadline, doubts_read, grant);
         return;
     }
     if (grant->writes == NULL) {
@@ -362,7 +396,12 @@ void grant_begin(const struct grant_request *request)
 {
     struct grant *grant = calloc(1, sizeof(*grant));
     if (grant == NULL) {
-        struct grant_result result = {.status = 500, .text = "out of memory; try again"};
+        struct policy_plan plan = {0};
+        struct grant_result result = {.status = 500,
+                                      .plan = &plan,
+                                      .service = request->service,
+                                      .old = request->old,
+                                      .text = out_of_memory};
         request->callback(request->context, &result);
         service_free(request->service);
         service_free(request->old);

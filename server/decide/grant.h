@@ -1,6 +1,6 @@
-/* Carries a plan out: decides, writes the claims, and decides again when another replica was faster, until the
- * Service has what it asked for or can't have it. Used by admission (before a Service is stored) and by the
- * reconciler (for one that is). */
+/* Carries a plan out: decides, reads live what a refusal would rest on, writes the claims, and decides again when another
+ * replica was faster, until the Service has what it asked for or can't have it. The one place that claims addresses, for
+ * admission (before a Service is stored) and for the reconciler (for one that is). */
 #ifndef IPWARDEN_DECIDE_GRANT_H
 #define IPWARDEN_DECIDE_GRANT_H
 
@@ -9,23 +9,23 @@
 
 struct grant_result {
     int status; /* 0: plan says what came of it; else an HTTP status: it could not be found out */
-    struct policy_plan
-        plan; /* the callback may move things out of it; the rest is freed afterwards */
+    /* Lent for the call. */
+    const struct policy_plan *plan;
     const struct service *service;
     const struct service *old;
-    char text[300]; /* with status: why, and what to do */
+    const char *text; /* with status: why, and what to do */
 };
 
-/* Called once, on the api thread, or on the caller's when nothing had to be written. */
-typedef void (*grant_callback)(void *context, struct grant_result *result);
+/* Called once, on the api thread, or on the caller's when nothing had to be asked of the API server. */
+typedef void (*grant_callback)(void *context, const struct grant_result *result);
 
 struct grant_request {
     struct state *state;
     struct k8s_client *client;
+    enum policy_stage stage;
     struct service *service; /* consumed */
-    struct service *old;     /* consumed; NULL on CREATE */
-    bool stored;             /* service is the stored object */
-    bool dry_run;            /* decide only; nothing is written */
+    struct service *old;     /* consumed; NULL on CREATE and for POLICY_STORED */
+    bool dry_run;            /* decide only; nothing is written, and nothing is noted */
     int64_t deadline;        /* monotonic nanoseconds by which the callback has been called */
     grant_callback callback;
     void *context;

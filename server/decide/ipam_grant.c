@@ -14,7 +14,7 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
     assert(mutex_is_held(&state->mutex));
     const struct ipam_range *range = home->range;
     while (home->unstored_count > 0) {
-        struct ipam_request *request = home->unstored[0];
+        struct state_request *request = home->unstored[0];
         ledger_release(state, request);
         request->verdict = IPAM_UNKNOWN;
         if (ledger_wait(home, request) < 0)
@@ -27,9 +27,10 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
     blocks_round_robin_import(home->blocks, range->round_robin, range->round_robin_count);
     for (size_t i = 0; i < range->pending_count; i++) {
         const struct ipam_pending *entry = &range->pending[i];
-        struct ipam_request *request = state_request(state, entry->key);
+        struct state_request *request = state_request(state, entry->key);
         if (request == NULL || request->home != home ||
-            strcmp(request->meta.uid, entry->uid) != 0 || request->held.address.family != 0)
+            strcmp(request->request->meta.uid, entry->uid) != 0 ||
+            request->held.address.family != 0)
             continue;
         int result = blocks_busy(home->blocks, &entry->cidr, NULL);
         if (result == 0 && (result = ledger_hold(state, request, &entry->cidr)) < 0)
@@ -39,7 +40,7 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
         if (result < 0)
             continue;
         request->announced = true;
-        state_tell(state, "request", request->meta.key);
+        state_tell(state, STATE_REQUESTS, request->request->meta.key);
     }
     return 0;
 }
@@ -57,19 +58,19 @@ int ipam_grant_check(const struct ipam_request *request, const struct ipam_range
     return result == 0 ? request_spec_check(&spec, request->spec, range->ranges, error) : result;
 }
 
-static int take(const struct state_range *home, const struct ipam_request *request,
+static int take(const struct state_range *home, const struct state_request *request,
                 struct cidr *ret_cidr, struct error *error)
 {
-    if (*request->spec == '\0') {
-        int result = ipam_grant_check(request, home->range, error);
+    if (*request->request->spec == '\0') {
+        int result = ipam_grant_check(request->request, home->range, error);
         return result < 0
                    ? result
                    : blocks_allocate(home->blocks, home->range->prefix_length, ret_cidr, error);
     }
-    return request_spec_apply(request->spec, home->blocks, ret_cidr, error);
+    return request_spec_apply(request->request->spec, home->blocks, ret_cidr, error);
 }
 
-static void describe_busy(const struct state_range *home, const struct ipam_request *request,
+static void describe_busy(const struct state_range *home, const struct state_request *request,
                           char *text, size_t size)
 {
     struct blocks_counts counts;
@@ -86,19 +87,20 @@ static void describe_busy(const struct state_range *home, const struct ipam_requ
         text, size,
         "range %s has no room for \"%s\" now: %s of %s addresses are taken and the largest free "
         "block is %s; it is given as soon as enough is freed",
-        home->key, *request->spec != '\0' ? request->spec : "the default size", used, total,
-        largest);
+        home->key, *request->request->spec != '\0' ? request->request->spec : "the default size",
+        used, total, largest);
 }
 
 /* Gives the request what it asks for, or notes why not. Returns 1, 0 or -ENOMEM. failed: specs that found no room before. */
-static int grant_one(struct state *state, struct state_range *home, struct ipam_request *request,
+static int grant_one(struct state *state, struct state_range *home, struct state_request *request,
                      struct map *failed)
 {
     struct cidr cidr;
     struct error error;
     char text[400];
-    int result = map_get_string(failed, request->spec) != NULL ? -ENOSPC
-                                                               : take(home, request, &cidr, &error);
+    int result = map_get_string(failed, request->request->spec) != NULL
+                     ? -ENOSPC
+                     : take(home, request, &cidr, &error);
     switch (result) {
     case 0:
         if (ledger_hold(state, request, &cidr) < 0) {
@@ -115,8 +117,8 @@ static int grant_one(struct state *state, struct state_range *home, struct ipam_
             describe_busy(home, request, text, sizeof(text));
             ledger_judge(state, request, IPAM_BUSY, text);
         }
-        return map_get_string(failed, request->spec) == NULL
-                   ? map_put_string(failed, request->spec, request, NULL)
+        return map_get_string(failed, request->request->spec) == NULL
+                   ? map_put_string(failed, request->request->spec, request, NULL)
                    : 0;
     default:
         ledger_judge(state, request, IPAM_INVALID, error.text);
@@ -160,12 +162,13 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     *ret_more = false;
     ledger_sort(home);
     for (size_t i = 0; i < home->waiting_count && result >= 0; i++) {
-        struct ipam_request *request = home->waiting[i];
-        if (request == NULL || request->meta.deleting || request->cidr.address.family != 0)
+        struct state_request *request = home->waiting[i];
+        if (request == NULL || request->request->meta.deleting ||
+            request->request->cidr.address.family != 0)
             continue;
-        if (verdict != IPAM_UNKNOWN || request->invalid != NULL) {
-            ledger_judge(state, request, request->invalid != NULL ? IPAM_INVALID : verdict,
-                         request->invalid != NULL ? request->invalid : text);
+        if (verdict != IPAM_UNKNOWN || request->request->invalid != NULL) {
+            ledger_judge(state, request, request->request->invalid != NULL ? IPAM_INVALID : verdict,
+                         request->request->invalid != NULL ? request->request->invalid : text);
             continue;
         }
         if (granted >= most || home->unstored_count >= IPAM_GRANT_UNSTORED_MOST) {
@@ -183,11 +186,11 @@ void ipam_grant_announced(struct state *state, struct state_range *home, uint64_
 {
     assert(mutex_is_held(&state->mutex));
     for (size_t i = 0; i < home->unstored_count; i++) {
-        struct ipam_request *request = home->unstored[i];
+        struct state_request *request = home->unstored[i];
         if (request->announced || request->held_since > sequence)
             continue;
         request->announced = true;
-        state_tell(state, "request", request->meta.key);
+        state_tell(state, STATE_REQUESTS, request->request->meta.key);
     }
 }
 
@@ -195,12 +198,12 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
                        const struct cidr *cidr)
 {
     assert(mutex_is_held(&state->mutex));
-    struct ipam_request *request = state_request(state, key);
-    if (request == NULL || strcmp(request->meta.uid, uid) != 0 ||
-        !cidr_equal(&request->held, cidr) || ipam_request_is_stored(request))
+    struct state_request *request = state_request(state, key);
+    if (request == NULL || strcmp(request->request->meta.uid, uid) != 0 ||
+        !cidr_equal(&request->held, cidr) || ledger_is_stored(request))
         return;
-    request->cidr = *cidr;
-    request->told = IPAM_READY;
-    request->told_since[0] = '\0'; /* the watch says */
+    request->request->cidr = *cidr;
+    request->request->told = IPAM_READY;
+    request->request->told_since[0] = '\0'; /* the watch says */
     ledger_stored(state, request);
 }

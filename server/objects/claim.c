@@ -1,7 +1,7 @@
 /* Decoding and encoding of IpClaims. */
 #include "server/objects/claim.h"
 
-#include "server/base/clock.h"
+#include "server/base/json_writer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,9 +10,8 @@
 
 static void claim_service_clear(struct claim_service *entry)
 {
+    free(entry->key);
     free(entry->namespace_name);
-    free(entry->name);
-    free(entry->generate_name);
     free(entry->uid);
     free(entry->ports);
 }
@@ -34,28 +33,30 @@ void claim_free(struct claim *claim)
 {
     if (claim == NULL)
         return;
-    free(claim->name);
-    free(claim->uid);
-    free(claim->resource_version);
+    object_meta_clear(&claim->meta);
     free(claim->pool);
-    free(claim->reserved_at);
     claim_services_free(claim->services, claim->service_count);
     free(claim);
 }
 
-static int copy_member(const struct json_view *view, const struct json_node *object,
-                       const char *name, char **ret_text)
+/* The text of a member, "" when it is absent or no string. NULL when out of memory. */
+static char *copy_member(const struct json_view *view, const struct json_node *object,
+                         const char *name)
 {
     const struct json_node *node = json_view_member(view, object, name);
-    if (!json_view_is_string(node))
-        return 0;
-    char *text = json_view_copy(view, node);
-    if (text == NULL)
+    return json_view_is_string(node) ? json_view_copy(view, node) : strdup("");
+}
+
+/* Sets the names of an entry; takes name. 0 or -ENOMEM. */
+static int entry_set_names(struct claim_service *entry, char *namespace_take, const char *name)
+{
+    entry->namespace_name = namespace_take;
+    if (namespace_take == NULL || name == NULL ||
+        asprintf(&entry->key, "%s/%s", namespace_take, name) < 0) {
+        entry->key = NULL;
         return -ENOMEM;
-    if (*text == '\0')
-        free(text);
-    else
-        *ret_text = text;
+    }
+    entry->name = entry->key + strlen(namespace_take) + 1;
     return 0;
 }
 
@@ -78,6 +79,22 @@ static int decode_ports(const struct json_view *view, const struct json_node *po
     return 0;
 }
 
+static int decode_service(const struct json_view *view, const struct json_node *item,
+                          struct claim_service *entry)
+{
+    char *name = copy_member(view, item, "name");
+    int result = entry_set_names(entry, copy_member(view, item, "namespace"), name);
+    free(name);
+    entry->uid = copy_member(view, item, "uid");
+    if (result < 0 || entry->uid == NULL)
+        return -ENOMEM;
+    entry->given = json_view_bool(json_view_member(view, item, "given"));
+    if (json_view_text(view, json_view_member(view, item, "since"), entry->since,
+                       sizeof(entry->since)) < 0)
+        entry->since[0] = '\0';
+    return decode_ports(view, json_view_member(view, item, "ports"), entry);
+}
+
 static int decode_services(const struct json_view *view, const struct json_node *services,
                            struct claim *claim)
 {
@@ -88,15 +105,9 @@ static int decode_services(const struct json_view *view, const struct json_node 
     if (claim->services == NULL)
         return -ENOMEM;
     for (const struct json_node *item = json_view_first(view, services); item != NULL;
-         item = json_view_after(view, services, item)) {
-        struct claim_service *entry = &claim->services[claim->service_count++];
-        if (copy_member(view, item, "namespace", &entry->namespace_name) < 0 ||
-            copy_member(view, item, "name", &entry->name) < 0 ||
-            copy_member(view, item, "generateName", &entry->generate_name) < 0 ||
-            copy_member(view, item, "uid", &entry->uid) < 0 ||
-            decode_ports(view, json_view_member(view, item, "ports"), entry) < 0)
+         item = json_view_after(view, services, item))
+        if (decode_service(view, item, &claim->services[claim->service_count++]) < 0)
             return -ENOMEM;
-    }
     return 0;
 }
 
@@ -117,27 +128,20 @@ int claim_decode(const struct json_view *view, const struct json_node *object,
     _cleanup_claim_ struct claim *claim = calloc(1, sizeof(*claim));
     if (claim == NULL)
         return error_no_memory(error);
-    const struct json_node *metadata = json_view_member(view, object, "metadata");
     const struct json_node *spec = json_view_member(view, object, "spec");
-    const struct json_node *annotations = json_view_member(view, metadata, "annotations");
-    if (copy_member(view, metadata, "name", &claim->name) < 0 ||
-        copy_member(view, metadata, "uid", &claim->uid) < 0 ||
-        copy_member(view, metadata, "resourceVersion", &claim->resource_version) < 0 ||
-        copy_member(view, annotations, CLAIM_ANNOTATION_RESERVED, &claim->reserved_at) < 0 ||
-        copy_member(view, spec, "pool", &claim->pool) < 0 ||
-        decode_services(view, json_view_member(view, spec, "services"), claim) < 0)
-        return error_no_memory(error);
-    if (claim->name == NULL)
-        return error_set(error, -EINVAL, "metadata.name: missing");
-    int result = decode_address(view, json_view_member(view, spec, "cidr"), &claim->address, error);
+    int result = object_meta_decode(view, object, NULL, &claim->meta, error);
+    if (result == 0)
+        result = object_meta_require_name(&claim->meta, error);
+    if (result == 0)
+        result = decode_address(view, json_view_member(view, spec, "cidr"), &claim->address, error);
     if (result < 0)
         return result;
-    claim->deleting = !json_view_is_null(json_view_member(view, metadata, "deletionTimestamp"));
-    char created[CLOCK_RFC3339_SIZE];
-    if (json_view_text(view, json_view_member(view, metadata, "creationTimestamp"), created,
-                       sizeof(created)) <= 0 ||
-        clock_parse_rfc3339(created, &claim->created) < 0)
-        claim->created = 0;
+    const struct json_node *pool = json_view_member(view, spec, "pool");
+    if (json_view_is_string(pool) && !json_view_equals(view, pool, "") &&
+        (claim->pool = json_view_copy(view, pool)) == NULL)
+        return error_no_memory(error);
+    if (decode_services(view, json_view_member(view, spec, "services"), claim) < 0)
+        return error_no_memory(error);
     *ret_claim = claim;
     claim = NULL;
     return 0;
@@ -155,44 +159,19 @@ int claim_decode_text(const char *text, size_t length, struct claim **ret_claim,
     return result;
 }
 
-static bool texts_equal(const char *left, const char *right)
+bool claim_service_matches(const struct claim_service *entry, const struct service *service)
 {
-    return left != NULL && right != NULL && strcmp(left, right) == 0;
+    if (*entry->uid != '\0' && *service->meta.uid != '\0')
+        return strcmp(entry->uid, service->meta.uid) == 0;
+    return *service->meta.name != '\0' && strcmp(entry->key, service->meta.key) == 0;
 }
 
-bool claim_service_matches(const struct claim_service *entry, const struct service *service,
-                           bool stored)
-{
-    if (!texts_equal(entry->namespace_name, service->namespace_name))
-        return false;
-    if (entry->uid != NULL && service->uid != NULL)
-        return strcmp(entry->uid, service->uid) == 0;
-    if (entry->name != NULL)
-        return service->name[0] != '\0' && strcmp(entry->name, service->name) == 0;
-    if (entry->generate_name == NULL)
-        return false;
-    if (service->generate_name != NULL)
-        return strcmp(entry->generate_name, service->generate_name) == 0;
-    return stored &&
-           strncmp(entry->generate_name, service->name, strlen(entry->generate_name)) == 0;
-}
-
-struct claim_service *claim_find_service(const struct claim *claim, const struct service *service,
-                                         bool stored)
+struct claim_service *claim_find_service(const struct claim *claim, const struct service *service)
 {
     for (size_t i = 0; i < claim->service_count; i++)
-        if (claim_service_matches(&claim->services[i], service, stored))
+        if (claim_service_matches(&claim->services[i], service))
             return &claim->services[i];
     return NULL;
-}
-
-static int copy_text(const char *text, char **ret_copy)
-{
-    *ret_copy = NULL;
-    if (text == NULL || *text == '\0')
-        return 0;
-    *ret_copy = strdup(text);
-    return *ret_copy == NULL ? -ENOMEM : 0;
 }
 
 static int copy_ports(const struct service_port *ports, size_t count, struct claim_service *entry)
@@ -210,23 +189,52 @@ static int copy_ports(const struct service_port *ports, size_t count, struct cla
 }
 
 int claim_services_add(struct claim_service **services, size_t *count,
-                       const struct service *service, const char *uid)
+                       const struct service *service, const struct claim_terms *terms)
 {
     struct claim_service *grown = realloc(*services, (*count + 1) * sizeof(*grown));
     if (grown == NULL)
         return -ENOMEM;
     *services = grown;
     struct claim_service *entry = &grown[*count];
-    memset(entry, 0, sizeof(*entry));
-    if (copy_text(service->namespace_name, &entry->namespace_name) < 0 ||
-        copy_text(service->name, &entry->name) < 0 ||
-        copy_text(service->generate_name, &entry->generate_name) < 0 ||
-        copy_text(uid, &entry->uid) < 0 ||
-        copy_ports(service->ports, service->port_count, entry) < 0) {
+    *entry = (struct claim_service){.given = terms->given};
+    entry->uid = strdup(service->meta.uid);
+    clock_format_rfc3339_micro(terms->since, entry->since);
+    if (entry_set_names(entry, strdup(service->meta.namespace_name), service->meta.name) < 0 ||
+        entry->uid == NULL || copy_ports(service->ports, service->port_count, entry) < 0) {
         claim_service_clear(entry);
         return -ENOMEM;
     }
     (*count)++;
+    return 0;
+}
+
+int claim_service_add_ports(struct claim_service *entry, const struct service_port *ports,
+                            size_t count)
+{
+    struct service_port *grown =
+        realloc(entry->ports, (entry->port_count + count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    entry->ports = grown;
+    for (size_t i = 0; i < count; i++)
+        if (service_ports_collide(entry->ports, entry->port_count, &ports[i], 1) == NULL)
+            entry->ports[entry->port_count++] = ports[i];
+    return 0;
+}
+
+int claim_service_follow(struct claim_service *entry, const struct service *service)
+{
+    struct claim_service copy = {0};
+    char *uid = strdup(service->meta.uid);
+    if (uid == NULL || copy_ports(service->ports, service->port_count, &copy) < 0) {
+        free(uid);
+        return -ENOMEM;
+    }
+    free(entry->uid);
+    free(entry->ports);
+    entry->uid = uid;
+    entry->ports = copy.ports;
+    entry->port_count = copy.port_count;
     return 0;
 }
 
@@ -237,12 +245,11 @@ int claim_services_copy(const struct claim_service *services, size_t count,
     if (copies == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        copies[i].absent_since = services[i].absent_since;
-        copies[i].seen = services[i].seen;
-        if (copy_text(services[i].namespace_name, &copies[i].namespace_name) < 0 ||
-            copy_text(services[i].name, &copies[i].name) < 0 ||
-            copy_text(services[i].generate_name, &copies[i].generate_name) < 0 ||
-            copy_text(services[i].uid, &copies[i].uid) < 0 ||
+        copies[i].given = services[i].given;
+        memcpy(copies[i].since, services[i].since, sizeof(copies[i].since));
+        copies[i].uid = strdup(services[i].uid);
+        if (entry_set_names(&copies[i], strdup(services[i].namespace_name), services[i].name) < 0 ||
+            copies[i].uid == NULL ||
             copy_ports(services[i].ports, services[i].port_count, &copies[i]) < 0) {
             claim_services_free(copies, count);
             return -ENOMEM;
@@ -252,80 +259,93 @@ int claim_services_copy(const struct claim_service *services, size_t count,
     return 0;
 }
 
-static void encode_member(struct buffer *buffer, const char **separator, const char *name,
-                          const char *value)
+struct claim *claim_copy(const struct claim *claim)
 {
-    if (value == NULL)
-        return;
-    buffer_printf(buffer, "%s\"%s\":", *separator, name);
-    buffer_append_json_string(buffer, value);
-    *separator = ",";
+    struct claim *copy = calloc(1, sizeof(*copy));
+    if (copy == NULL)
+        return NULL;
+    copy->address = claim->address;
+    copy->service_count = claim->service_count;
+    copy->pool = claim->pool != NULL ? strdup(claim->pool) : NULL;
+    int result = object_meta_copy(&claim->meta, &copy->meta);
+    if (claim_services_copy(claim->services, claim->service_count, &copy->services) < 0)
+        copy->service_count = 0;
+    if (result < 0 || copy->services == NULL || (claim->pool != NULL && copy->pool == NULL)) {
+        claim_free(copy);
+        return NULL;
+    }
+    return copy;
 }
 
-static void encode_services(struct buffer *buffer, const struct claim_service *services,
-                            size_t count)
+static void write_services(struct json_writer *writer, const struct claim_service *services,
+                           size_t count)
 {
-    buffer_append_char(buffer, '[');
+    json_member_array(writer, "services");
     for (size_t i = 0; i < count; i++) {
-        const char *separator = "";
-        buffer_append_string(buffer, i > 0 ? ",{" : "{");
-        encode_member(buffer, &separator, "namespace", services[i].namespace_name);
-        encode_member(buffer, &separator, "name", services[i].name);
-        if (services[i].name == NULL)
-            encode_member(buffer, &separator, "generateName", services[i].generate_name);
-        encode_member(buffer, &separator, "uid", services[i].uid);
-        for (size_t j = 0; j < services[i].port_count; j++) {
-            char text[SERVICE_PORT_TEXT_SIZE];
-            service_port_format(&services[i].ports[j], text);
-            if (j == 0)
-                buffer_printf(buffer, "%s\"ports\":[", separator);
-            buffer_printf(buffer, "%s\"%s\"", j > 0 ? "," : "", text);
+        const struct claim_service *entry = &services[i];
+        json_begin_object(writer);
+        json_member_string(writer, "namespace", entry->namespace_name);
+        json_member_string(writer, "name", entry->name);
+        if (*entry->uid != '\0')
+            json_member_string(writer, "uid", entry->uid);
+        if (entry->given)
+            json_member_bool(writer, "given", true);
+        if (*entry->since != '\0')
+            json_member_string(writer, "since", entry->since);
+        if (entry->port_count > 0) {
+            json_member_array(writer, "ports");
+            for (size_t j = 0; j < entry->port_count; j++) {
+                char text[SERVICE_PORT_TEXT_SIZE];
+                service_port_format(&entry->ports[j], text);
+                json_put_string(writer, text);
+            }
+            json_end_array(writer);
         }
-        buffer_append_string(buffer, services[i].port_count > 0 ? "]}" : "}");
+        json_end_object(writer);
     }
-    buffer_append_char(buffer, ']');
+    json_end_array(writer);
 }
 
 void claim_encode(struct buffer *buffer, const struct address *address, const char *pool,
                   const struct claim_service *services, size_t count)
 {
+    struct json_writer writer;
     char name[ADDRESS_CLAIM_NAME_SIZE];
     char text[ADDRESS_TEXT_SIZE];
     address_claim_name(address, name);
     address_format(address, text);
-    buffer_printf(buffer,
-                  "{\"apiVersion\":\"ipcontroller.ext/v2\",\"kind\":\"IpClaim\","
-                  "\"metadata\":{\"name\":\"%s\"",
-                  name);
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_string(&writer, "apiVersion", "ipcontroller.ext/v2");
+    json_member_string(&writer, "kind", "IpClaim");
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "name", name);
     if (pool != NULL) {
-        buffer_append_string(buffer, ",\"labels\":{\"" CLAIM_LABEL_POOL "\":");
-        buffer_append_json_string(buffer, pool);
-        buffer_append_char(buffer, '}');
+        json_member_object(&writer, "labels");
+        json_member_string(&writer, CLAIM_LABEL_POOL, pool);
+        json_end_object(&writer);
     }
-    buffer_printf(buffer, "},\"spec\":{\"cidr\":\"%s/%u\"", text, address_bits(address->family));
-    if (pool != NULL) {
-        buffer_append_string(buffer, ",\"pool\":");
-        buffer_append_json_string(buffer, pool);
-    }
-    buffer_append_string(buffer, ",\"services\":");
-    encode_services(buffer, services, count);
-    buffer_append_string(buffer, "}}");
+    json_end_object(&writer);
+    json_member_object(&writer, "spec");
+    json_member_format(&writer, "cidr", "%s/%u", text, address_bits(address->family));
+    if (pool != NULL)
+        json_member_string(&writer, "pool", pool);
+    write_services(&writer, services, count);
+    json_end_object(&writer);
+    json_end_object(&writer);
 }
 
 void claim_encode_patch(struct buffer *buffer, const char *resource_version,
-                        const struct claim_service *services, size_t count, const char *reserved_at)
+                        const struct claim_service *services, size_t count)
 {
-    buffer_append_string(buffer, "{\"metadata\":{\"resourceVersion\":");
-    buffer_append_json_string(buffer, resource_version);
-    if (reserved_at != NULL) {
-        buffer_append_string(buffer, ",\"annotations\":{\"" CLAIM_ANNOTATION_RESERVED "\":");
-        if (*reserved_at == '\0')
-            buffer_append_string(buffer, "null");
-        else
-            buffer_append_json_string(buffer, reserved_at);
-        buffer_append_char(buffer, '}');
-    }
-    buffer_append_string(buffer, "},\"spec\":{\"services\":");
-    encode_services(buffer, services, count);
-    buffer_append_string(buffer, "}}");
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "resourceVersion", resource_version);
+    json_end_object(&writer);
+    json_member_object(&writer, "spec");
+    write_services(&writer, services, count);
+    json_end_object(&writer);
+    json_end_object(&writer);
 }

@@ -1,12 +1,14 @@
-/* What is kept of an IpClaim, the record that one address is taken, by whom, and on which node it
- * lives; and the JSON of the claims that we write. */
+/* An IpClaim: the record that one address is taken, by whom, and on which node it lives. Its JSON is read and written
+ * here. */
 #ifndef IPWARDEN_OBJECTS_CLAIM_H
 #define IPWARDEN_OBJECTS_CLAIM_H
 
 #include "allocator/address.h"
 #include "server/base/buffer.h"
+#include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
+#include "server/objects/object_meta.h"
 #include "server/objects/service.h"
 
 #include <stdbool.h>
@@ -15,41 +17,28 @@
 
 #define CLAIM_PATH "/apis/ipcontroller.ext/v2/ipclaims"
 #define CLAIM_LABEL_POOL "ip-pool-name"
-#define CLAIM_ANNOTATION_RESERVED "ipcontroller.ext/reserved-at"
 
 /* One entry of spec.services: a Service that owns the address. */
 struct claim_service {
+    char *key; /* "namespace/name" */
     char *namespace_name;
-    char *name;          /* NULL while only the prefix is known */
-    char *generate_name; /* NULL, or the prefix the name will begin with */
-    char *uid;           /* NULL: reserved at admission, its Service not seen in storage yet */
-    struct service_port
-        *ports; /* what it had when it was admitted: sharing is judged by these too */
+    const char *name; /* inside key */
+    char *uid;        /* "" in a claim of the older version */
+    bool given;       /* ipwarden chose the address; otherwise somebody listed it */
+    /* When the address was claimed for this Service, as written; "" for unknown. Nothing is judged by this clock of
+     * another machine: an edit that lists the address again renews it, so that a release under way fails. */
+    char since[CLOCK_RFC3339_SIZE];
+    /* What the Service uses on the address: Services that share it have none in common. */
+    struct service_port *ports;
     size_t port_count;
-    int64_t
-        absent_since; /* monotonic nanoseconds since when no stored Service lists the address for this
-                           * entry; 0: one does. Set by state. */
-    bool
-        seen; /* a stored Service has been seen to own the address by this entry, as it stands. Set by state. */
 };
 
 struct claim {
-    char *name; /* of the object */
-    char *uid;
-    char *resource_version;
+    struct object_meta meta;
     struct address address;
-    char *pool; /* NULL: foreign, in no pool */
-    char
-        *reserved_at; /* annotation: reserved again for another Service of the same name; or NULL */
+    char *pool; /* NULL: in no pool */
     struct claim_service *services;
-    size_t service_count; /* 0: a manual hold */
-    bool deleting;        /* still blocks its name and address */
-    int64_t created;      /* nanoseconds since 1970; 0 unknown */
-    uint64_t
-        reserved_seq;   /* sequence number of state when reserved_at last changed; set by state */
-    uint64_t mark;      /* list round in which it was last seen; set by state */
-    uint64_t changed;   /* sequence number of the last change in memory; set by state */
-    struct claim *next; /* another claim of the same address (an older name); owned by state */
+    size_t service_count; /* 0: a hold that somebody made by hand */
 };
 
 /* Decodes a stored claim. -EINVAL when spec.cidr holds no address. */
@@ -58,6 +47,8 @@ must_check int claim_decode(const struct json_view *view, const struct json_node
 /* Decodes the text of an API answer. */
 must_check int claim_decode_text(const char *text, size_t length, struct claim **ret_claim,
                                  struct error *error);
+/* A deep copy; NULL when out of memory. */
+struct claim *claim_copy(const struct claim *claim);
 void claim_free(struct claim *claim); /* NULL is fine */
 static inline void claim_free_pointer(struct claim **claim)
 {
@@ -65,30 +56,40 @@ static inline void claim_free_pointer(struct claim **claim)
 }
 #define _cleanup_claim_ __attribute__((cleanup(claim_free_pointer)))
 
-/* Whether the entry names this Service: namespace and name, and uid where both have one; or, for an entry that has only
- * a prefix, a Service with that generateName or, with stored, a name that begins with it. */
-bool claim_service_matches(const struct claim_service *entry, const struct service *service,
-                           bool stored);
+/* Whether the entry names this Service: by uid where both have one, else by namespace and name. */
+bool claim_service_matches(const struct claim_service *entry, const struct service *service);
 /* The entry of the claim that names this Service, or NULL. */
-struct claim_service *claim_find_service(const struct claim *claim, const struct service *service,
-                                         bool stored);
+struct claim_service *claim_find_service(const struct claim *claim, const struct service *service);
+/* Somebody holds the address back by hand: the claim names no Service. */
+static inline bool claim_is_hold(const struct claim *claim)
+{
+    return claim->service_count == 0;
+}
 
-/* Adds a copy of what names the service to a list of entries. uid may be NULL. Returns 0 or -ENOMEM. */
+/* What a new entry says beside who and on which ports. */
+struct claim_terms {
+    bool given;
+    int64_t since; /* nanoseconds since 1970 */
+};
+/* Adds an entry for the Service to a list. 0 or -ENOMEM. */
 must_check int claim_services_add(struct claim_service **services, size_t *count,
-                                  const struct service *service, const char *uid);
+                                  const struct service *service, const struct claim_terms *terms);
+/* Adds to the ports of an entry those that it lacks. 0 or -ENOMEM. */
+must_check int claim_service_add_ports(struct claim_service *entry,
+                                       const struct service_port *ports, size_t count);
+/* The entry has the uid and the ports of the Service. 0 or -ENOMEM: then nothing has changed. */
+must_check int claim_service_follow(struct claim_service *entry, const struct service *service);
 must_check int claim_services_copy(const struct claim_service *services, size_t count,
                                    struct claim_service **ret_services);
 /* Takes one entry out of the list. */
 void claim_services_remove(struct claim_service *services, size_t *count, size_t index);
 void claim_services_free(struct claim_service *services, size_t count);
 
-/* Appends the JSON of a new claim for one Service. pool may be NULL. */
+/* Appends the JSON of a new claim. pool may be NULL. A failure sticks to the buffer. */
 void claim_encode(struct buffer *buffer, const struct address *address, const char *pool,
                   const struct claim_service *services, size_t count);
-/* Appends a merge patch that replaces spec.services under a resourceVersion precondition; reserved_at "" takes the
- * annotation away, NULL leaves it. */
+/* Appends a merge patch that replaces spec.services under the precondition of exactly this version of the claim. */
 void claim_encode_patch(struct buffer *buffer, const char *resource_version,
-                        const struct claim_service *services, size_t count,
-                        const char *reserved_at);
+                        const struct claim_service *services, size_t count);
 
 #endif

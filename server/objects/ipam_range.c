@@ -206,6 +206,8 @@ int ipam_range_decode(const struct json_view *view, const struct json_node *obje
     struct decoder decoder = {.view = view, .range = range, .errors = errors};
     const struct json_node *spec = json_view_member(view, object, "spec");
     int result = object_meta_decode(view, object, namespace_name, &range->meta, error);
+    if (result == 0)
+        result = object_meta_require_name(&range->meta, error);
     if (result < 0)
         return result;
     range->has_finalizer = object_meta_has_finalizer(view, object, IPAM_RANGE_FINALIZER);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define IPAM_API_VERSION "ipam.mandelsoft.org/v1beta1"
-#define IPAM_PATH "/apis/" IPAM_API_VERSION
+#define IPAM_RANGE_PATH "/apis/" IPAM_API_VERSION "/ipamranges"
 #define IPAM_RANGE_FINALIZER "ipam.mandelsoft.org/requests"
 
 /* One entry of status.pending: granted, and perhaps not yet written to its request. */
@@ -38,9 +38,7 @@ struct ipam_range {
     size_t pending_count;
     struct cidr *round_robin; /* status.roundRobin: see blocks_round_robin_import */
     size_t round_robin_count;
-    char *status;     /* as stored, JSON; "" for none */
-    uint64_t mark;    /* list round in which it was last seen; set by state */
-    uint64_t changed; /* sequence number of the last change in memory; set by state */
+    char *status; /* as stored, JSON; "" for none */
 };
 
 /* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in range->invalid; an invalid range

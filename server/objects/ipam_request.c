@@ -126,6 +126,8 @@ int ipam_request_decode(const struct json_view *view, const struct json_node *ob
     struct decoder decoder = {.view = view, .request = request, .errors = errors};
     const struct json_node *spec = json_view_member(view, object, "spec");
     int result = object_meta_decode(view, object, namespace_name, &request->meta, error);
+    if (result == 0)
+        result = object_meta_require_name(&request->meta, error);
     if (result < 0)
         return result;
     request->has_finalizer = object_meta_has_finalizer(view, object, IPAM_REQUEST_FINALIZER);
@@ -147,11 +149,5 @@ void ipam_request_free(struct ipam_request *request)
     free(request->range);
     free(request->spec);
     free(request->invalid);
-    free(request->verdict_text);
     free(request);
-}
-
-bool ipam_request_is_stored(const struct ipam_request *request)
-{
-    return request->held.address.family != 0 && cidr_equal(&request->cidr, &request->held);
 }

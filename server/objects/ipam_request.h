@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define IPAM_REQUEST_PATH "/apis/ipam.mandelsoft.org/v1beta1/ipamrequests"
 /* Keeps a request whose CIDR a pool consists of. */
 #define IPAM_REQUEST_FINALIZER "ipcontroller.ext/pool"
 #define IPAM_REQUEST_SPEC_MOST 128 /* bytes of spec.request */
@@ -31,8 +32,6 @@ enum ipam_verdict {
 /* The word in the condition. */
 const char *ipam_verdict_name(enum ipam_verdict verdict);
 
-struct state_range;
-
 struct ipam_request {
     struct object_meta meta;
     bool has_finalizer;
@@ -43,19 +42,6 @@ struct ipam_request {
     enum ipam_verdict told;              /* what its stored condition says */
     bool told_ready;                     /* and its status */
     char told_since[CLOCK_RFC3339_SIZE]; /* since when; "" for unknown */
-
-    /* Kept by state. */
-    struct state_range *home;      /* its range; never NULL in state */
-    struct ipam_request *next;     /* of the same range */
-    struct ipam_request *previous; /* */
-    size_t waiting;                /* place among those that wait, from 1; 0: not there */
-    uint64_t sequence;             /* order of arrival here */
-    struct cidr held;              /* what the books hold for it; family 0: nothing */
-    uint64_t held_since;           /* sequence number of state */
-    bool announced;            /* held stands in the range's status.pending, or in its own status */
-    enum ipam_verdict verdict; /* as last judged */
-    char *verdict_text;        /* for people; NULL: none */
-    uint64_t mark;             /* list round in which it was last seen */
 };
 
 /* Decodes and checks, as ipam_range_decode does. Without its range a specification is only checked for its form. */
@@ -68,8 +54,5 @@ static inline void ipam_request_free_pointer(struct ipam_request **request)
     ipam_request_free(*request);
 }
 #define _cleanup_ipam_request_ __attribute__((cleanup(ipam_request_free_pointer)))
-
-/* Whether its status has a CIDR and the books hold the same. */
-bool ipam_request_is_stored(const struct ipam_request *request);
 
 #endif

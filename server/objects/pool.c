@@ -2,9 +2,6 @@
  * watch, which wants the pool or the reason why it can't be used. */
 #include "server/objects/pool.h"
 
-#include "server/base/clock.h"
-#include "server/objects/object_meta.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,27 +33,6 @@ static char *copy_string(struct decoder *decoder, const struct json_node *node)
     if (text == NULL)
         decoder->out_of_memory = true;
     return text;
-}
-
-static void decode_metadata(struct decoder *decoder, const struct json_node *metadata)
-{
-    const struct json_view *view = decoder->view;
-    struct pool *pool = decoder->pool;
-    pool->name = copy_string(decoder, json_view_member(view, metadata, "name"));
-    pool->uid = copy_string(decoder, json_view_member(view, metadata, "uid"));
-    pool->resource_version =
-        copy_string(decoder, json_view_member(view, metadata, "resourceVersion"));
-    if (!json_view_int64(view, json_view_member(view, metadata, "generation"), &pool->generation))
-        pool->generation = 0;
-    pool->deleting = !json_view_is_null(json_view_member(view, metadata, "deletionTimestamp"));
-    char created[CLOCK_RFC3339_SIZE];
-    if (json_view_text(view, json_view_member(view, metadata, "creationTimestamp"), created,
-                       sizeof(created)) <= 0 ||
-        clock_parse_rfc3339(created, &pool->created) < 0)
-        pool->created = 0;
-    if (pool->name != NULL && strlen(pool->name) > POOL_NAME_MOST)
-        fault(decoder, INVALID, "metadata.name",
-              "longer than 63 characters: it becomes a label value on every claim of the pool");
 }
 
 /* Adds one entry to the set, or says what is wrong with it. */
@@ -149,10 +125,9 @@ static void decode_from_request(struct decoder *decoder, const struct json_node 
     if (json_view_text(view, json_view_member(view, from, "namespace"), space, sizeof(space)) <= 0)
         fault(decoder, REQUIRED, "spec.fromRequest.namespace",
               "missing: give the namespace of the IPAMRequest");
-    if (asprintf(&decoder->pool->from_request, "%s/%s", space, name) < 0) {
-        decoder->pool->from_request = NULL;
+    decoder->pool->from_request = strdup(object_key(space, name).text);
+    if (decoder->pool->from_request == NULL)
         decoder->out_of_memory = true;
-    }
 }
 
 static void decode_addresses(struct decoder *decoder, const struct json_node *spec)
@@ -265,7 +240,14 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
         return error_no_memory(error);
     struct decoder decoder = {.view = view, .pool = pool, .errors = errors, .error = error};
     const struct json_node *spec = json_view_member(view, object, "spec");
-    decode_metadata(&decoder, json_view_member(view, object, "metadata"));
+    int result = object_meta_decode(view, object, NULL, &pool->meta, error);
+    if (result == 0)
+        result = object_meta_require_name(&pool->meta, error);
+    if (result < 0)
+        return result;
+    if (strlen(pool->meta.name) > POOL_NAME_MOST)
+        fault(&decoder, INVALID, "metadata.name",
+              "longer than 63 characters: it becomes a label value on every claim of the pool");
     pool->has_finalizer = object_meta_has_finalizer(view, object, POOL_FINALIZER);
     decode_addresses(&decoder, spec);
     decode_policy(&decoder, spec);
@@ -276,62 +258,32 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     decode_next(&decoder, status);
     if (decoder.out_of_memory || pool->status == NULL)
         return error_no_memory(error);
-    if (pool->name == NULL)
-        return error_set(error, -EINVAL, "metadata.name: missing");
-    if (pool->invalid == NULL && pool->from_request != NULL) {
-        if (pool_resolve(pool, &(struct cidr){0}) == -ENOMEM)
-            return error_no_memory(error);
-    } else if (pool->invalid == NULL &&
-               (pool->blocks = blocks_new(pool->offered, pool->mode, error)) == NULL) {
-        return error_no_memory(error);
-    }
     *ret_pool = pool;
     pool = NULL;
     return 0;
 }
 
-int pool_resolve(struct pool *pool, const struct cidr *cidr)
+int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
+                        struct ranges **ret_ranges)
 {
-    const char *why = NULL;
-    free(pool->invalid);
-    pool->invalid = NULL;
-    ranges_free(pool->offered);
-    pool->offered = NULL;
-    blocks_free(pool->blocks);
-    pool->blocks = NULL;
-    pool->family = cidr->address.family;
-    pool->unresolved = pool->family == 0;
-    if (pool->unresolved) {
-        why = "has no CIDR yet";
-    } else {
-        pool->offered = whole_cidr(cidr);
-        if (pool->offered == NULL ||
-            (pool->excluded != NULL && ranges_subtract(pool->offered, pool->excluded, NULL) < 0) ||
-            (pool->blocks = blocks_new(pool->offered, pool->mode, NULL)) == NULL)
-            why = "can't be used: out of memory";
-        else if (ranges_is_empty(pool->offered))
-            why = "has no address that spec.exclude leaves";
-    }
-    if (why == NULL)
-        return 0;
-    if (asprintf(&pool->invalid, "spec.fromRequest: request %s %s", pool->from_request, why) < 0) {
-        pool->invalid = NULL;
-        pool->unresolved = true;
+    _cleanup_ranges_ struct ranges *ranges = whole_cidr(cidr);
+    if (ranges == NULL ||
+        (pool->excluded != NULL && ranges_subtract(ranges, pool->excluded, NULL) < 0))
         return -ENOMEM;
-    }
-    return -EINVAL;
+    if (ranges_is_empty(ranges))
+        return -EINVAL;
+    *ret_ranges = ranges;
+    ranges = NULL;
+    return 0;
 }
 
 void pool_free(struct pool *pool)
 {
     if (pool == NULL)
         return;
-    free(pool->name);
-    free(pool->uid);
-    free(pool->resource_version);
+    object_meta_clear(&pool->meta);
     ranges_free(pool->offered);
     ranges_free(pool->excluded);
-    blocks_free(pool->blocks);
     for (size_t i = 0; i < pool->namespace_count; i++)
         free(pool->namespaces[i]);
     free(pool->namespaces);
@@ -351,45 +303,16 @@ bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)
     return false;
 }
 
-bool pool_is_usable(const struct pool *pool)
-{
-    return pool->invalid == NULL && !pool->unresolved && !pool->deleting && pool->conflict == NULL;
-}
-
-const char *pool_reason(const struct pool *pool, char *ret_message, size_t size)
-{
-    ret_message[0] = '\0';
-    if (pool->invalid != NULL) {
-        snprintf(ret_message, size, "%s", pool->invalid);
-        return pool->unresolved ? "WaitingForRequest" : "Invalid";
-    }
-    if (pool->deleting) {
-        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
-        return "Deleting";
-    }
-    if (pool->conflict != NULL) {
-        snprintf(ret_message, size, "overlaps pool %s, which is older", pool->conflict->name);
-        return "Conflict";
-    }
-    return "Serving";
-}
-
-bool pool_offers(const struct pool *pool, const struct address *address)
-{
-    return pool->invalid == NULL && !pool->unresolved && pool->family == address->family &&
-           ranges_contains(pool->offered, address);
-}
-
 int pool_compare(const struct pool *left, const struct pool *right)
 {
     if (left->priority != right->priority)
         return left->priority < right->priority ? -1 : 1;
-    return strcmp(left->name, right->name);
+    return strcmp(left->meta.name, right->meta.name);
 }
 
 bool pool_is_older(const struct pool *pool, const struct pool *other)
 {
-    if (pool->created != other->created)
-        return pool->created < other->created;
-    return strcmp(pool->name, other->name) < 0;
+    if (pool->meta.created != other->meta.created)
+        return pool->meta.created < other->meta.created;
+    return strcmp(pool->meta.name, other->meta.name) < 0;
 }

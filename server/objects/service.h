@@ -6,15 +6,14 @@
 #include "allocator/address.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
+#include "server/objects/object_meta.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define SERVICE_ANNOTATION_AUTO "external-ip"
-#define SERVICE_ANNOTATION_POOL "ipcontroller.ext/pool"
-#define SERVICE_ANNOTATION_ADDRESSES "ipcontroller.ext/addresses"
-#define SERVICE_ANNOTATION_ADDRESS "ipcontroller.ext/address"
+#define SERVICE_PATH "/api/v1/services"
+#define SERVICE_MANAGER "ipwarden" /* as whom ipwarden writes into Services (fieldManager) */
 #define SERVICE_CLASS "ipcontroller.ext/ipwarden"
 
 #define SERVICE_ADDRESSES_MOST 64 /* addresses in one list of a Service; more are refused */
@@ -47,41 +46,45 @@ struct service_addresses {
 };
 
 struct service {
-    char *key;            /* "namespace/name"; the name is empty while only generateName is known */
-    char *namespace_name; /* never NULL */
-    const char *name;     /* inside key */
-    char *generate_name;  /* NULL unless the name isn't known yet */
-    char *uid;            /* NULL before it is stored */
-    char *resource_version; /* NULL before it is stored */
-    char *pool;             /* annotation, or NULL */
-    char *class_name;       /* spec.loadBalancerClass, or NULL */
-    uint8_t type;           /* enum service_type */
-    uint8_t family_policy;  /* enum service_family_policy */
-    uint8_t families[2];    /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
-    bool wants_auto;        /* annotation external-ip: auto */
-    bool deleting;          /* metadata.deletionTimestamp is set */
-    bool ingress_foreign; /* an ingress entry has a host name or can't be read: not written by us */
+    struct object_meta meta;
+    char *pool;            /* annotation ipcontroller.ext/pool, or NULL */
+    char *class_name;      /* spec.loadBalancerClass, or NULL */
+    uint8_t type;          /* enum service_type */
+    uint8_t family_policy; /* enum service_family_policy */
+    uint8_t families[2];   /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
+    bool wants_auto;       /* annotation external-ip: auto */
+    /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What a webhook writes into a
+     * request is nobody's there. */
+    bool external_managed;
+    /* An ingress entry has a host name or can't be read: ipwarden didn't write it. */
+    bool ingress_foreign;
     struct service_port *ports;
     size_t port_count;
     struct service_addresses external; /* spec.externalIPs */
     struct service_addresses ingress;  /* status.loadBalancer.ingress[].ip */
-    struct service_addresses
-        requested; /* annotation ipcontroller.ext/addresses, else spec.loadBalancerIP */
-    struct service_addresses
-        assigned;           /* annotation ipcontroller.ext/address: a hint, never proof */
-    uint64_t mark;          /* list round in which it was last seen; set by state */
+    /* The annotation ipcontroller.ext/addresses, else spec.loadBalancerIP. */
+    struct service_addresses requested;
     char *condition_reason; /* reason of our condition in status.conditions, or NULL */
-    int64_t created;        /* metadata.creationTimestamp, nanoseconds since 1970; 0 unknown */
-    uint64_t
-        first_seen; /* sequence number of state at which this uid was first seen; set by state */
+    char *condition_status; /* a status (JSON) with that condition alone; NULL without one */
 };
 
-/* Decodes a Service object. Addresses that can't be parsed are an error with strict (an admission request: the
- * text names field and value) and are left out without it (a stored object). namespace_fallback (may be NULL) stands in for
- * a namespace the object doesn't carry. Returns 0, -EINVAL, -ENOMEM. */
+/* The name of the condition that ipwarden keeps in a Service's status. */
+#define SERVICE_CONDITION "ipcontroller.ext/AddressAssigned"
+
+/* Decodes a stored Service. What can't be read in it is left out: it runs already. 0, -EINVAL without a name or namespace,
+ * -ENOMEM. */
 must_check int service_decode(const struct json_view *view, const struct json_node *object,
-                              const char *namespace_fallback, bool strict,
                               struct service **ret_service, struct error *error);
+/* Decodes a Service that somebody wants to have stored in place of old_object (NULL: a new one). An address that can't be
+ * read is -EINVAL and named in the error, unless old_object says the same in the same field. The name may be missing;
+ * namespace_name stands in for a missing namespace. */
+must_check int service_decode_request(const struct json_view *view, const struct json_node *object,
+                                      const struct json_node *old_object,
+                                      const char *namespace_name, struct service **ret_service,
+                                      struct error *error);
+/* Decodes the text of an API answer as service_decode does. */
+must_check int service_decode_text(const char *text, size_t length, struct service **ret_service,
+                                   struct error *error);
 /* A deep copy; NULL when out of memory. */
 struct service *service_copy(const struct service *service);
 /* NULL is fine. */
@@ -97,19 +100,19 @@ bool service_addresses_have(const struct service_addresses *list, const struct a
 must_check int service_addresses_add(struct service_addresses *list, const struct address *address);
 bool service_addresses_equal(const struct service_addresses *left,
                              const struct service_addresses *right);
-/* "203.0.113.7,2001:db8::7"; empty for none. */
-void service_addresses_format(const struct service_addresses *list,
-                              char ret_text[SERVICE_ADDRESSES_TEXT_SIZE]);
-
-/* Whether the address stands in externalIPs or ingress, or in the annotation when annotation_too. */
-bool service_lists(const struct service *service, const struct address *address,
-                   bool annotation_too);
+/* Whether the address stands in externalIPs or ingress. */
+bool service_lists(const struct service *service, const struct address *address);
+/* Whether the list has an address of the family. */
+bool service_addresses_have_family(const struct service_addresses *list, uint8_t family);
 
 /* "TCP/80". */
 #define SERVICE_PORT_TEXT_SIZE 12
 void service_port_format(const struct service_port *port, char ret_text[SERVICE_PORT_TEXT_SIZE]);
 /* Parses it; false for anything else. */
 bool service_port_parse(const char *text, struct service_port *ret_port);
+/* Whether ports has all of the others. */
+bool service_ports_cover(const struct service_port *ports, size_t count,
+                         const struct service_port *others, size_t other_count);
 bool service_ports_equal(const struct service_port *left, size_t left_count,
                          const struct service_port *right, size_t right_count);
 /* A port that is in both lists, or NULL. */

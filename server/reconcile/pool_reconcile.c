@@ -1,7 +1,9 @@
 /* One pool: its counts and conditions in status, at most once a second, and its finalizer: a pool that is being deleted gives
  * nothing more and goes when its last address is free. */
 #include "server/objects/status.h"
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/interval.h"
+#include "server/reconcile/pass.h"
+#include "server/state/state_pools.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,201 +12,229 @@
 
 #define BODY_MOST (64U * 1024)
 #define WRITE_INTERVAL CLOCK_SECOND
-#define CONDITIONS 3
+
+enum { READY, CONFLICT, EXHAUSTED, CONDITIONS };
+
+enum pool_action {
+    POOL_NOTHING,
+    POOL_GONE,
+    POOL_ADD_FINALIZER,
+    POOL_REMOVE_FINALIZER,
+    POOL_WRITE,
+};
 
 /* What a look at a pool found; all copies. */
 struct finding {
-    bool exists;
-    bool deleting;
-    bool has_finalizer;
-    bool unused;
+    enum pool_action action;
     char *uid;
-    char *status; /* as stored */
-    int64_t generation;
-    uint8_t family;
-    struct address next; /* of a RoundRobin pool */
-    struct blocks_counts counts;
     struct condition conditions[CONDITIONS];
+    struct buffer status;
 };
 
-static void finding_clear(struct finding *finding)
+static void clear(void *context)
 {
+    struct finding *finding = context;
     free(finding->uid);
-    free(finding->status);
+    buffer_clear(&finding->status);
 }
 
-static void judge_conditions(const struct pool *pool, struct finding *finding)
+/* --- looking --- */
+
+static void judge_conditions(const struct state_pool *pool, const struct blocks_counts *counts,
+                             struct condition *conditions)
 {
-    struct condition *ready = &finding->conditions[0];
-    struct condition *conflict = &finding->conditions[1];
-    struct condition *exhausted = &finding->conditions[2];
-    bool full = pool->blocks != NULL && address_count_is_zero(finding->counts.free);
-    *ready = (struct condition){"Ready", pool_is_usable(pool), "", ""};
-    ready->reason = pool_reason(pool, ready->message, sizeof(ready->message));
+    struct condition *ready = &conditions[READY];
+    struct condition *conflict = &conditions[CONFLICT];
+    bool full = pool->blocks != NULL && address_count_is_zero(counts->free);
+    *ready = (struct condition){"Ready", state_pool_is_usable(pool), "", ""};
+    ready->reason = state_pool_reason(pool, ready->message, sizeof(ready->message));
     *conflict = (struct condition){"Conflict", pool->conflict != NULL, "NoOverlap", ""};
-    *exhausted =
+    conditions[EXHAUSTED] =
         (struct condition){"Exhausted", full, full ? "NoFreeAddress" : "FreeAddresses", ""};
+    if (full)
+        snprintf(conditions[EXHAUSTED].message, sizeof(conditions[EXHAUSTED].message),
+                 "no address is free");
     if (pool->conflict == NULL)
         return;
     conflict->reason = "Overlap";
     snprintf(conflict->message, sizeof(conflict->message),
              "overlaps pool %s, which is older: nothing is given from this pool; take the common "
              "addresses out of one of them",
-             pool->conflict->name);
+             pool->conflict->object.meta->name);
 }
 
-/* 0 or -ENOMEM. */
-static int pool_look(struct state *state, const char *name, struct finding *ret_finding)
+static void write_round_robin(struct json_writer *writer, const struct state_pool *pool)
 {
-    struct finding finding = {0};
-    mutex_guard(&state->mutex);
-    const struct pool *pool = state_pool(state, name);
+    char text[ADDRESS_TEXT_SIZE];
+    if (pool->pool->mode != BLOCKS_ROUND_ROBIN || pool->family == 0 ||
+        pool->family != pool->next.family) {
+        json_member_null(writer, "roundRobin");
+        return;
+    }
+    address_format(&pool->next, text);
+    json_member_array(writer, "roundRobin");
+    json_put_format(writer, "%s/%u", text, address_bits(pool->family));
+    json_end_array(writer);
+}
+
+static void write_family(struct json_writer *writer, const struct state_pool *pool, uint8_t family,
+                         const struct blocks_counts *counts)
+{
+    const char *name = family == ADDRESS_IPV4 ? "ipv4" : "ipv6";
+    if (pool->family != family) {
+        json_member_null(writer, name);
+        return;
+    }
+    json_member_object(writer, name);
+    status_write_count(writer, "total", counts->total);
+    status_write_count(writer, "used", counts->used);
+    status_write_count(writer, "free", counts->free);
+    json_end_object(writer);
+}
+
+static void encode_status(struct finding *finding, const struct state_pool *pool,
+                          const struct blocks_counts *counts, const struct clock *clock)
+{
+    struct json_writer writer;
+    int64_t generation = pool->object.meta->generation;
+    json_writer_init(&writer, &finding->status);
+    json_begin_object(&writer);
+    json_member_integer(&writer, "observedGeneration", generation);
+    status_write_conditions(&writer, pool->pool->status, finding->conditions, CONDITIONS,
+                            generation, clock);
+    write_round_robin(&writer, pool);
+    write_family(&writer, pool, ADDRESS_IPV4, counts);
+    write_family(&writer, pool, ADDRESS_IPV6, counts);
+    json_end_object(&writer);
+}
+
+static enum pool_action judge(const struct state_pool *pool, const struct blocks_counts *counts,
+                              const struct buffer *status)
+{
+    static const char *const members[] = {"observedGeneration", "conditions", "roundRobin", "ipv4",
+                                          "ipv6"};
+    bool deleting = pool->object.meta->deleting;
+    bool has_finalizer = pool->pool->has_finalizer;
+    if (!deleting && !has_finalizer)
+        return POOL_ADD_FINALIZER;
+    if (deleting && has_finalizer && address_count_is_zero(counts->used))
+        return POOL_REMOVE_FINALIZER;
+    if (deleting && !has_finalizer)
+        return POOL_NOTHING; /* somebody else's finalizer keeps it */
+    return status_is_current(pool->pool->status, status->data, members,
+                             sizeof(members) / sizeof(members[0]))
+               ? POOL_NOTHING
+               : POOL_WRITE;
+}
+
+static int look(struct pass *pass, void *context)
+{
+    struct finding *finding = context;
+    const struct state *state = pass->reconciler->options.state;
+    const struct state_pool *pool = state_pool(state, pass->item.key);
+    struct blocks_counts counts = {0};
+    buffer_init(&finding->status, BODY_MOST);
     if (pool == NULL) {
-        *ret_finding = finding;
+        finding->action = POOL_GONE;
         return 0;
     }
-    finding.exists = true;
-    finding.deleting = pool->deleting;
-    finding.has_finalizer = pool->has_finalizer;
-    finding.generation = pool->generation;
-    finding.family = pool->family;
-    if (pool->mode == BLOCKS_ROUND_ROBIN && pool->family == pool->next.family)
-        finding.next = pool->next;
     if (pool->blocks != NULL)
-        blocks_counts(pool->blocks, &finding.counts);
-    finding.unused = address_count_is_zero(finding.counts.used);
-    judge_conditions(pool, &finding);
-    finding.uid = strdup(pool->uid != NULL ? pool->uid : "");
-    finding.status = strdup(pool->status);
-    if (finding.uid == NULL || finding.status == NULL) {
-        finding_clear(&finding);
+        blocks_counts(pool->blocks, &counts);
+    judge_conditions(pool, &counts, finding->conditions);
+    encode_status(finding, pool, &counts, pass->reconciler->options.clock);
+    finding->uid = strdup(pool->object.meta->uid);
+    if (finding->uid == NULL || buffer_failed(&finding->status))
         return -ENOMEM;
-    }
-    *ret_finding = finding;
+    finding->action = judge(pool, &counts, &finding->status);
     return 0;
 }
 
-/* --- status --- */
+/* --- writing --- */
 
-static const char *const members[] = {"observedGeneration", "conditions", "roundRobin", "ipv4",
-                                      "ipv6"};
-#define MEMBERS (sizeof(members) / sizeof(members[0]))
+/* What people are told once the status says it, too. */
+struct told {
+    char *uid;
+    struct condition conditions[CONDITIONS];
+};
 
-static void encode_status(struct buffer *body, const struct finding *finding,
-                          const struct clock *clock)
+static void told_free(void *context)
 {
-    buffer_printf(body, "{\"observedGeneration\":%lld,", (long long)finding->generation);
-    status_append_conditions(body, finding->status, finding->conditions, CONDITIONS,
-                             finding->generation, clock);
-    if (finding->next.family == 0) {
-        buffer_append_string(body, ",\"roundRobin\":null");
-    } else {
-        char text[ADDRESS_TEXT_SIZE];
-        address_format(&finding->next, text);
-        buffer_printf(body, ",\"roundRobin\":[\"%s/%u\"]", text, address_bits(finding->family));
-    }
-    for (uint8_t family = ADDRESS_IPV4; family <= ADDRESS_IPV6; family += 2) {
-        buffer_printf(body, ",\"ipv%u\":", family);
-        if (finding->family != family) {
-            buffer_append_string(body, "null");
-            continue;
-        }
-        status_append_count(body, "{", "total", finding->counts.total);
-        status_append_count(body, ",", "used", finding->counts.used);
-        status_append_count(body, ",", "free", finding->counts.free);
-        buffer_append_char(body, '}');
-    }
-    buffer_append_char(body, '}');
+    struct told *told = context;
+    free(told->uid);
+    free(told);
 }
 
-static void tell_conditions(struct reconciler *reconciler, const char *name,
-                            const struct finding *finding)
+static enum pass_end written(struct pass *pass, void *context, const struct k8s_response *response)
 {
-    struct k8s_object_reference reference = {.api_version = "ipcontroller.ext/v2",
-                                             .kind = "IpClaimPool",
-                                             .name = name,
-                                             .uid = finding->uid};
-    if (reconciler->options.events == NULL)
-        return;
-    if (finding->conditions[1].status)
-        k8s_events_record(reconciler->options.events, &reference, true, "PoolConflict",
-                          finding->conditions[1].message);
-    if (finding->conditions[2].status)
-        k8s_events_record(reconciler->options.events, &reference, true, "PoolExhausted",
-                          "no address is free");
+    static const char *const reasons[CONDITIONS] = {
+        [CONFLICT] = "PoolConflict", [EXHAUSTED] = "PoolExhausted"};
+    const struct told *told = context;
+    (void)response;
+    for (size_t i = 0; i < CONDITIONS; i++) {
+        struct pass_event event = {.kind = STATE_POOLS,
+                                   .key = pass->item.key,
+                                   .uid = told->uid,
+                                   .warning = true,
+                                   .reason = reasons[i],
+                                   .message = told->conditions[i].message};
+        if (reasons[i] != NULL && told->conditions[i].status)
+            pass_record(pass->reconciler, &event);
+    }
+    return PASS_OK;
 }
 
-static void pool_write_status(struct pass *pass, const struct finding *finding)
+/* Takes the finding's uid. */
+static void write_status(struct pass *pass, struct finding *finding)
 {
-    struct reconciler *reconciler = pass->reconciler;
-    _cleanup_buffer_ struct buffer status;
+    struct json_writer writer;
     _cleanup_buffer_ struct buffer body;
-    char path[400];
-    buffer_init(&status, BODY_MOST);
-    buffer_init(&body, BODY_MOST);
-    encode_status(&status, finding, reconciler->options.clock);
-    if (buffer_failed(&status)) {
-        pass_end(pass, PASS_RETRY);
+    int64_t left = interval_left(pass->reconciler, pass->item, WRITE_INTERVAL);
+    struct told *told = left > 0 ? NULL : calloc(1, sizeof(*told));
+    buffer_init(&body, 2 * BODY_MOST);
+    if (told == NULL) {
+        pass_later(pass, left > 0 ? left : WRITE_INTERVAL);
         return;
     }
-    if (status_is_current(finding->status, status.data, members, MEMBERS)) {
-        pass_end(pass, PASS_OK);
-        return;
-    }
-    int64_t left = reconcile_interval_left(reconciler, pass->key, WRITE_INTERVAL);
-    if (left > 0) {
-        pass_later(pass, left);
-        return;
-    }
-    tell_conditions(reconciler, pass->object, finding);
-    buffer_append_string(&body, "{\"metadata\":{\"uid\":");
-    buffer_append_json_string(&body, finding->uid);
-    buffer_printf(&body, "},\"status\":%s}", status.data);
-    snprintf(path, sizeof(path), POOL_PATH "/%s/status", pass->object);
-    struct k8s_request request = {.verb = K8S_MERGE_PATCH,
-                                  .path = path,
-                                  .body = body.data,
-                                  .body_length = body.length,
-                                  .retry = true};
-    if (buffer_failed(&body))
-        pass_end(pass, PASS_RETRY);
-    else
-        pass_write(pass, &request);
+    pass_begin_patch(&writer, &body, finding->uid, NULL);
+    json_member_raw(&writer, "status", finding->status.data, finding->status.length);
+    json_end_object(&writer);
+    told->uid = finding->uid;
+    finding->uid = NULL;
+    memcpy(told->conditions, finding->conditions, sizeof(told->conditions));
+    struct pass_write write = {.verb = K8S_MERGE_PATCH,
+                               .path = object_path(POOL_PATH, pass->item.key, "/status"),
+                               .body = &body,
+                               .written = written,
+                               .context = told,
+                               .release = told_free};
+    pass_send(pass, &write);
 }
 
-static void pool_write_finalizer(struct pass *pass, const struct finding *finding, bool wanted)
+static void act(struct pass *pass, void *context)
 {
-    char path[400];
-    snprintf(path, sizeof(path), POOL_PATH "/%s", pass->object);
-    struct finalizer_write write = {.path = path,
-                                    .api_version = "ipcontroller.ext/v2",
-                                    .kind = "IpClaimPool",
-                                    .namespace_name = "",
-                                    .name = pass->object,
-                                    .uid = finding->uid,
-                                    .finalizer = POOL_FINALIZER};
-    pass_write_finalizer(pass, &write, wanted);
+    struct finding *finding = context;
+    switch (finding->action) {
+    case POOL_GONE:
+        interval_forget(pass->reconciler, pass->item);
+        pass_end(pass, PASS_OK);
+        break;
+    case POOL_NOTHING:
+        pass_end(pass, PASS_OK);
+        break;
+    case POOL_ADD_FINALIZER:
+        pass_write_finalizer(pass, PASS_FINALIZER_ADD, finding->uid, POOL_FINALIZER);
+        break;
+    case POOL_REMOVE_FINALIZER:
+        pass_write_finalizer(pass, PASS_FINALIZER_REMOVE, finding->uid, POOL_FINALIZER);
+        break;
+    case POOL_WRITE:
+        write_status(pass, finding);
+        break;
+    }
 }
 
-void reconcile_pool(struct pass *pass)
-{
-    struct reconciler *reconciler = pass->reconciler;
-    struct finding finding;
-    if (pool_look(reconciler->options.state, pass->object, &finding) < 0) {
-        pass_end(pass, PASS_RETRY);
-        return;
-    }
-    if (!finding.exists) {
-        reconcile_forget_interval(reconciler, pass->key);
-        pass_end(pass, PASS_OK);
-    } else if (!finding.deleting && !finding.has_finalizer) {
-        pool_write_finalizer(pass, &finding, true);
-    } else if (finding.deleting && finding.has_finalizer && finding.unused) {
-        pool_write_finalizer(pass, &finding, false);
-    } else if (finding.deleting && !finding.has_finalizer) {
-        pass_end(pass, PASS_OK); /* somebody else's finalizer keeps it */
-    } else {
-        pool_write_status(pass, &finding);
-    }
-    finding_clear(&finding);
-}
+const struct reconcile_row reconcile_pools = {.name = "pool",
+                                              .finding_size = sizeof(struct finding),
+                                              .look = look,
+                                              .act = act,
+                                              .clear = clear};

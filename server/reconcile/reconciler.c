@@ -1,72 +1,53 @@
-/* The thread, its queue and the ends of passes. */
+/* The thread and its queue; which kind is reconciled how; and the frame that every pass goes through. */
 #include "server/reconcile/reconciler_private.h"
 
 #include "server/base/log.h"
+#include "server/reconcile/interval.h"
+#include "server/reconcile/pass.h"
+#include "server/reconcile/range_lead.h"
+#include "server/reconcile/waiting.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define IN_FLIGHT_MOST 16
-#define WRITE_TIMEOUT (15 * CLOCK_SECOND)
 #define QUIET (300 * CLOCK_MILLISECOND)
-#define PACE_PER_SECOND 10
-#define PACE_PATIENCE (30 * CLOCK_SECOND)
 
-static void reconcile_everything(struct pass *pass);
+static const struct reconcile_row reconcile_everything;
 
-static const struct {
-    const char *kind;
-    void (*handle)(struct pass *pass);
-} handlers[] = {
-    {"everything", reconcile_everything},
-    {"service", reconcile_service},
-    {"claim", reconcile_claim},
-    {"pool", reconcile_pool},
-    {"room", reconcile_room},
-    {"range", reconcile_range},
-    {"request", reconcile_request},
-    {"fence", reconcile_fence},
-    {"released", reconcile_released},
+/* A kind without a row is only known, never reconciled. */
+static const struct reconcile_row *const rows[RECONCILE_KINDS] = {
+    [STATE_SERVICES] = &reconcile_services,
+    [STATE_CLAIMS] = &reconcile_claims,
+    [STATE_POOLS] = &reconcile_pools,
+    [STATE_RANGES] = &reconcile_ranges,
+    [STATE_REQUESTS] = &reconcile_requests,
+    [STATE_NEWS_ROOM] = &reconcile_room,
+    [STATE_NEWS_EVERYTHING] = &reconcile_everything,
+    [RECONCILE_FENCE] = &reconcile_fence,
 };
-#define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 
-/* Splits "kind/key". Returns false for a kind that nobody handles. */
-static bool split_key(const char *text, struct queue_item *ret_item)
+const char *reconciler_kind_name(unsigned int kind)
 {
-    size_t length = strcspn(text, "/");
-    for (unsigned int i = 0; i < HANDLERS && text[length] == '/'; i++) {
-        if (strlen(handlers[i].kind) == length && memcmp(handlers[i].kind, text, length) == 0) {
-            *ret_item = (struct queue_item){.kind = i, .key = text + length + 1};
-            return true;
-        }
-    }
-    return false;
+    return rows[kind]->name;
 }
 
-/* Puts a key into the queue of the leader. */
-static void reconciler_note(struct reconciler *reconciler, const char *key)
+void reconciler_note(struct reconciler *reconciler, struct queue_item item, int64_t nanoseconds)
 {
-    struct queue_item item;
-    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) || !split_key(key, &item))
+    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) || rows[item.kind] == NULL)
         return;
-    if (queue_add(reconciler->queue, item) < 0)
-        log_error("out of memory: an object waits for the next look at everything", "object", key);
+    if (queue_add_after(reconciler->queue, item, nanoseconds) < 0)
+        log_error("out of memory: an object waits for the next look at everything", "kind",
+                  rows[item.kind]->name, "object", item.key);
 }
 
-int reconcile_add_after(struct reconciler *reconciler, const char *key, int64_t nanoseconds)
-{
-    struct queue_item item;
-    return split_key(key, &item) ? queue_add_after(reconciler->queue, item, nanoseconds) : 0;
-}
-
-/* With the lock of state held. Nothing is judged before the full lists are there; then state tells "everything/". */
-static void reconciler_listen(void *context, const char *key)
+/* With the lock of state held. Nothing is judged before the full lists are there; then state tells that everything is. */
+static void reconciler_listen(void *context, unsigned int kind, const char *key)
 {
     struct reconciler *reconciler = context;
     if (state_knows_everything(reconciler->options.state))
-        reconciler_note(reconciler, key);
+        reconciler_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)
@@ -76,110 +57,65 @@ bool reconciler_is_quiet(const struct state *state, const struct clock *clock)
            QUIET;
 }
 
-int64_t reconcile_pace(struct reconciler *reconciler, int64_t since)
+/* --- one pass --- */
+
+static void pass_run(struct pass *pass)
 {
-    const struct clock *clock = reconciler->options.clock;
-    int64_t now = clock_monotonic(clock);
-    if (reconciler_is_quiet(reconciler->options.state, clock) || now - since > PACE_PATIENCE)
-        return 0;
-    mutex_guard(&reconciler->mutex);
-    int64_t earned = (now - reconciler->pace_refilled) * PACE_PER_SECOND / (CLOCK_SECOND / 1000);
-    reconciler->pace_tokens += earned;
-    if (reconciler->pace_tokens > PACE_PER_SECOND * 1000)
-        reconciler->pace_tokens = PACE_PER_SECOND * 1000;
-    reconciler->pace_refilled = now;
-    if (reconciler->pace_tokens < 1000)
-        return CLOCK_SECOND / 2 + now % (CLOCK_SECOND / 2);
-    reconciler->pace_tokens -= 1000;
+    const struct reconcile_row *row = rows[pass->item.kind];
+    struct state *state = pass->reconciler->options.state;
+    void *finding = calloc(1, row->finding_size + 1);
+    int result = -ENOMEM;
+    if (finding != NULL) {
+        mutex_guard(&state->mutex);
+        result = row->look(pass, finding);
+    }
+    if (result < 0)
+        pass_end(pass, PASS_RETRY);
+    else
+        row->act(pass, finding);
+    if (finding != NULL && row->clear != NULL)
+        row->clear(finding);
+    free(finding);
+}
+
+static int look_at_everything(struct pass *pass, void *finding)
+{
+    (void)finding;
+    state_tell_all(pass->reconciler->options.state);
     return 0;
 }
 
-static void pass_finish(struct pass *pass, const char *result)
+static void everything_noted(struct pass *pass, void *finding)
 {
-    struct reconciler *reconciler = pass->reconciler;
-    if (reconciler->options.observe != NULL)
-        reconciler->options.observe(reconciler->options.context, pass->kind, result);
-    queue_done(reconciler->queue, pass->item);
-    free(pass->key);
-    free(pass);
-    mutex_guard(&reconciler->mutex);
-    reconciler->in_flight--;
-    pthread_cond_broadcast(&reconciler->idle);
+    (void)finding;
+    pass_end(pass, PASS_OK);
 }
 
-void pass_end(struct pass *pass, enum pass_end end)
-{
-    static const char *const results[] = {"ok", "wrote", "retry", "later"};
-    struct reconciler *reconciler = pass->reconciler;
-    int result = 0;
-    if (end == PASS_RETRY)
-        result = queue_add_limited(reconciler->queue, pass->item);
-    else
-        queue_forget(reconciler->queue, pass->item);
-    if (end == PASS_WROTE)
-        result = queue_add(reconciler->queue, pass->item);
-    if (result < 0)
-        log_error("out of memory: an object waits for the next look at everything", "object",
-                  pass->key);
-    pass_finish(pass, results[end]);
-}
-
-void pass_later(struct pass *pass, int64_t nanoseconds)
-{
-    if (queue_add_after(pass->reconciler->queue, pass->item, nanoseconds) < 0)
-        log_error("out of memory: an object waits for the next look at everything", "object",
-                  pass->key);
-    pass_finish(pass, "later");
-}
-
-static void write_done(void *context, const struct k8s_response *response)
-{
-    struct pass *pass = context;
-    int code = response->error.code;
-    if (code == 0) {
-        pass_end(pass, PASS_OK); /* the watch brings what came of it, and the next look with it */
-        return;
-    }
-    /* A conflict or a vanished object is how two writers meet: the watch brings what is new. */
-    if (code != -EAGAIN && code != -ENOENT && code != -EEXIST && code != -ECANCELED)
-        log_warning("a write of the reconciler failed; it is tried again", "object", pass->key,
-                    "error", response->error.text);
-    pass_end(pass, PASS_RETRY);
-}
-
-void pass_write(struct pass *pass, struct k8s_request *request)
-{
-    request->deadline = clock_monotonic(clock_system()) + WRITE_TIMEOUT;
-    if (k8s_submit(pass->reconciler->options.client, request, write_done, pass, NULL) < 0)
-        pass_end(pass, PASS_RETRY);
-}
+static const struct reconcile_row reconcile_everything = {
+    .name = "everything", .look = look_at_everything, .act = everything_noted};
 
 /* --- the thread --- */
 
 static void reconciler_dispatch(struct reconciler *reconciler, struct queue_item item)
 {
-    const char *kind = handlers[item.kind].kind;
     struct pass *pass = calloc(1, sizeof(*pass));
-    char *key = NULL;
-    if (pass == NULL || asprintf(&key, "%s/%s", kind, item.key) < 0) {
+    if (pass == NULL) {
         queue_done(reconciler->queue, item);
-        free(pass);
         mutex_guard(&reconciler->mutex);
         reconciler->in_flight--;
         return;
     }
-    *pass = (struct pass){
-        .reconciler = reconciler, .item = item, .key = key, .object = item.key, .kind = kind};
+    *pass = (struct pass){.reconciler = reconciler, .item = item};
     /* What is dropped here is looked at when leadership comes back. */
     if (!atomic_load(&reconciler->leader))
         pass_end(pass, PASS_OK);
     else if (!reconciler->options.may_act(reconciler->options.context))
         pass_later(pass, CLOCK_SECOND);
     else
-        handlers[item.kind].handle(pass);
+        pass_run(pass);
 }
 
-/* Waits for a place among the writes under way. */
+/* Waits for a place among the passes under way. */
 static void reconciler_enter(struct reconciler *reconciler)
 {
     mutex_guard(&reconciler->mutex);
@@ -194,63 +130,18 @@ static void reconciler_leave(struct reconciler *reconciler)
     reconciler->in_flight--;
 }
 
-/* With the lock of state held. */
-static void reconciler_look_at_ranges(struct reconciler *reconciler)
+static void note_everything(struct reconciler *reconciler)
 {
     struct state *state = reconciler->options.state;
-    char key[600];
-    size_t position = 0;
-    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;) {
-        snprintf(key, sizeof(key), "range/%s", home->key);
-        reconciler_listen(reconciler, key);
-    }
-    position = 0;
-    for (const struct ipam_request *request;
-         (request = map_next(state->requests, &position)) != NULL;) {
-        if (!reconcile_request_has_work(state, request))
-            continue;
-        snprintf(key, sizeof(key), "request/%s", request->meta.key);
-        reconciler_listen(reconciler, key);
-    }
-}
-
-/* Puts everything that could need a look into the queue. */
-static void reconciler_look_at_everything(struct reconciler *reconciler)
-{
-    struct state *state = reconciler->options.state;
-    char key[600];
-    size_t position = 0;
     mutex_guard(&state->mutex);
-    for (const struct service *service; (service = map_next(state->services, &position)) != NULL;) {
-        if (service->external.count == 0 && service->ingress.count == 0 &&
-            service->assigned.count == 0 && service->type != SERVICE_LOAD_BALANCER &&
-            !service->wants_auto)
-            continue;
-        snprintf(key, sizeof(key), "service/%s", service->key);
-        reconciler_listen(reconciler, key);
-    }
-    position = 0;
-    for (const struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;) {
-        snprintf(key, sizeof(key), "claim/%s", claim->name);
-        reconciler_listen(reconciler, key);
-    }
-    for (size_t i = 0; i < state->pool_count; i++) {
-        snprintf(key, sizeof(key), "pool/%s", state->pools[i]->name);
-        reconciler_listen(reconciler, key);
-    }
-    reconciler_look_at_ranges(reconciler);
-}
-
-static void reconcile_everything(struct pass *pass)
-{
-    reconciler_look_at_everything(pass->reconciler);
-    pass_end(pass, PASS_OK);
+    if (state_knows_everything(state))
+        state_tell_all(state);
 }
 
 static void *reconciler_run(void *context)
 {
     struct reconciler *reconciler = context;
-    const struct clock *clock = clock_system();
+    const struct clock *clock = queue_clock(reconciler->queue);
     int64_t resync = reconciler->options.resync;
     int64_t next = clock_monotonic(clock) + resync;
     for (;;) {
@@ -266,7 +157,7 @@ static void *reconciler_run(void *context)
         if (result == -ESHUTDOWN)
             return NULL;
         if (resync > 0 && clock_monotonic(clock) >= next) {
-            reconciler_look_at_everything(reconciler);
+            note_everything(reconciler);
             next = clock_monotonic(clock) + resync;
         }
     }
@@ -274,10 +165,10 @@ static void *reconciler_run(void *context)
 
 void reconciler_lead(struct reconciler *reconciler, bool leader)
 {
-    reconcile_forget_leads(reconciler);
+    range_leads_forget(reconciler);
     atomic_store(&reconciler->leader, leader);
     if (leader)
-        reconciler_look_at_everything(reconciler);
+        note_everything(reconciler);
     else
         queue_drain(reconciler->queue);
 }
@@ -290,22 +181,12 @@ size_t reconciler_queue_length(struct reconciler *reconciler)
 static void reconciler_free(struct reconciler *reconciler)
 {
     queue_free(reconciler->queue);
-    for (size_t position = 0; reconciler->waiting != NULL;) {
-        void *value = map_next(reconciler->waiting, &position);
-        if (value == NULL)
-            break;
-        free(value);
-    }
-    for (size_t position = 0; reconciler->written != NULL;) {
-        void *value = map_next(reconciler->written, &position);
-        if (value == NULL)
-            break;
-        free(value);
-    }
+    if (reconciler->waiting != NULL)
+        waiting_free_all(reconciler);
+    if (reconciler->written != NULL)
+        interval_free_all(reconciler);
     if (reconciler->leads != NULL)
-        reconcile_forget_leads(reconciler);
-    map_free(reconciler->waiting);
-    map_free(reconciler->written);
+        range_leads_forget(reconciler);
     map_free(reconciler->leads);
     pthread_cond_destroy(&reconciler->idle);
     mutex_destroy(&reconciler->mutex);
@@ -356,77 +237,4 @@ void reconciler_stop(struct reconciler *reconciler)
         mutex_wait(&reconciler->mutex, &reconciler->idle);
     mutex_unlock(&reconciler->mutex);
     reconciler_free(reconciler);
-}
-
-/* --- Services that wait --- */
-
-struct waiting {
-    int64_t created;
-    char key[];
-};
-
-void reconcile_note_waiting(struct reconciler *reconciler, const char *key, bool waits,
-                            int64_t created)
-{
-    mutex_guard(&reconciler->mutex);
-    struct waiting *known = map_get_string(reconciler->waiting, key);
-    if (waits == (known != NULL))
-        return;
-    if (!waits) {
-        map_remove_string(reconciler->waiting, key);
-        free(known);
-        return;
-    }
-    size_t length = strlen(key) + 1;
-    struct waiting *entry = malloc(sizeof(*entry) + length);
-    if (entry == NULL)
-        return; /* the next look at everything finds it */
-    entry->created = created;
-    memcpy(entry->key, key, length);
-    if (map_put_string(reconciler->waiting, entry->key, entry, NULL) < 0)
-        free(entry);
-}
-
-static int waiting_order(const void *left, const void *right)
-{
-    const struct waiting *const *a = left;
-    const struct waiting *const *b = right;
-    if ((*a)->created != (*b)->created)
-        return (*a)->created < (*b)->created ? -1 : 1;
-    return strcmp((*a)->key, (*b)->key);
-}
-
-void reconcile_room(struct pass *pass)
-{
-    struct reconciler *reconciler = pass->reconciler;
-    mutex_lock(&reconciler->mutex);
-    size_t count = map_count(reconciler->waiting);
-    struct waiting **list = calloc(count > 0 ? count : 1, sizeof(*list));
-    size_t position = 0;
-    size_t filled = 0;
-    for (struct waiting *entry;
-         list != NULL && (entry = map_next(reconciler->waiting, &position)) != NULL;)
-        list[filled++] = entry;
-    if (filled > 1)
-        qsort(list, filled, sizeof(*list), waiting_order);
-    for (size_t i = 0; i < filled; i++)
-        reconciler_note(reconciler, list[i]->key);
-    mutex_unlock(&reconciler->mutex);
-    bool good = list != NULL;
-    free(list);
-    pass_end(pass, good ? PASS_OK : PASS_RETRY);
-}
-
-void reconcile_service_event(struct reconciler *reconciler, const struct service *service,
-                             bool warning, const char *reason, const char *message)
-{
-    struct k8s_object_reference reference = {
-        .api_version = "v1",
-        .kind = "Service",
-        .namespace_name = service->namespace_name,
-        .name = service->name,
-        .uid = service->uid,
-    };
-    if (reconciler->options.events != NULL)
-        k8s_events_record(reconciler->options.events, &reference, warning, reason, message);
 }

@@ -1,7 +1,9 @@
-/* One stored Service: what should it own, and does its object say so? Grants what is missing (late assignment and adoption are
- * the same step), then writes externalIPs and the annotation, then the ingress of a LoadBalancer and the condition. */
+/* One stored Service: what should it own, and does its object say so? Claims what is missing (late assignment and adoption are
+ * the same step), then writes externalIPs, then the ingress of a LoadBalancer and the condition. */
 #include "server/decide/grant.h"
-#include "server/reconcile/reconciler_private.h"
+#include "server/objects/status.h"
+#include "server/reconcile/pass.h"
+#include "server/reconcile/waiting.h"
 
 #include "server/base/log.h"
 
@@ -12,8 +14,37 @@
 
 #define GRANT_TIMEOUT (10 * CLOCK_SECOND)
 #define BODY_MOST (256U * 1024)
-#define YOUNG (2 * CLOCK_SECOND)
-#define CONDITION "ipcontroller.ext/AddressAssigned"
+/* Admission claims for a Service before it is stored, but the watch of claims may show that later than the watch of Services
+ * shows the Service. */
+#define CLAIM_COMES_WITHIN (500 * CLOCK_MILLISECOND)
+#define CLAIM_POLL (25 * CLOCK_MILLISECOND)
+
+enum service_action {
+    SERVICE_NOTHING,
+    SERVICE_CLAIM,        /* the plan has steps */
+    SERVICE_AWAIT_CLAIM,  /* it has, but the claim may be there already */
+    SERVICE_WRITE_OBJECT, /* spec.externalIPs */
+    SERVICE_WRITE_STATUS, /* the ingress, the condition */
+    SERVICE_LOOK_AGAIN,   /* in conflict with another: nobody says when that ends */
+};
+
+/* What a look at a Service found. */
+struct finding {
+    enum service_action action;
+    struct service *service; /* a copy; NULL: nothing to do */
+    struct policy_plan plan;
+    const char *reason; /* of the condition as it should be; NULL: none */
+    bool shows_ingress; /* the ingress has to be written */
+};
+
+static void clear(void *context)
+{
+    struct finding *finding = context;
+    service_free(finding->service);
+    policy_plan_clear(&finding->plan);
+}
+
+/* --- looking --- */
 
 /* What the condition of a Service should say. */
 static const char *condition_wanted(const struct policy_plan *plan, const struct service *service)
@@ -26,233 +57,278 @@ static const char *condition_wanted(const struct policy_plan *plan, const struct
     return service->condition_reason != NULL ? "Assigned" : NULL;
 }
 
-static void append_addresses(struct buffer *body, const struct service_addresses *list,
-                             const char *before, const char *after)
+static bool condition_is_new(const struct finding *finding)
 {
-    buffer_append_char(body, '[');
+    const char *stored = finding->service->condition_reason;
+    return finding->reason != NULL && (stored == NULL || strcmp(finding->reason, stored) != 0);
+}
+
+static enum service_action judge(const struct state *state, struct finding *finding, int64_t age)
+{
+    const struct service *service = finding->service;
+    const struct policy_plan *plan = &finding->plan;
+    finding->reason = condition_wanted(plan, service);
+    finding->shows_ingress = state_serves_load_balancer(state, service) &&
+                             !service_addresses_equal(&plan->given, &service->ingress);
+    if (plan->step_count > 0)
+        return age < CLAIM_COMES_WITHIN ? SERVICE_AWAIT_CLAIM : SERVICE_CLAIM;
+    if (!service_addresses_equal(&plan->external, &service->external))
+        return SERVICE_WRITE_OBJECT;
+    if (finding->shows_ingress || condition_is_new(finding))
+        return SERVICE_WRITE_STATUS;
+    return plan->conflict ? SERVICE_LOOK_AGAIN : SERVICE_NOTHING;
+}
+
+static int look(struct pass *pass, void *context)
+{
+    struct finding *finding = context;
+    struct state *state = pass->reconciler->options.state;
+    struct state_service *entry =
+        (struct state_service *)state_find(state, STATE_SERVICES, pass->item.key);
+    if (entry == NULL || entry->service->meta.deleting)
+        return 0;
+    struct policy_request request = {.stage = POLICY_STORED, .service = entry->service};
+    if (policy_decide(state, &request, &finding->plan, NULL) < 0)
+        return -ENOMEM;
+    finding->service = service_copy(entry->service);
+    if (finding->service == NULL)
+        return -ENOMEM;
+    finding->action =
+        judge(state, finding, clock_monotonic(state->options.clock) - entry->first_seen);
+    return 0;
+}
+
+/* --- writing --- */
+
+static void write_addresses(struct json_writer *writer, const char *name,
+                            const struct service_addresses *list)
+{
+    if (list->count == 0) {
+        json_member_null(writer, name);
+        return;
+    }
+    json_member_array(writer, name);
     for (size_t i = 0; i < list->count; i++) {
         char text[ADDRESS_TEXT_SIZE];
         address_format(&list->items[i], text);
-        buffer_printf(body, "%s%s\"%s\"%s", i > 0 ? "," : "", before, text, after);
+        json_put_string(writer, text);
     }
-    buffer_append_char(body, ']');
+    json_end_array(writer);
 }
 
-/* The precondition: exactly the object that was looked at. */
-static void append_metadata(struct buffer *body, const struct service *service)
+static void write_ingress(struct json_writer *writer, const struct service_addresses *list)
 {
-    buffer_append_string(body, "{\"metadata\":{\"uid\":");
-    buffer_append_json_string(body, service->uid != NULL ? service->uid : "");
-    buffer_append_string(body, ",\"resourceVersion\":");
-    buffer_append_json_string(body,
-                              service->resource_version != NULL ? service->resource_version : "");
-}
-
-/* Appends a patch of the object when externalIPs or the annotation are not as they should be. */
-static bool encode_object(struct buffer *body, const struct policy_plan *plan,
-                          const struct service *service)
-{
-    bool external = !service_addresses_equal(&plan->external, &service->external);
-    bool assigned = !service_addresses_equal(&plan->assigned, &service->assigned);
-    if (!external && !assigned)
-        return false;
-    append_metadata(body, service);
-    if (assigned) {
-        char text[SERVICE_ADDRESSES_TEXT_SIZE];
-        service_addresses_format(&plan->assigned, text);
-        buffer_append_string(body, ",\"annotations\":{\"" SERVICE_ANNOTATION_ADDRESS "\":");
-        if (plan->assigned.count == 0)
-            buffer_append_string(body, "null");
-        else
-            buffer_append_json_string(body, text);
-        buffer_append_char(body, '}');
+    json_member_object(writer, "loadBalancer");
+    json_member_array(writer, "ingress");
+    for (size_t i = 0; i < list->count; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&list->items[i], text);
+        json_begin_object(writer);
+        json_member_string(writer, "ip", text);
+        json_member_string(writer, "ipMode", "VIP");
+        json_end_object(writer);
     }
-    buffer_append_char(body, '}');
-    if (external) {
-        buffer_append_string(body, ",\"spec\":{\"externalIPs\":");
-        if (plan->external.count == 0)
-            buffer_append_string(body, "null");
-        else
-            append_addresses(body, &plan->external, "", "");
-        buffer_append_char(body, '}');
-    }
-    buffer_append_char(body, '}');
-    return true;
+    json_end_array(writer);
+    json_end_object(writer);
 }
 
-static void append_condition(struct buffer *body, const struct policy_plan *plan,
-                             const char *reason, const struct clock *clock)
+static void write_condition(struct json_writer *writer, const struct finding *finding,
+                            const struct clock *clock)
 {
-    char now[CLOCK_RFC3339_SIZE];
-    bool good = strcmp(reason, "Assigned") == 0;
-    clock_format_rfc3339(clock_wall(clock), now);
-    buffer_printf(body,
-                  "\"conditions\":[{\"type\":\"" CONDITION "\",\"status\":\"%s\",\"reason\":\"%s\","
-                  "\"lastTransitionTime\":\"%s\",\"message\":",
-                  good ? "True" : "False", reason, now);
-    buffer_append_json_string(body, good ? "" : plan->text);
-    buffer_append_string(body, "}]");
+    const char *stored = finding->service->condition_status;
+    bool good = strcmp(finding->reason, "Assigned") == 0;
+    struct condition condition = {SERVICE_CONDITION, good, finding->reason, ""};
+    if (!good)
+        snprintf(condition.message, sizeof(condition.message), "%.399s", finding->plan.text);
+    status_write_conditions(writer, stored != NULL ? stored : "", &condition, 1,
+                            finding->service->meta.generation, clock);
 }
 
-/* Appends a strategic merge patch of the status when the ingress or the condition are not as they should be. */
-static bool encode_status(struct buffer *body, const struct policy_plan *plan,
-                          const struct service *service, bool load_balancer,
+static void encode_object(struct buffer *body, const struct finding *finding)
+{
+    struct json_writer writer;
+    const struct object_meta *meta = &finding->service->meta;
+    pass_begin_patch(&writer, body, meta->uid, meta->resource_version);
+    json_member_object(&writer, "spec");
+    write_addresses(&writer, "externalIPs", &finding->plan.external);
+    json_end_object(&writer);
+    json_end_object(&writer);
+}
+
+static void encode_status(struct buffer *body, const struct finding *finding,
                           const struct clock *clock)
 {
-    const char *reason = condition_wanted(plan, service);
-    bool ingress = load_balancer && !service_addresses_equal(&plan->assigned, &service->ingress);
-    bool condition = reason != NULL && (service->condition_reason == NULL ||
-                                        strcmp(reason, service->condition_reason) != 0);
-    if (!ingress && !condition)
-        return false;
-    append_metadata(body, service);
-    buffer_append_string(body, "},\"status\":{");
-    if (ingress) {
-        buffer_append_string(body, "\"loadBalancer\":{\"ingress\":");
-        append_addresses(body, &plan->assigned, "{\"ip\":", ",\"ipMode\":\"VIP\"}");
-        buffer_append_char(body, '}');
+    struct json_writer writer;
+    const struct object_meta *meta = &finding->service->meta;
+    pass_begin_patch(&writer, body, meta->uid, meta->resource_version);
+    json_member_object(&writer, "status");
+    if (finding->shows_ingress)
+        write_ingress(&writer, &finding->plan.given);
+    if (condition_is_new(finding))
+        write_condition(&writer, finding, clock);
+    json_end_object(&writer);
+    json_end_object(&writer);
+}
+
+/* What people are told when the write has succeeded. */
+struct told {
+    struct service *service;
+    const char *reason; /* NULL: nothing */
+    char message[512];
+};
+
+static void told_free(void *context)
+{
+    struct told *told = context;
+    service_free(told->service);
+    free(told);
+}
+
+static enum pass_end status_written(struct pass *pass, void *context,
+                                    const struct k8s_response *response)
+{
+    const struct told *told = context;
+    struct pass_event event = {.kind = STATE_SERVICES,
+                               .key = pass->item.key,
+                               .uid = told->service->meta.uid,
+                               .warning = true,
+                               .reason = told->reason,
+                               .message = told->message};
+    (void)response;
+    if (told->reason != NULL)
+        pass_record(pass->reconciler, &event);
+    return PASS_OK;
+}
+
+/* Takes the finding's Service. */
+static struct told *told_new(struct finding *finding)
+{
+    struct told *told = calloc(1, sizeof(*told));
+    if (told == NULL)
+        return NULL;
+    if (condition_is_new(finding) && strcmp(finding->reason, "Assigned") != 0) {
+        told->reason = finding->plan.conflict ? "AddressConflict" : "AddressPending";
+        snprintf(told->message, sizeof(told->message), "%s", finding->plan.text);
     }
-    if (ingress && condition)
-        buffer_append_char(body, ',');
-    if (condition)
-        append_condition(body, plan, reason, clock);
-    buffer_append_string(body, "}}");
-    return true;
+    told->service = finding->service;
+    finding->service = NULL;
+    return told;
 }
 
-/* Says once what a person should know; k8s_events counts repeats up. */
-static void tell_outcome(struct reconciler *reconciler, const struct policy_plan *plan,
-                         const struct service *service)
+static void write_object(struct pass *pass, const struct finding *finding)
 {
-    const char *reason = condition_wanted(plan, service);
-    if (reason == NULL ||
-        (service->condition_reason != NULL && strcmp(reason, service->condition_reason) == 0))
-        return;
-    if (plan->conflict)
-        reconcile_service_event(reconciler, service, true, "AddressConflict", plan->text);
-    else if (plan->outcome == POLICY_WAITING)
-        reconcile_service_event(reconciler, service, true, "AddressPending", plan->text);
-}
-
-/* Writes what the object doesn't say yet. */
-static void service_write(struct pass *pass, const struct policy_plan *plan,
-                          struct service *service_take, bool load_balancer)
-{
-    struct reconciler *reconciler = pass->reconciler;
-    _cleanup_service_ struct service *service = service_take;
     _cleanup_buffer_ struct buffer body;
-    char path[700];
     buffer_init(&body, BODY_MOST);
-    bool object = encode_object(&body, plan, service);
-    bool status =
-        !object && encode_status(&body, plan, service, load_balancer, reconciler->options.clock);
-    if (!object)
-        tell_outcome(reconciler, plan, service);
-    if (!object && !status) {
-        pass_end(pass, plan->conflict ? PASS_RETRY : PASS_OK);
-        return;
-    }
-    snprintf(path, sizeof(path), "/api/v1/namespaces/%s/services/%s%s", service->namespace_name,
-             service->name, object ? "" : "/status");
-    struct k8s_request request = {.verb = object ? K8S_MERGE_PATCH : K8S_STRATEGIC_PATCH,
-                                  .path = path,
-                                  .body = body.data,
-                                  .body_length = body.length,
-                                  .retry = true};
-    if (buffer_failed(&body))
+    encode_object(&body, finding);
+    struct pass_write write = {.verb = K8S_MERGE_PATCH,
+                               .path = object_path(SERVICE_PATH, pass->item.key, ""),
+                               .query = "fieldManager=" SERVICE_MANAGER,
+                               .body = &body};
+    pass_send(pass, &write);
+}
+
+/* A strategic merge patch: conditions of others stay. */
+static void write_status(struct pass *pass, struct finding *finding)
+{
+    _cleanup_buffer_ struct buffer body;
+    buffer_init(&body, BODY_MOST);
+    encode_status(&body, finding, pass->reconciler->options.clock);
+    struct told *told = told_new(finding);
+    struct pass_write write = {.verb = K8S_STRATEGIC_PATCH,
+                               .path = object_path(SERVICE_PATH, pass->item.key, "/status"),
+                               .query = "fieldManager=" SERVICE_MANAGER,
+                               .body = &body,
+                               .written = status_written,
+                               .context = told,
+                               .release = told_free};
+    if (told == NULL)
         pass_end(pass, PASS_RETRY);
     else
-        pass_write(pass, &request);
+        pass_send(pass, &write);
 }
 
-static void grant_done(void *context, struct grant_result *result)
+/* --- claiming --- */
+
+static void tell_assigned(struct pass *pass, const struct grant_result *result)
+{
+    const struct policy_plan *plan = result->plan;
+    char text[300];
+    for (size_t i = 0; i < plan->given.count; i++) {
+        char address[ADDRESS_TEXT_SIZE];
+        if (service_lists(result->service, &plan->given.items[i]))
+            continue;
+        address_format(&plan->given.items[i], address);
+        snprintf(text, sizeof(text), "%s%s%s", address, *plan->pool != '\0' ? " from pool " : "",
+                 plan->pool);
+        struct pass_event event = {.kind = STATE_SERVICES,
+                                   .key = pass->item.key,
+                                   .uid = result->service->meta.uid,
+                                   .reason = "AddressAssigned",
+                                   .message = text};
+        pass_record(pass->reconciler, &event);
+    }
+}
+
+static void granted(void *context, const struct grant_result *result)
 {
     struct pass *pass = context;
-    if (result->status != 0)
-        log_warning("an address could not be claimed; it is tried again", "service", pass->object,
+    if (result->status != 0) {
+        log_warning("an address could not be claimed; it is tried again", "service", pass->item.key,
                     "error", result->text);
-    pass_end(pass, result->status != 0 ? PASS_RETRY : PASS_WROTE);
+        pass_end(pass, PASS_RETRY);
+        return;
+    }
+    tell_assigned(pass, result);
+    pass_end(pass, PASS_WROTE);
 }
 
-/* Consumes service. */
-static void service_grant(struct pass *pass, struct service *service)
+/* Takes the finding's Service. */
+static void claim(struct pass *pass, struct finding *finding)
 {
     struct reconciler *reconciler = pass->reconciler;
     struct grant_request request = {
         .state = reconciler->options.state,
         .client = reconciler->options.client,
-        .service = service,
-        .stored = true,
-        .deadline = clock_monotonic(clock_system()) + GRANT_TIMEOUT,
-        .callback = grant_done,
+        .stage = POLICY_STORED,
+        .service = finding->service,
+        .deadline = clock_monotonic(k8s_client_clock(reconciler->options.client)) + GRANT_TIMEOUT,
+        .callback = granted,
         .context = pass,
     };
+    finding->service = NULL;
     grant_begin(&request);
 }
 
-/* Consumes service. */
-static void service_wait(struct pass *pass, struct service *service)
+static void act(struct pass *pass, void *context)
 {
-    service_free(service);
-    pass_later(pass, 25 * CLOCK_MILLISECOND);
-}
-
-/* What a look at a Service found. */
-struct finding {
-    struct service *service; /* a copy; NULL: nothing to do */
-    struct policy_plan plan;
-    bool load_balancer;
-};
-
-/* 0 or -ENOMEM. */
-static int service_look(struct state *state, const char *key, struct finding *ret_finding)
-{
-    struct finding finding = {0};
-    mutex_guard(&state->mutex);
-    const struct service *service = state_service(state, key);
-    if (service == NULL || service->deleting || service->uid == NULL) {
-        *ret_finding = finding;
-        return 0;
-    }
-    struct policy_request request = {.service = service, .stored = true};
-    finding.load_balancer = state_serves_load_balancer(state, service);
-    if (policy_decide(state, &request, &finding.plan, NULL) < 0)
-        return -ENOMEM;
-    finding.service = service_copy(service);
-    if (finding.service == NULL) {
-        policy_plan_clear(&finding.plan);
-        return -ENOMEM;
-    }
-    *ret_finding = finding;
-    return 0;
-}
-
-/* A Service that was stored this moment and says what it was given: its claim, made by another replica, is about to be
- * seen. Claiming again would only find that out the hard way. */
-static bool claim_is_coming(const struct reconciler *reconciler, const struct service *service)
-{
-    return service->assigned.count > 0 &&
-           clock_wall(reconciler->options.clock) - service->created < YOUNG;
-}
-
-void reconcile_service(struct pass *pass)
-{
-    struct reconciler *reconciler = pass->reconciler;
-    struct finding finding;
-    if (service_look(reconciler->options.state, pass->object, &finding) < 0) {
-        pass_end(pass, PASS_RETRY);
-        return;
-    }
-    bool waits = finding.service != NULL && finding.plan.outcome == POLICY_WAITING;
-    reconcile_note_waiting(reconciler, pass->key, waits,
-                           finding.service != NULL ? finding.service->created : 0);
-    if (finding.service == NULL)
+    struct finding *finding = context;
+    bool waits = finding->service != NULL && finding->plan.outcome == POLICY_WAITING;
+    waiting_note(pass->reconciler, pass->item.key, waits ? WAITING_BEGINS : WAITING_ENDS,
+                 finding->service != NULL ? finding->service->meta.created : 0);
+    switch (finding->action) {
+    case SERVICE_NOTHING:
         pass_end(pass, PASS_OK);
-    else if (finding.plan.step_count > 0 && claim_is_coming(reconciler, finding.service))
-        service_wait(pass, finding.service);
-    else if (finding.plan.step_count > 0)
-        service_grant(pass, finding.service);
-    else
-        service_write(pass, &finding.plan, finding.service, finding.load_balancer);
-    policy_plan_clear(&finding.plan);
+        break;
+    case SERVICE_CLAIM:
+        claim(pass, finding);
+        break;
+    case SERVICE_AWAIT_CLAIM:
+        pass_later(pass, CLAIM_POLL);
+        break;
+    case SERVICE_WRITE_OBJECT:
+        write_object(pass, finding);
+        break;
+    case SERVICE_WRITE_STATUS:
+        write_status(pass, finding);
+        break;
+    case SERVICE_LOOK_AGAIN:
+        pass_end(pass, PASS_RETRY);
+        break;
+    }
 }
+
+const struct reconcile_row reconcile_services = {.name = "service",
+                                                 .finding_size = sizeof(struct finding),
+                                                 .look = look,
+                                                 .act = act,
+                                                 .clear = clear};

@@ -10,7 +10,6 @@
 struct feed_source {
     struct feed *feed;
     enum state_kind kind;
-    const char *name;
     struct k8s_informer *informer;
     bool healthy; /* as the informer last said */
 };
@@ -37,7 +36,8 @@ static void feed_end(void *context)
 static void feed_tell(struct feed_source *source, bool healthy, const char *reason)
 {
     if (source->feed->health != NULL)
-        source->feed->health(source->feed->context, source->name, healthy, reason);
+        source->feed->health(source->feed->context, state_kind(source->kind)->name, healthy,
+                             reason);
 }
 
 static void feed_report(void *context, bool healthy, const char *reason)
@@ -66,44 +66,12 @@ static void feed_put(void *context, const struct json_view *view, const struct j
                      bool initial)
 {
     struct feed_source *source = context;
-    struct state *state = source->feed->state;
     struct error error = {0};
-    struct service *service;
-    struct claim *claim;
-    struct pool *pool;
-    struct ipam_range *range;
-    struct ipam_request *request;
-    int result = -1;
+    void *decoded;
     (void)initial;
-    switch (source->kind) {
-    case STATE_SERVICES:
-        result = service_decode(view, object, NULL, false, &service, &error);
-        if (result == 0 && (result = state_put_service(state, service)) < 0)
-            error_no_memory(&error);
-        break;
-    case STATE_CLAIMS:
-        result = claim_decode(view, object, &claim, &error);
-        if (result == 0 && (result = state_put_claim(state, claim)) < 0)
-            error_no_memory(&error);
-        break;
-    case STATE_POOLS:
-        result = pool_decode(view, object, NULL, &pool, &error);
-        if (result == 0 && (result = state_put_pool(state, pool)) < 0)
-            error_no_memory(&error);
-        break;
-    case STATE_RANGES:
-        result = ipam_range_decode(view, object, NULL, NULL, &range, &error);
-        if (result == 0 && (result = state_put_range(state, range)) < 0)
-            error_no_memory(&error);
-        break;
-    case STATE_REQUESTS:
-        result = ipam_request_decode(view, object, NULL, NULL, &request, &error);
-        if (result == 0 && (result = state_put_request(state, request)) < 0)
-            error_no_memory(&error);
-        break;
-    case STATE_KINDS:
-        break;
-    }
+    int result = state_kind(source->kind)->decode(view, object, &decoded, &error);
+    if (result == 0 && (result = state_put(source->feed->state, source->kind, decoded)) < 0)
+        error_no_memory(&error);
     if (result < 0)
         feed_skipped(source, view, object, &error);
 }
@@ -111,28 +79,11 @@ static void feed_put(void *context, const struct json_view *view, const struct j
 static void feed_remove(void *context, const struct json_view *view, const struct json_node *object)
 {
     struct feed_source *source = context;
-    struct state *state = source->feed->state;
-    const struct json_node *metadata = json_view_member(view, object, "metadata");
-    char *name = json_view_copy(view, json_view_member(view, metadata, "name"));
-    char *uid = json_view_copy(view, json_view_member(view, metadata, "uid"));
-    char *space = json_view_copy(view, json_view_member(view, metadata, "namespace"));
-    char *key = NULL;
-    if (name != NULL && space != NULL && asprintf(&key, "%s/%s", space, name) < 0)
-        key = NULL;
-    if (key != NULL && source->kind == STATE_SERVICES)
-        state_remove_service(state, key, uid);
-    if (key != NULL && source->kind == STATE_RANGES)
-        state_remove_range(state, key, uid);
-    if (key != NULL && source->kind == STATE_REQUESTS)
-        state_remove_request(state, key, uid);
-    if (name != NULL && source->kind == STATE_CLAIMS)
-        state_remove_claim(state, name, uid);
-    if (name != NULL && source->kind == STATE_POOLS)
-        state_remove_pool(state, name, uid);
-    free(key);
-    free(name);
-    free(uid);
-    free(space);
+    struct object_meta meta;
+    /* Without memory the object is dropped at the next full list. */
+    if (object_meta_decode(view, object, NULL, &meta, NULL) == 0)
+        state_remove(source->feed->state, source->kind, meta.key, meta.uid);
+    object_meta_clear(&meta);
 }
 
 static const struct k8s_informer_handler handler = {
@@ -146,16 +97,6 @@ static const struct k8s_informer_handler handler = {
 int feed_start(struct state *state, struct k8s_client *client, feed_health health, void *context,
                struct feed **ret_feed, struct error *error)
 {
-    static const struct {
-        const char *name;
-        const char *path;
-    } kinds[STATE_KINDS] = {
-        [STATE_SERVICES] = {"services", "/api/v1/services"},
-        [STATE_CLAIMS] = {"ipclaims", CLAIM_PATH},
-        [STATE_POOLS] = {"ipclaimpools", POOL_PATH},
-        [STATE_RANGES] = {"ipamranges", IPAM_PATH "/ipamranges"},
-        [STATE_REQUESTS] = {"ipamrequests", IPAM_PATH "/ipamrequests"},
-    };
     struct feed *feed = calloc(1, sizeof(*feed));
     if (feed == NULL)
         return error_no_memory(error);
@@ -163,10 +104,9 @@ int feed_start(struct state *state, struct k8s_client *client, feed_health healt
     feed->health = health;
     feed->context = context;
     for (int i = 0; i < STATE_KINDS; i++) {
-        struct k8s_informer_options options = {.path = kinds[i].path};
+        struct k8s_informer_options options = {.path = state_kind((enum state_kind)i)->path};
         struct feed_source *source = &feed->sources[i];
-        *source =
-            (struct feed_source){.feed = feed, .kind = (enum state_kind)i, .name = kinds[i].name};
+        *source = (struct feed_source){.feed = feed, .kind = (enum state_kind)i};
         int result = k8s_informer_new(client, &options, &handler, source, &source->informer, error);
         if (result < 0) {
             feed_stop(feed);

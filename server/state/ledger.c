@@ -1,7 +1,7 @@
 /* The ledger of a range: what its book holds for which request, and who waits. */
 #include "server/state/ledger.h"
 
-#include "server/state/state_private.h"
+#include "server/state/state_pools.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,12 +11,12 @@
 
 /* --- lists of requests --- */
 
-static int list_grow(struct ipam_request ***list, size_t count, size_t *capacity)
+static int list_grow(struct state_request ***list, size_t count, size_t *capacity)
 {
     if (count < *capacity)
         return 0;
     size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
-    struct ipam_request **grown = realloc(*list, wanted * sizeof(struct ipam_request *));
+    struct state_request **grown = realloc(*list, wanted * sizeof(struct state_request *));
     if (grown == NULL)
         return -ENOMEM;
     *list = grown;
@@ -36,29 +36,29 @@ static void waiting_close_gaps(struct state_range *home)
     home->waiting_gaps = 0;
 }
 
-int ledger_wait(struct state_range *home, struct ipam_request *request)
+int ledger_wait(struct state_range *home, struct state_request *request)
 {
     if (request->waiting != 0)
         return 0;
-    /* Who doesn't lead never sorts. */
+    /* A replica that doesn't lead never sorts. */
     if (home->waiting_count == home->waiting_capacity &&
         home->waiting_gaps > home->waiting_count / 2)
         waiting_close_gaps(home);
     if (list_grow(&home->waiting, home->waiting_count, &home->waiting_capacity) < 0)
         return -ENOMEM;
     home->waiting[home->waiting_count++] = request;
-    home->waiting_given += request->cidr.address.family != 0;
+    home->waiting_given += request->request->cidr.address.family != 0;
     request->waiting = home->waiting_count;
     home->waiting_sorted = false;
     return 0;
 }
 
-void ledger_waiting_remove(struct state_range *home, struct ipam_request *request)
+void ledger_waiting_remove(struct state_range *home, struct state_request *request)
 {
     if (request->waiting == 0)
         return;
     home->waiting[request->waiting - 1] = NULL;
-    home->waiting_given -= request->cidr.address.family != 0;
+    home->waiting_given -= request->request->cidr.address.family != 0;
     home->waiting_gaps++;
     home->waiting_sorted = false;
     request->waiting = 0;
@@ -66,10 +66,10 @@ void ledger_waiting_remove(struct state_range *home, struct ipam_request *reques
 
 static int waiting_order(const void *left, const void *right)
 {
-    const struct ipam_request *a = *(struct ipam_request *const *)left;
-    const struct ipam_request *b = *(struct ipam_request *const *)right;
-    if (a->meta.created != b->meta.created)
-        return a->meta.created < b->meta.created ? -1 : 1;
+    const struct state_request *a = *(struct state_request *const *)left;
+    const struct state_request *b = *(struct state_request *const *)right;
+    if (a->request->meta.created != b->request->meta.created)
+        return a->request->meta.created < b->request->meta.created ? -1 : 1;
     return a->sequence < b->sequence ? -1 : 1;
 }
 
@@ -79,13 +79,13 @@ void ledger_sort(struct state_range *home)
         return;
     waiting_close_gaps(home);
     if (home->waiting_count > 1)
-        qsort(home->waiting, home->waiting_count, sizeof(struct ipam_request *), waiting_order);
+        qsort(home->waiting, home->waiting_count, sizeof(struct state_request *), waiting_order);
     for (size_t i = 0; i < home->waiting_count; i++)
         home->waiting[i]->waiting = i + 1;
     home->waiting_sorted = true;
 }
 
-int ledger_unstored_add(struct state_range *home, struct ipam_request *request)
+int ledger_unstored_add(struct state_range *home, struct state_request *request)
 {
     if (list_grow(&home->unstored, home->unstored_count, &home->unstored_capacity) < 0)
         return -ENOMEM;
@@ -93,7 +93,7 @@ int ledger_unstored_add(struct state_range *home, struct ipam_request *request)
     return 0;
 }
 
-void ledger_unstored_remove(struct state_range *home, const struct ipam_request *request)
+void ledger_unstored_remove(struct state_range *home, const struct state_request *request)
 {
     for (size_t i = 0; i < home->unstored_count; i++)
         if (home->unstored[i] == request) {
@@ -104,10 +104,10 @@ void ledger_unstored_remove(struct state_range *home, const struct ipam_request 
 
 /* --- what the book holds for a request --- */
 
-int ledger_hold(struct state *state, struct ipam_request *request, const struct cidr *cidr)
+int ledger_hold(struct state *state, struct state_request *request, const struct cidr *cidr)
 {
     struct state_range *home = request->home;
-    bool stored = cidr_equal(cidr, &request->cidr);
+    bool stored = cidr_equal(cidr, &request->request->cidr);
     assert(request->held.address.family == 0);
     if (!stored && ledger_unstored_add(home, request) < 0)
         return -ENOMEM;
@@ -116,21 +116,44 @@ int ledger_hold(struct state *state, struct ipam_request *request, const struct 
     request->announced = stored;
     ledger_waiting_remove(home, request);
     if (stored)
-        state_resolve_pools(state, request->meta.key);
+        state_pools_follow(state, request->request->meta.key);
     return 0;
 }
 
-static void tell_released(struct state *state, const struct state_range *home,
-                          const struct cidr *cidr)
+/* People are told of it once the range's status shows it. */
+static void note_released(struct state_range *home, const struct cidr *cidr)
 {
-    char text[CIDR_TEXT_SIZE];
-    char name[600];
-    cidr_format(cidr, text);
-    snprintf(name, sizeof(name), "%s/%s", home->key, text);
-    state_tell(state, "released", name);
+    if (home->released == NULL)
+        home->released = calloc(LEDGER_RELEASED_MOST, sizeof(*home->released));
+    if (home->released != NULL && home->released_count < LEDGER_RELEASED_MOST)
+        home->released[home->released_count++] = *cidr;
+    else
+        home->released_omitted++;
 }
 
-void ledger_release(struct state *state, struct ipam_request *request)
+size_t ledger_take_released(struct state_range *home,
+                            struct cidr ret_released[LEDGER_RELEASED_MOST], size_t *ret_omitted)
+{
+    size_t count = home->released_count;
+    if (count > 0)
+        memcpy(ret_released, home->released, count * sizeof(*ret_released));
+    *ret_omitted = home->released_omitted;
+    home->released_count = 0;
+    home->released_omitted = 0;
+    return count;
+}
+
+bool ledger_is_stored(const struct state_request *request)
+{
+    return request->held.address.family != 0 && cidr_equal(&request->request->cidr, &request->held);
+}
+
+size_t ledger_waiting(const struct state_range *home)
+{
+    return home->waiting_count - home->waiting_gaps;
+}
+
+void ledger_release(struct state *state, struct state_request *request)
 {
     struct state_range *home = request->home;
     if (request->held.address.family == 0)
@@ -138,15 +161,15 @@ void ledger_release(struct state *state, struct ipam_request *request)
     ledger_unstored_remove(home, request);
     /* A release that fails for want of memory leaks a block until the book is made anew; nothing is given twice. */
     if (home->blocks != NULL && blocks_release(home->blocks, &request->held, NULL) == 0)
-        state_tell(state, "range", home->key);
-    if (ipam_request_is_stored(request))
-        tell_released(state, home, &request->held);
+        state_tell(state, STATE_RANGES, home->key);
+    if (ledger_is_stored(request))
+        note_released(home, &request->held);
     request->held = (struct cidr){0};
     request->announced = false;
 }
 
 /* Notes why a request has what it has, and says so when that is new. */
-void ledger_judge(struct state *state, struct ipam_request *request, enum ipam_verdict verdict,
+void ledger_judge(struct state *state, struct state_request *request, enum ipam_verdict verdict,
                   const char *text)
 {
     if (request->verdict == verdict &&
@@ -155,7 +178,7 @@ void ledger_judge(struct state *state, struct ipam_request *request, enum ipam_v
     free(request->verdict_text);
     request->verdict_text = *text != '\0' ? strdup(text) : NULL;
     request->verdict = verdict;
-    state_tell(state, "request", request->meta.key);
+    state_tell(state, STATE_REQUESTS, request->request->meta.key);
 }
 
 int ledger_settle(struct state *state, struct state_range *home)
@@ -163,13 +186,13 @@ int ledger_settle(struct state *state, struct state_range *home)
     struct error error;
     size_t left = home->blocks != NULL ? home->waiting_given : 0;
     for (size_t i = 0; left > 0; i++) {
-        struct ipam_request *request = home->waiting[i];
-        if (request == NULL || request->cidr.address.family == 0)
+        struct state_request *request = home->waiting[i];
+        if (request == NULL || request->request->cidr.address.family == 0)
             continue;
         left--;
-        int result = blocks_busy(home->blocks, &request->cidr, &error);
-        if (result == 0 && (result = ledger_hold(state, request, &request->cidr)) < 0)
-            (void)!blocks_release(home->blocks, &request->cidr, NULL);
+        int result = blocks_busy(home->blocks, &request->request->cidr, &error);
+        if (result == 0 && (result = ledger_hold(state, request, &request->request->cidr)) < 0)
+            (void)!blocks_release(home->blocks, &request->request->cidr, NULL);
         if (result == -ENOMEM)
             return result;
         ledger_judge(state, request, result == 0 ? IPAM_READY : IPAM_CONFLICT,
@@ -178,10 +201,10 @@ int ledger_settle(struct state *state, struct state_range *home)
     return 0;
 }
 
-void ledger_stored(struct state *state, struct ipam_request *request)
+void ledger_stored(struct state *state, struct state_request *request)
 {
     ledger_unstored_remove(request->home, request);
     request->announced = true;
-    state_resolve_pools(state, request->meta.key);
-    state_tell(state, "range", request->home->key);
+    state_pools_follow(state, request->request->meta.key);
+    state_tell(state, STATE_RANGES, request->home->key);
 }

@@ -1,11 +1,23 @@
-/* The container: three maps, the index by address, and the books of the pools kept in step with it. */
-#include "server/state/state_private.h"
+/* The container: a map for each kind, full lists, and what is asked about objects of every kind. */
+#include "server/state/state.h"
+
+#include "server/state/state_addresses.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const struct state_kind_row *const rows[STATE_KINDS] = {
+#define X(upper, lower) &state_kind_##lower,
+    STATE_KIND_TABLE(X)
+#undef X
+};
+
+const struct state_kind_row *state_kind(enum state_kind kind)
+{
+    return rows[kind];
+}
 
 struct state *state_new(const struct state_options *options)
 {
@@ -17,54 +29,44 @@ struct state *state_new(const struct state_options *options)
         state->options = *options;
     if (state->options.clock == NULL)
         state->options.clock = clock_system();
-    state->services = map_new();
-    state->claims = map_new();
     state->addresses = map_new();
     state->owners = map_new();
-    state->ranges = map_new();
-    state->requests = map_new();
-    if (state->services == NULL || state->claims == NULL || state->addresses == NULL ||
-        state->owners == NULL || state->ranges == NULL || state->requests == NULL) {
+    state->tenants = map_new();
+    bool good = state->addresses != NULL && state->owners != NULL && state->tenants != NULL;
+    for (int kind = 0; kind < STATE_KINDS; kind++) {
+        state->objects[kind] = map_new();
+        good = good && state->objects[kind] != NULL;
+    }
+    if (!good) {
         state_free(state);
         return NULL;
     }
     return state;
 }
 
-static void address_free(struct state_address *entry)
-{
-    free(entry->services);
-    free(entry);
-}
-
-void state_owner_free(struct state_owner *owner)
-{
-    free(owner->key);
-    free(owner->claims);
-    free(owner);
-}
-
-#define free_all(map, type, destructor)                                                            \
-    do {                                                                                           \
-        size_t position_ = 0;                                                                      \
-        for (type * item_; (map) != NULL && (item_ = map_next((map), &position_)) != NULL;)        \
-            destructor(item_);                                                                     \
-        map_free(map);                                                                             \
-    } while (0)
-
 void state_free(struct state *state)
 {
     if (state == NULL)
         return;
-    free_all(state->services, struct service, service_free);
-    free_all(state->claims, struct claim, claim_free);
-    free_all(state->addresses, struct state_address, address_free);
-    free_all(state->owners, struct state_owner, state_owner_free);
-    free_all(state->requests, struct ipam_request, ipam_request_free);
-    free_all(state->ranges, struct state_range, state_range_free);
-    for (size_t i = 0; i < state->pool_count; i++)
-        pool_free(state->pools[i]);
+    state->listener = NULL;
+    mutex_lock(&state->mutex);
+    for (int kind = 0; kind < STATE_KINDS; kind++) {
+        size_t position = 0;
+        struct state_object *object;
+        while (state->objects[kind] != NULL &&
+               (object = map_next(state->objects[kind], &position)) != NULL)
+            if (object->meta != NULL)
+                rows[kind]->drop(state, object);
+    }
+    (void)state_forget_oldest_choices(state, SIZE_MAX);
+    mutex_unlock(&state->mutex);
+    for (int kind = 0; kind < STATE_KINDS; kind++)
+        map_free(state->objects[kind]);
+    map_free(state->addresses);
+    map_free(state->owners);
+    map_free(state->tenants);
     free(state->pools);
+    free(state->replicas);
     mutex_destroy(&state->mutex);
     free(state);
 }
@@ -82,20 +84,17 @@ void state_note_activity(struct state *state)
                           memory_order_relaxed);
 }
 
-void state_tell(struct state *state, const char *kind, const char *name)
+void state_tell(struct state *state, unsigned int kind, const char *key)
 {
-    char key[600];
-    if (state->listener == NULL)
-        return;
-    snprintf(key, sizeof(key), "%s/%s", kind, name);
-    state->listener(state->listener_context, key);
+    if (state->listener != NULL)
+        state->listener(state->listener_context, kind, key);
 }
 
 bool state_knows_everything(const struct state *state)
 {
     assert(mutex_is_held(&state->mutex));
-    for (int i = 0; i < STATE_KINDS; i++)
-        if (!state->synced[i])
+    for (int kind = 0; kind < STATE_KINDS; kind++)
+        if (!state->synced[kind])
             return false;
     return true;
 }
@@ -106,76 +105,160 @@ bool state_is_synced(struct state *state)
     return state_knows_everything(state);
 }
 
+/* --- what went lately --- */
+
+static void note_removed(struct state *state, const char *name)
+{
+    state->removed[state->removed_next].hash = map_hash(name, strlen(name));
+    state->removed[state->removed_next].sequence = ++state->sequence;
+    state->removed_next = (state->removed_next + 1) % STATE_REMOVED;
+}
+
+/* The sequence number of the removal; 0 when it isn't remembered. *ret_oldest: that of the oldest one that is. */
+static uint64_t find_removal(const struct state *state, const char *name, uint64_t *ret_oldest)
+{
+    uint64_t hash = map_hash(name, strlen(name));
+    for (size_t i = 1; i <= STATE_REMOVED; i++) {
+        size_t index = (state->removed_next + STATE_REMOVED - i) % STATE_REMOVED;
+        *ret_oldest = state->removed[index].sequence;
+        if (state->removed[index].sequence == 0)
+            return 0;
+        if (state->removed[index].hash == hash)
+            return state->removed[index].sequence;
+    }
+    return 0;
+}
+
+/* Whether something of this name went after since, or may have: only so much is remembered. */
+static bool was_removed(const struct state *state, const char *name, uint64_t since)
+{
+    uint64_t oldest = 0;
+    uint64_t removal = find_removal(state, name, &oldest);
+    return removal > since || (removal == 0 && oldest > since);
+}
+
+bool state_is_known_removed(const struct state *state, const char *name)
+{
+    uint64_t oldest;
+    return find_removal(state, name, &oldest) != 0;
+}
+
+/* --- feeding --- */
+
+static void drop(struct state *state, enum state_kind kind, struct state_object *object)
+{
+    note_removed(state, object->meta->key);
+    note_removed(state, object->meta->uid);
+    rows[kind]->drop(state, object);
+}
+
+int state_put(struct state *state, enum state_kind kind, void *object_take)
+{
+    mutex_guard(&state->mutex);
+    return rows[kind]->put(state, object_take);
+}
+
+int state_put_answer(struct state *state, enum state_kind kind, void *object_take, uint64_t since)
+{
+    mutex_guard(&state->mutex);
+    const struct object_meta *meta = object_take; /* see state_kind_row.decode */
+    const struct state_object *known = state_find(state, kind, meta->key);
+    if (known != NULL && known->meta != NULL ? known->changed > since
+                                             : was_removed(state, meta->key, since)) {
+        rows[kind]->free(object_take);
+        return 0;
+    }
+    return rows[kind]->put(state, object_take);
+}
+
+void state_remove(struct state *state, enum state_kind kind, const char *key, const char *uid)
+{
+    mutex_guard(&state->mutex);
+    struct state_object *object = state_find(state, kind, key);
+    if (object == NULL || object->meta == NULL ||
+        (uid != NULL && *uid != '\0' && strcmp(uid, object->meta->uid) != 0))
+        return;
+    drop(state, kind, object);
+}
+
+void state_replace_begin(struct state *state, enum state_kind kind)
+{
+    mutex_guard(&state->mutex);
+    state->round[kind]++;
+}
+
+void state_replace_end(struct state *state, enum state_kind kind)
+{
+    mutex_guard(&state->mutex);
+    bool first = !state->synced[kind];
+    size_t position = 0;
+    state->synced[kind] = true;
+    state->completed[kind] = state->round[kind];
+    for (struct state_object *object; (object = state_next(state, kind, &position)) != NULL;)
+        if (object->meta != NULL && object->mark != state->round[kind])
+            drop(state, kind, object);
+    if (rows[kind]->listed != NULL)
+        rows[kind]->listed(state, first);
+    if (first && state_knows_everything(state))
+        state_tell(state, STATE_NEWS_EVERYTHING, "");
+}
+
+uint64_t state_sequence(struct state *state)
+{
+    mutex_guard(&state->mutex);
+    return state->sequence;
+}
+
 /* --- looking --- */
+
+struct state_object *state_find(const struct state *state, enum state_kind kind, const char *key)
+{
+    assert(mutex_is_held(&state->mutex));
+    return map_get_string(state->objects[kind], key);
+}
+
+struct state_object *state_next(const struct state *state, enum state_kind kind, size_t *position)
+{
+    assert(mutex_is_held(&state->mutex));
+    return map_next(state->objects[kind], position);
+}
 
 struct service *state_service(const struct state *state, const char *key)
 {
-    assert(mutex_is_held(&state->mutex));
-    return map_get_string(state->services, key);
+    struct state_service *entry = (struct state_service *)state_find(state, STATE_SERVICES, key);
+    return entry != NULL ? entry->service : NULL;
 }
 
-struct claim *state_claim(const struct state *state, const char *name)
+struct state_claim *state_claim(const struct state *state, const char *name)
 {
-    assert(mutex_is_held(&state->mutex));
-    return map_get_string(state->claims, name);
+    return (struct state_claim *)state_find(state, STATE_CLAIMS, name);
 }
 
-struct pool *state_pool(const struct state *state, const char *name)
+struct state_pool *state_pool(const struct state *state, const char *name)
 {
-    assert(mutex_is_held(&state->mutex));
-    for (size_t i = 0; i < state->pool_count; i++)
-        if (strcmp(state->pools[i]->name, name) == 0)
-            return state->pools[i];
-    return NULL;
+    return (struct state_pool *)state_find(state, STATE_POOLS, name);
 }
 
-static void address_key(const struct address *address, uint8_t ret_key[17])
+struct state_range *state_range(const struct state *state, const char *key)
 {
-    ret_key[0] = address->family;
-    memcpy(ret_key + 1, &address->high, 8);
-    memcpy(ret_key + 9, &address->low, 8);
+    return (struct state_range *)state_find(state, STATE_RANGES, key);
 }
 
-struct state_address *state_address(const struct state *state, const struct address *address)
+struct state_request *state_request(const struct state *state, const char *key)
 {
-    uint8_t key[17];
-    assert(mutex_is_held(&state->mutex));
-    address_key(address, key);
-    return map_get(state->addresses, key, sizeof(key));
+    return (struct state_request *)state_find(state, STATE_REQUESTS, key);
 }
 
-struct claim *state_claim_for(const struct state *state, const struct address *address,
-                              const struct service *service, bool stored)
+void state_tell_all(struct state *state)
 {
-    const struct state_address *entry = state_address(state, address);
-    for (struct claim *claim = entry != NULL ? entry->claims : NULL; claim != NULL;
-         claim = claim->next)
-        if (claim_find_service(claim, service, stored) != NULL)
-            return claim;
-    return NULL;
-}
-
-struct claim *const *state_claims_of(const struct state *state, const char *key, size_t *ret_count)
-{
-    const struct state_owner *owner = map_get_string(state->owners, key);
-    assert(mutex_is_held(&state->mutex));
-    *ret_count = owner != NULL ? owner->count : 0;
-    return owner != NULL ? owner->claims : NULL;
-}
-
-struct pool *state_pool_offering(const struct state *state, const struct address *address)
-{
-    struct pool *unusable = NULL;
-    assert(mutex_is_held(&state->mutex));
-    for (size_t i = 0; i < state->pool_count; i++) {
-        struct pool *pool = state->pools[i];
-        if (!pool_offers(pool, address))
-            continue;
-        if (pool_is_usable(pool))
-            return pool;
-        unusable = pool;
+    for (unsigned int kind = 0; kind < STATE_KINDS; kind++) {
+        size_t position = 0;
+        for (struct state_object *object;
+             (object = state_next(state, (enum state_kind)kind, &position)) != NULL;)
+            if (object->meta != NULL &&
+                (rows[kind]->has_work == NULL || rows[kind]->has_work(state, object)))
+                state_tell(state, kind, object->meta->key);
     }
-    return unusable;
 }
 
 uint8_t state_primary_family(const struct state *state)
@@ -192,144 +275,4 @@ bool state_serves_load_balancer(const struct state *state, const struct service 
     if (service->class_name == NULL)
         return state->options.load_balancer == STATE_LOAD_BALANCER_ANY;
     return strcmp(service->class_name, SERVICE_CLASS) == 0;
-}
-
-/* --- the index by address --- */
-
-struct state_address *state_address_ensure(struct state *state, const struct address *address)
-{
-    struct state_address *entry = state_address(state, address);
-    if (entry != NULL)
-        return entry;
-    entry = calloc(1, sizeof(*entry));
-    if (entry == NULL)
-        return NULL;
-    entry->address = *address;
-    address_key(address, entry->key);
-    if (map_put(state->addresses, entry->key, sizeof(entry->key), entry, NULL) < 0) {
-        free(entry);
-        return NULL;
-    }
-    return entry;
-}
-
-/* Brings the books of the pools in step with the entry, and drops the entry when nothing holds it. A book that
- * can't be marked for want of memory does no harm: picking looks at the entry as well. */
-void state_address_settle(struct state *state, struct state_address *entry)
-{
-    bool busy = entry->claims != NULL || entry->service_count > 0 || entry->in_flight > 0;
-    if (busy != entry->busy) {
-        struct cidr single = cidr_single(&entry->address);
-        bool room = false;
-        for (size_t i = 0; i < state->pool_count; i++) {
-            struct pool *pool = state->pools[i];
-            if (!pool_offers(pool, &entry->address))
-                continue;
-            int result = busy ? blocks_busy(pool->blocks, &single, NULL)
-                              : blocks_release(pool->blocks, &single, NULL);
-            (void)result;
-            state_tell(state, "pool", pool->name);
-            room = room || !busy;
-        }
-        entry->busy = busy;
-        if (room)
-            state_tell(state, "room", "");
-    }
-    if (!busy) {
-        map_remove(state->addresses, entry->key, sizeof(entry->key));
-        address_free(entry);
-    }
-}
-
-int state_mark(struct state *state, const struct address *address)
-{
-    struct state_address *entry = state_address_ensure(state, address);
-    if (entry == NULL)
-        return -ENOMEM;
-    entry->in_flight++;
-    state_address_settle(state, entry);
-    return 0;
-}
-
-void state_unmark(struct state *state, const struct address *address)
-{
-    struct state_address *entry = state_address(state, address);
-    assert(entry != NULL && entry->in_flight > 0);
-    entry->in_flight--;
-    state_address_settle(state, entry);
-}
-
-/* --- full lists --- */
-
-void state_replace_begin(struct state *state, enum state_kind kind)
-{
-    mutex_guard(&state->mutex);
-    state->round[kind]++;
-}
-
-static void drop_stale_services(struct state *state, uint64_t round)
-{
-    size_t position = 0;
-    for (struct service *service; (service = map_next(state->services, &position)) != NULL;)
-        if (service->mark != round)
-            state_drop_service(state, service);
-}
-
-static void drop_stale_claims(struct state *state, uint64_t round)
-{
-    size_t position = 0;
-    for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
-        if (claim->mark != round)
-            state_drop_claim(state, claim);
-}
-
-static void drop_stale_pools(struct state *state, uint64_t round)
-{
-    /* Dropping sorts the pools again: start over each time. */
-    for (size_t i = 0; i < state->pool_count;)
-        if (state->pools[i]->mark != round) {
-            state_drop_pool(state, state->pools[i]);
-            i = 0;
-        } else {
-            i++;
-        }
-    state_find_conflicts(state);
-}
-
-static void drop_stale_ranges(struct state *state, uint64_t round)
-{
-    size_t position = 0;
-    for (struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;)
-        if (home->range != NULL && home->range->mark != round)
-            state_drop_range(state, home);
-}
-
-static void drop_stale_requests(struct state *state, uint64_t round)
-{
-    size_t position = 0;
-    for (struct ipam_request *request; (request = map_next(state->requests, &position)) != NULL;)
-        if (request->mark != round)
-            state_drop_request(state, request);
-}
-
-void state_replace_end(struct state *state, enum state_kind kind)
-{
-    static void (*const drop_stale[STATE_KINDS])(struct state *, uint64_t) = {
-        [STATE_SERVICES] = drop_stale_services, [STATE_CLAIMS] = drop_stale_claims,
-        [STATE_POOLS] = drop_stale_pools,       [STATE_RANGES] = drop_stale_ranges,
-        [STATE_REQUESTS] = drop_stale_requests,
-    };
-    mutex_guard(&state->mutex);
-    bool first = !state->synced[kind];
-    size_t position = 0;
-    state->synced[kind] = true;
-    state->completed[kind] = state->round[kind];
-    drop_stale[kind](state, state->round[kind]);
-    if (kind == STATE_RANGES || kind == STATE_REQUESTS)
-        state_tell_ranges(state);
-    if (kind == STATE_SERVICES && first)
-        for (struct claim *claim; (claim = map_next(state->claims, &position)) != NULL;)
-            state_claim_refresh(state, claim);
-    if (first && state_knows_everything(state))
-        state_tell(state, "everything", "");
 }

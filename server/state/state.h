@@ -1,14 +1,17 @@
-/* What the cluster looks like now: Services, claims and pools as projections, which address is busy and
- * why, and the address books of the pools. Fed by the informers and by the answers to our own writes.
+/* What the cluster looks like now: the objects of all kinds as plain data, what is noted about each, which address is busy
+ * and why, and the address books. Fed by the informers and by the answers to our own writes.
  *
- * DOC: One mutex guards everything; it is held for microseconds and never across I/O. Functions named state_… below
- * `with the lock held` assert it. An address is busy while a claim covers it, a stored Service lists it in externalIPs
- * or ingress, or a request has it in flight: so nothing that runs is given twice, whether or not it has been adopted.
- * The API server's uniqueness of claim names is what keeps addresses apart between replicas; this memory only
- * makes the first guess a good one. */
+ * DOC: One mutex guards everything; it is held for microseconds and never across I/O. Functions that are called with the
+ * lock held assert it. An address is busy while a claim covers it, a stored Service lists it, or a request of this replica
+ * is about to take it: so nothing that runs is given twice, whether or not it has a claim yet. The API server's uniqueness
+ * of claim names is what keeps addresses apart between replicas; this memory only makes the first guess a good one.
+ *
+ * The files: state.c is the container and the lists; state_addresses.c the index by address; state_services.c,
+ * state_claims.c, state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom. */
 #ifndef IPWARDEN_STATE_STATE_H
 #define IPWARDEN_STATE_STATE_H
 
+#include "allocator/blocks.h"
 #include "server/base/clock.h"
 #include "server/base/map.h"
 #include "server/base/mutex.h"
@@ -17,19 +20,11 @@
 #include "server/objects/ipam_request.h"
 #include "server/objects/pool.h"
 #include "server/objects/service.h"
+#include "server/state/kinds.h"
 
 #include <stdatomic.h>
 
-#define STATE_REMOVED 1024 /* removals of claims that are remembered */
-
-enum state_kind {
-    STATE_SERVICES,
-    STATE_CLAIMS,
-    STATE_POOLS,
-    STATE_RANGES,
-    STATE_REQUESTS,
-    STATE_KINDS
-};
+#define STATE_REMOVED 4096 /* removals that are remembered */
 
 enum state_load_balancer {
     STATE_LOAD_BALANCER_ANY,
@@ -42,68 +37,183 @@ struct state_options {
     enum state_load_balancer load_balancer; /* which LoadBalancer Services are ours */
     bool external_ips_for_load_balancer;
     bool foreign_addresses_allowed;
+    /* Addresses that a namespace may hold in claims whose Service isn't stored; 0: no limit. */
+    size_t unstored_most;
 };
 
-/* Told, with the lock held, that something about an object changed: "service/ns/name", "claim/name", "pool/name", or
- * "room/": an address of a pool became free, or a pool has room; "range/ns/name" (also of one that isn't there but is asked for),
- * "request/ns/name", "released/ns/name/CIDR": a request gave a block of this range back. Must only take note (queue_add). */
-typedef void (*state_listener)(void *context, const char *key);
+/* What the listener is told about, beside the objects of the kinds. */
+enum state_news {
+    STATE_NEWS_ROOM = STATE_KINDS, /* an address became free, or a pool has room */
+    STATE_NEWS_EVERYTHING,         /* all kinds have been listed in full for the first time */
+    STATE_NEWS_COUNT
+};
+
+/* Told, with the lock held, that something about an object changed (also that it went, or isn't there and is asked for).
+ * kind: enum state_kind or enum state_news. Must only take note. */
+typedef void (*state_listener)(void *context, unsigned int kind, const char *key);
+
+/* --- what is known: each entry begins with a state_object and has the decoded object --- */
+
+struct state_object {
+    const struct object_meta *meta; /* of the decoded object; NULL: only asked for, not there */
+    uint64_t mark;                  /* list round in which it was last seen */
+    uint64_t changed;               /* sequence number of the last change in memory */
+};
+
+struct state_service {
+    struct state_object object;
+    struct service *service;
+    int64_t first_seen; /* monotonic: when this one (by uid) was seen first */
+};
+
+struct state_claim;
+struct state_tenant;
+
+/* What is noted about one entry of a claim's spec.services. */
+struct state_claim_entry {
+    struct state_claim *claim;
+    const struct claim_service *service;
+    bool was_stored; /* the Service of this uid has been seen in storage */
+    bool was_listed; /* and the address on it, since the entry was last renewed */
+    int64_t
+        absent_since; /* monotonic, since when no stored Service lists the address by this entry; 0: one does */
+    struct state_tenant *tenant; /* while its Service isn't stored: whose list it stands in */
+    int64_t unstored_since;      /* monotonic; with tenant */
+    struct state_claim_entry *next;
+    struct state_claim_entry *previous;
+};
+
+/* What a claim is counted as. */
+enum state_claim_class {
+    STATE_CLAIM_HELD,     /* every Service it names is stored */
+    STATE_CLAIM_UNSTORED, /* one isn't (yet, or any more) */
+    STATE_CLAIM_HOLD,     /* names no Service */
+    STATE_CLAIM_CLASSES
+};
+
+struct state_claim {
+    struct state_object object;
+    struct claim *claim;
+    struct state_claim_entry *entries; /* one for each of claim->services */
+    enum state_claim_class class;
+    int64_t put_at;           /* monotonic: when this version was seen first */
+    struct state_claim *next; /* another claim of the same address (an older name) */
+};
+
+/* The claims that name a Service. */
+struct state_owner {
+    char *key;
+    struct state_claim **claims;
+    size_t count;
+};
+
+/* A namespace with claims whose Service isn't stored; the oldest first. */
+struct state_tenant {
+    char *namespace_name;
+    struct state_claim_entry *first;
+    struct state_claim_entry *last;
+    size_t count;
+};
+
+struct state_pool {
+    struct state_object object;
+    struct pool *pool;
+    uint8_t family;               /* 0: gives nothing */
+    const struct ranges *offered; /* NULL likewise */
+    struct ranges *resolved;      /* owned: offered of a pool that comes from a request */
+    struct blocks *blocks;        /* the book over offered; NULL likewise */
+    struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
+    const struct state_pool
+        *conflict;          /* the older pool it overlaps: nothing is given from this one */
+    bool empty;             /* the CIDR of its request leaves no address */
+    bool claims_reading;    /* its claims are being listed for somebody who would be refused */
+    int64_t claims_read_at; /* monotonic: when such a list ended last; 0: never */
+};
+
+/* A range and the requests that refer to it; made by whichever comes first. */
+struct state_range {
+    struct state_object object;
+    char *key;
+    struct ipam_range *range;       /* NULL: not there (any more) */
+    struct blocks *blocks;          /* its book; NULL without a valid range */
+    struct state_request *requests; /* linked by next */
+    size_t request_count;
+    struct state_request **waiting; /* without a CIDR, or with one that isn't theirs; NULL: gone */
+    size_t waiting_count;
+    size_t waiting_capacity;
+    size_t waiting_gaps;             /* of them: NULL */
+    size_t waiting_given;            /* of them: have a CIDR in their status */
+    bool waiting_sorted;             /* oldest first, without gaps */
+    struct state_request **unstored; /* held, and not yet in their own status */
+    size_t unstored_count;
+    size_t unstored_capacity;
+    struct cidr *released; /* given back, and not yet told to people: see ledger_take_released */
+    size_t released_count;
+    size_t released_omitted;
+};
+
+struct state_request {
+    struct state_object object;
+    struct ipam_request *request;
+    struct state_range *home;       /* its range; never NULL */
+    struct state_request *next;     /* of the same range */
+    struct state_request *previous; /* likewise */
+    size_t waiting;                 /* place among those that wait, from 1; 0: not there */
+    uint64_t sequence;              /* order of arrival here */
+    struct cidr held;               /* what the book holds for it; family 0: nothing */
+    uint64_t held_since;            /* sequence number of state */
+    bool announced;            /* held stands in the range's status.pending, or in its own status */
+    enum ipam_verdict verdict; /* as last judged */
+    char *verdict_text;        /* for people; NULL: none */
+};
 
 /* Everything known about one address that is busy. */
 struct state_address {
     uint8_t key[17];
     struct address address;
-    struct claim *claims; /* linked by next; more than one only with names of the older version */
-    struct service **services; /* stored ones that list it in externalIPs or ingress */
+    struct state_claim *claims;      /* linked by next; more than one only with older names */
+    struct state_service **services; /* stored ones that list it in externalIPs or ingress */
     size_t service_count;
-    unsigned int in_flight; /* requests that are about to claim it */
-    bool busy;              /* as the books of the pools have it */
+    unsigned int claiming; /* requests of this replica that are writing its claim */
+    int64_t chosen_until;  /* monotonic: an answer of this replica has named it; 0: none */
+    struct state_address *chosen_next; /* among those that were chosen, the oldest first */
+    struct state_address *chosen_previous;
+    bool busy; /* as the books of the pools have it */
 };
 
-/* A range and the requests that refer to it; made by whichever comes first. */
-struct state_range {
-    char *key;                     /* "ns/name" */
-    struct ipam_range *range;      /* NULL: not there (any more) */
-    struct blocks *blocks;         /* its book; NULL without a valid range */
-    struct ipam_request *requests; /* linked by next */
-    size_t request_count;
-    struct ipam_request **waiting; /* without a CIDR, or with one that isn't theirs; NULL: gone */
-    size_t waiting_count;
-    size_t waiting_capacity;
-    size_t waiting_gaps;            /* of them: NULL */
-    size_t waiting_given;           /* of them: have a CIDR in their status */
-    bool waiting_sorted;            /* oldest first, without gaps */
-    struct ipam_request **unstored; /* held, and not yet in their own status */
-    size_t unstored_count;
-    size_t unstored_capacity;
+/* A replica that answers admission. */
+struct state_replica {
+    uint64_t hash; /* of its identity; the same on every replica */
+    bool self;
 };
 
 struct state {
     struct mutex mutex;
     struct state_options options;
-    struct map *services;  /* service->key -> struct service */
-    struct map *claims;    /* claim->name -> struct claim */
-    struct map *addresses; /* 17 bytes -> struct state_address */
-    struct map *owners;    /* "ns/name" -> struct state_owner: claims that name a Service */
-    struct map *ranges;    /* state_range->key -> struct state_range */
-    struct map *requests;  /* meta.key -> struct ipam_request */
-    struct pool **pools;   /* sorted by pool_compare */
+    struct map *objects[STATE_KINDS]; /* key -> an entry, see above */
+    struct map *addresses;            /* 17 bytes -> struct state_address */
+    struct map *owners;               /* key of a Service -> struct state_owner */
+    struct map *tenants;              /* namespace -> struct state_tenant */
+    struct state_pool **pools;        /* the pools in the order in which they are tried */
     size_t pool_count;
+    struct state_address *chosen_first; /* addresses that were chosen lately */
+    struct state_address *chosen_last;
+    size_t claim_totals[STATE_CLAIM_CLASSES];
+    struct state_replica *replicas; /* those that live; none known: this one is alone */
+    size_t replica_count;
     bool synced[STATE_KINDS];
     uint64_t round[STATE_KINDS];     /* lists begun */
     uint64_t completed[STATE_KINDS]; /* the last of them that came to its end */
     uint64_t sequence;
     struct {
-        uint64_t name_hash;
+        uint64_t hash; /* of a claim's name, or of a Service's uid */
         uint64_t sequence;
-    } removed
-        [STATE_REMOVED]; /* a ring: claims that went lately, so that a late answer can't bring one back */
+    } removed[STATE_REMOVED]; /* a ring: what went lately, so that nothing late brings it back */
     size_t removed_next;
-    size_t confirmed; /* claims whose first entry has a uid */
     state_listener listener;
     void *listener_context;
-    _Atomic int64_t
-        last_activity; /* monotonic: the last admission or new object: background writes wait for quiet */
+    /* Monotonic: the last admission or new object. Background writes wait for quiet. */
+    _Atomic int64_t last_activity;
 };
 
 /* NULL when out of memory. */
@@ -111,74 +221,49 @@ struct state *state_new(const struct state_options *options);
 void state_free(struct state *state);
 /* Before informers start. */
 void state_set_listener(struct state *state, state_listener listener, void *context);
+/* Calls the listener. With the lock held. */
+void state_tell(struct state *state, unsigned int kind, const char *key);
 
-/* Calls the listener with "kind/name". With the lock held. */
-void state_tell(struct state *state, const char *kind, const char *name);
-
-/* All kinds have been listed in full; from then on the listener is told "everything/" once. The second takes the lock. */
+/* All kinds have been listed in full; from then on, once, the listener is told STATE_NEWS_EVERYTHING. With the lock held;
+ * the second takes it. */
 bool state_knows_everything(const struct state *state);
 bool state_is_synced(struct state *state);
 
-/* --- Feeding; these take the lock. The projections are consumed, whatever is returned. 0 or -ENOMEM. --- */
+/* --- Feeding; these take the lock. --- */
 void state_replace_begin(struct state *state, enum state_kind kind);
-must_check int state_put_service(struct state *state, struct service *service_take);
-must_check int state_put_claim(struct state *state, struct claim *claim_take);
-/* The same for what an answer of the API server says, as opposed to the watch: since is state_sequence() from before the request
- * was sent. The two streams overtake each other, and what came by since then may be newer than the answer: then the answer
- * is dropped, since the watch brings, or brought, all there is. */
-must_check int state_put_claim_answer(struct state *state, struct claim *claim_take,
-                                      uint64_t since);
-/* The number of the last change. Takes the lock. */
-uint64_t state_sequence(struct state *state);
-must_check int state_put_pool(struct state *state, struct pool *pool_take);
-must_check int state_put_range(struct state *state, struct ipam_range *range_take);
-/* What an answer says: dropped when the watch has changed the range since, or doesn't know it. */
-must_check int state_put_range_answer(struct state *state, struct ipam_range *range_take,
-                                      uint64_t since);
-must_check int state_put_request(struct state *state, struct ipam_request *request_take);
-/* uid NULL: whichever there is; otherwise only that one. */
-void state_remove_service(struct state *state, const char *key, const char *uid);
-void state_remove_claim(struct state *state, const char *name, const char *uid);
-void state_remove_pool(struct state *state, const char *name, const char *uid);
-void state_remove_range(struct state *state, const char *key, const char *uid);
-void state_remove_request(struct state *state, const char *key, const char *uid);
 void state_replace_end(struct state *state, enum state_kind kind);
+/* Consumes the decoded object. 0 or -ENOMEM. */
+must_check int state_put(struct state *state, enum state_kind kind, void *object_take);
+/* The same for what an answer of the API server says, as opposed to the watch: since is state_sequence() from before the
+ * request was sent. The two streams overtake each other, and what came by since then may be newer than the answer: then
+ * the answer is dropped, since the watch brings, or brought, all there is. */
+must_check int state_put_answer(struct state *state, enum state_kind kind, void *object_take,
+                                uint64_t since);
+/* uid NULL: whichever there is; otherwise only that one. */
+void state_remove(struct state *state, enum state_kind kind, const char *key, const char *uid);
+/* The number of the last change. */
+uint64_t state_sequence(struct state *state);
 
 /* --- Looking; with the lock held. What is returned lives as long as the lock. --- */
+/* NULL when there is none. */
+struct state_object *state_find(const struct state *state, enum state_kind kind, const char *key);
 struct service *state_service(const struct state *state, const char *key);
-struct claim *state_claim(const struct state *state, const char *name);
-struct pool *state_pool(const struct state *state, const char *name);
+struct state_claim *state_claim(const struct state *state, const char *name);
+struct state_pool *state_pool(const struct state *state, const char *name);
 struct state_range *state_range(const struct state *state, const char *key);
-struct ipam_request *state_request(const struct state *state, const char *key);
-/* Gives a pool that was just decoded the addresses of its request, as far as that has any. 0 or -ENOMEM. */
-must_check int state_resolve_pool(const struct state *state, struct pool *pool);
-/* The first pool that consists of the CIDR of this request, or NULL. */
-const struct pool *state_pool_from_request(const struct state *state, const char *key);
-struct state_address *state_address(const struct state *state, const struct address *address);
-/* The claim of the address that names this Service, or NULL. stored: see claim_service_matches. */
-struct claim *state_claim_for(const struct state *state, const struct address *address,
-                              const struct service *service, bool stored);
-/* The stored Service that owns the claim's address by this entry, or NULL. */
-const struct service *state_claim_owner(const struct state *state, const struct claim *claim,
-                                        const struct claim_service *entry);
-/* The claims that name "ns/name". */
-struct claim *const *state_claims_of(const struct state *state, const char *key, size_t *ret_count);
-/* The pool that offers the address (usable ones first), or NULL. */
-struct pool *state_pool_offering(const struct state *state, const struct address *address);
+struct state_request *state_request(const struct state *state, const char *key);
+/* Walks a kind as map_next does. */
+struct state_object *state_next(const struct state *state, enum state_kind kind, size_t *position);
+/* Tells the listener about every object that could need a look. */
+void state_tell_all(struct state *state);
+
+/* Whether an object with this uid is among those whose removal is remembered. */
+bool state_is_known_removed(const struct state *state, const char *uid);
+
 /* The family of the cluster's own Service (default/kubernetes). */
 uint8_t state_primary_family(const struct state *state);
 /* Whether a LoadBalancer Service is ours to serve. */
 bool state_serves_load_balancer(const struct state *state, const struct service *service);
-
-/* How many requests wait for a CIDR of the range. */
-static inline size_t state_range_waiting(const struct state_range *home)
-{
-    return home->waiting_count - home->waiting_gaps;
-}
-
-/* --- In flight; with the lock held. Marked addresses aren't picked by others. 0 or -ENOMEM. --- */
-must_check int state_mark(struct state *state, const struct address *address);
-void state_unmark(struct state *state, const struct address *address);
 
 /* Notes activity now. Any thread, no lock. */
 void state_note_activity(struct state *state);

@@ -1,195 +1,352 @@
-/* Pools coming and going: their order, their books and their conflicts. */
-#include "server/state/state_private.h"
+/* Pools coming and going. A pool's book is kept while its addresses stay the same. */
+#include "server/state/state_pools.h"
 
+#include "server/state/state_addresses.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int pool_order(const void *left, const void *right)
+bool state_pool_is_usable(const struct state_pool *pool)
 {
-    return pool_compare(*(const struct pool *const *)left, *(const struct pool *const *)right);
+    return pool->family != 0 && !pool->object.meta->deleting && pool->conflict == NULL;
 }
 
-/* Marks in a new book everything that is busy. */
-static int pool_fill(struct state *state, struct pool *pool)
+const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size)
+{
+    ret_message[0] = '\0';
+    if (pool->pool->invalid != NULL) {
+        snprintf(ret_message, size, "%s", pool->pool->invalid);
+        return "Invalid";
+    }
+    if (pool->family == 0) {
+        snprintf(ret_message, size, "spec.fromRequest: request %s %s", pool->pool->from_request,
+                 pool->empty ? "has no address that spec.exclude leaves" : "has no CIDR yet");
+        return pool->empty ? "Invalid" : "WaitingForRequest";
+    }
+    if (pool->object.meta->deleting) {
+        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
+        return "Deleting";
+    }
+    if (pool->conflict != NULL) {
+        snprintf(ret_message, size, "overlaps pool %s, which is older",
+                 pool->conflict->object.meta->name);
+        return "Conflict";
+    }
+    return "Serving";
+}
+
+bool state_pool_offers(const struct state_pool *pool, const struct address *address)
+{
+    return pool->family == address->family && ranges_contains(pool->offered, address);
+}
+
+struct state_pool *state_pool_offering(const struct state *state, const struct address *address)
+{
+    struct state_pool *unusable = NULL;
+    assert(mutex_is_held(&state->mutex));
+    for (size_t i = 0; i < state->pool_count; i++) {
+        struct state_pool *pool = state->pools[i];
+        if (!state_pool_offers(pool, address))
+            continue;
+        if (state_pool_is_usable(pool))
+            return pool;
+        unusable = pool;
+    }
+    return unusable;
+}
+
+const struct state_pool *state_pool_from_request(const struct state *state, const char *key)
+{
+    for (size_t i = 0; i < state->pool_count; i++) {
+        const char *from = state->pools[i]->pool->from_request;
+        if (from != NULL && strcmp(from, key) == 0)
+            return state->pools[i];
+    }
+    return NULL;
+}
+
+struct cidr state_pool_request_cidr(const struct state *state, const struct pool *pool)
+{
+    const struct state_request *request =
+        pool->from_request != NULL ? state_request(state, pool->from_request) : NULL;
+    bool stored = request != NULL && request->held.address.family != 0 &&
+                  cidr_equal(&request->request->cidr, &request->held);
+    return stored ? request->held : (struct cidr){0};
+}
+
+/* --- the books --- */
+
+void state_pools_mark(struct state *state, const struct address *address, bool busy)
+{
+    struct cidr single = cidr_single(address);
+    bool room = false;
+    for (size_t i = 0; i < state->pool_count; i++) {
+        struct state_pool *pool = state->pools[i];
+        if (!state_pool_offers(pool, address))
+            continue;
+        int result = busy ? blocks_busy(pool->blocks, &single, NULL)
+                          : blocks_release(pool->blocks, &single, NULL);
+        (void)result;
+        state_tell(state, STATE_POOLS, pool->object.meta->key);
+        room = room || !busy;
+    }
+    if (room)
+        state_tell(state, STATE_NEWS_ROOM, "");
+}
+
+/* What is listed at the start came before what the pool's status remembers. */
+void state_pools_advance(struct state *state, const struct address *address)
+{
+    if (!state->synced[STATE_CLAIMS])
+        return;
+    struct state_pool *pool = state_pool_offering(state, address);
+    if (pool == NULL || pool->pool->mode != BLOCKS_ROUND_ROBIN)
+        return;
+    if (!address_add(address, 1, &pool->next))
+        pool->next = (struct address){0};
+}
+
+/* Marks in a new book everything that is busy. 0 or -ENOMEM. */
+static int fill(struct state *state, struct state_pool *pool)
 {
     size_t position = 0;
     for (struct state_address *entry; (entry = map_next(state->addresses, &position)) != NULL;) {
         struct cidr single = cidr_single(&entry->address);
-        if (!entry->busy || !pool_offers(pool, &entry->address))
-            continue;
-        if (blocks_busy(pool->blocks, &single, NULL) == -ENOMEM)
+        if (entry->busy && state_pool_offers(pool, &entry->address) &&
+            blocks_busy(pool->blocks, &single, NULL) == -ENOMEM)
             return -ENOMEM;
     }
     return 0;
 }
 
-/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. */
-void state_find_conflicts(struct state *state)
+static void clear_addresses(struct state_pool *pool)
 {
+    blocks_free(pool->blocks);
+    ranges_free(pool->resolved);
+    pool->blocks = NULL;
+    pool->resolved = NULL;
+    pool->offered = NULL;
+    pool->family = 0;
+    pool->empty = false;
+}
+
+/* Gives the pool the addresses that its specification, or its request, has now, and a book that knows what is busy. The
+ * old book is kept when nothing has changed: old_offered are its addresses. 0, or -ENOMEM: then it gives nothing. */
+static int set_addresses(struct state *state, struct state_pool *pool, enum blocks_mode old_mode,
+                         const struct ranges *old_offered)
+{
+    const struct pool *object = pool->pool;
+    struct cidr cidr = state_pool_request_cidr(state, object);
+    struct ranges *resolved = NULL;
+    const struct ranges *offered = object->offered;
+    bool empty = false;
+    if (object->from_request != NULL && object->invalid == NULL && cidr.address.family != 0) {
+        int result = pool_request_ranges(object, &cidr, &resolved);
+        empty = result == -EINVAL;
+        if (result == -ENOMEM) {
+            clear_addresses(pool);
+            return result;
+        }
+        offered = resolved;
+    }
+    if (object->invalid != NULL || offered == NULL) {
+        clear_addresses(pool);
+        pool->empty = empty;
+        return 0;
+    }
+    bool same = old_offered != NULL && pool->blocks != NULL && old_mode == object->mode &&
+                ranges_equal(old_offered, offered);
+    struct blocks *blocks = same ? pool->blocks : blocks_new(offered, object->mode, NULL);
+    if (same)
+        pool->blocks = NULL;
+    clear_addresses(pool);
+    pool->resolved = resolved;
+    pool->offered = offered;
+    pool->family = ranges_family(offered);
+    pool->blocks = blocks;
+    if (blocks == NULL || (!same && fill(state, pool) < 0)) {
+        clear_addresses(pool);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* --- order and conflicts --- */
+
+static int pool_order(const void *left, const void *right)
+{
+    const struct state_pool *const *a = left;
+    const struct state_pool *const *b = right;
+    return pool_compare((*a)->pool, (*b)->pool);
+}
+
+/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. */
+static void find_conflicts(struct state *state)
+{
+    if (!state->synced[STATE_POOLS])
+        return;
     for (size_t i = 0; i < state->pool_count; i++) {
-        struct pool *pool = state->pools[i];
-        const struct pool *before = pool->conflict;
+        struct state_pool *pool = state->pools[i];
+        const struct state_pool *before = pool->conflict;
         pool->conflict = NULL;
         for (size_t j = 0; j < state->pool_count && pool->conflict == NULL; j++) {
-            const struct pool *other = state->pools[j];
-            if (other != pool && pool->invalid == NULL && other->invalid == NULL &&
-                pool->family == other->family && pool_is_older(other, pool) &&
+            const struct state_pool *other = state->pools[j];
+            if (other != pool && pool->family != 0 && pool->family == other->family &&
+                pool_is_older(other->pool, pool->pool) &&
                 ranges_overlap(pool->offered, other->offered, NULL))
                 pool->conflict = other;
         }
         if (pool->conflict != before)
-            state_tell(state, "pool", pool->name);
+            state_tell(state, STATE_POOLS, pool->object.meta->key);
     }
-}
-
-static int pools_insert(struct state *state, struct pool *pool)
-{
-    struct pool **grown = realloc(state->pools, (state->pool_count + 1) * sizeof(struct pool *));
-    if (grown == NULL)
-        return -ENOMEM;
-    state->pools = grown;
-    state->pools[state->pool_count++] = pool;
-    return 0;
 }
 
 static void pools_changed(struct state *state)
 {
     if (state->pool_count > 1)
-        qsort(state->pools, state->pool_count, sizeof(struct pool *), pool_order);
-    if (state->synced[STATE_POOLS])
-        state_find_conflicts(state);
-    state_tell(state, "room", "");
+        qsort(state->pools, state->pool_count, sizeof(struct state_pool *), pool_order);
+    find_conflicts(state);
+    state_tell(state, STATE_NEWS_ROOM, "");
 }
 
-static void pools_take_out(struct state *state, const struct pool *pool)
-{
-    for (size_t i = 0; i < state->pool_count; i++)
-        if (state->pools[i] == pool) {
-            state->pools[i] = state->pools[--state->pool_count];
-            break;
-        }
-    for (size_t i = 0; i < state->pool_count; i++)
-        if (state->pools[i]->conflict == pool)
-            state->pools[i]->conflict = NULL;
-}
-
-/* The CIDR that a pool's request has now; family 0 without one. */
-static struct cidr request_cidr(const struct state *state, const struct pool *pool)
-{
-    const struct ipam_request *request = state_request(state, pool->from_request);
-    return request != NULL && ipam_request_is_stored(request) ? request->cidr : (struct cidr){0};
-}
-
-int state_resolve_pool(const struct state *state, struct pool *pool)
-{
-    struct cidr cidr;
-    if (pool->from_request == NULL || (pool->invalid != NULL && !pool->unresolved))
-        return 0;
-    cidr = request_cidr(state, pool);
-    return cidr.address.family != 0 && pool_resolve(pool, &cidr) == -ENOMEM ? -ENOMEM : 0;
-}
-
-void state_resolve_pools(struct state *state, const char *request_key)
+void state_pools_follow(struct state *state, const char *request_key)
 {
     bool changed = false;
     for (size_t i = 0; i < state->pool_count; i++) {
-        struct pool *pool = state->pools[i];
-        if (pool->from_request == NULL || strcmp(pool->from_request, request_key) != 0)
+        struct state_pool *pool = state->pools[i];
+        if (pool->pool->from_request == NULL || strcmp(pool->pool->from_request, request_key) != 0)
             continue;
-        struct cidr cidr = request_cidr(state, pool);
-        /* With a family it is only this CIDR that can't be used; without one, the specification. */
-        if ((cidr.address.family == 0 && pool->unresolved) ||
-            (pool->invalid != NULL && !pool->unresolved && pool->family == 0))
-            continue;
-        int result = pool_resolve(pool, &cidr);
-        /* One that can't be filled for want of memory stays without addresses. */
-        if (result == 0 && pool_fill(state, pool) < 0)
-            result = pool_resolve(pool, &(struct cidr){0});
-        if (result == -ENOMEM)
-            pool->unresolved = true;
-        state_tell(state, "pool", pool->name);
+        struct ranges *before = pool->resolved;
+        pool->resolved = NULL;
+        /* A pool that can't be filled for want of memory gives nothing until the request changes again. */
+        (void)!set_addresses(state, pool, pool->pool->mode, before);
+        ranges_free(before);
+        state_tell(state, STATE_POOLS, pool->object.meta->key);
         changed = true;
     }
-    if (changed && state->synced[STATE_POOLS])
-        state_find_conflicts(state);
     if (changed)
-        state_tell(state, "room", "");
+        pools_changed(state);
 }
 
-const struct pool *state_pool_from_request(const struct state *state, const char *key)
-{
-    for (size_t i = 0; i < state->pool_count; i++)
-        if (state->pools[i]->from_request != NULL &&
-            strcmp(state->pools[i]->from_request, key) == 0)
-            return state->pools[i];
-    return NULL;
-}
+/* --- coming and going --- */
 
 /* Its request is kept for it, or no longer. */
 static void tell_request(struct state *state, const struct pool *pool)
 {
     if (pool->from_request != NULL)
-        state_tell(state, "request", pool->from_request);
+        state_tell(state, STATE_REQUESTS, pool->from_request);
 }
 
-int state_put_pool(struct state *state, struct pool *pool_take)
+/* The entry of the pool, made when it is new. NULL when out of memory. */
+static struct state_pool *entry_ensure(struct state *state, struct pool *pool)
 {
-    mutex_guard(&state->mutex);
-    struct pool *pool = pool_take;
-    struct pool *old = state_pool(state, pool->name);
-    pool->mark = state->round[STATE_POOLS];
-    if (state_resolve_pool(state, pool) < 0) {
+    struct state_pool *entry = state_pool(state, pool->meta.key);
+    if (entry != NULL)
+        return entry;
+    struct state_pool **grown =
+        realloc(state->pools, (state->pool_count + 1) * sizeof(struct state_pool *));
+    if (grown == NULL)
+        return NULL;
+    state->pools = grown;
+    entry = calloc(1, sizeof(*entry));
+    if (entry == NULL ||
+        map_put_string(state->objects[STATE_POOLS], pool->meta.key, entry, NULL) < 0) {
+        free(entry);
+        return NULL;
+    }
+    state->pools[state->pool_count++] = entry;
+    return entry;
+}
+
+static int put(struct state *state, void *object_take)
+{
+    struct pool *pool = object_take;
+    struct state_pool *entry = entry_ensure(state, pool);
+    /* The map's key lies in the object: from now on in the new one. */
+    if (entry == NULL ||
+        map_put_string(state->objects[STATE_POOLS], pool->meta.key, entry, NULL) < 0) {
         pool_free(pool);
         return -ENOMEM;
     }
-    bool same_book = old != NULL && old->blocks != NULL && pool->blocks != NULL &&
-                     old->mode == pool->mode && ranges_equal(old->offered, pool->offered);
-    if ((!same_book && pool->blocks != NULL && pool_fill(state, pool) < 0) ||
-        pools_insert(state, pool) < 0) {
-        pool_free(pool);
-        return -ENOMEM;
-    }
-    if (same_book) {
-        blocks_free(pool->blocks);
-        pool->blocks = old->blocks;
-        old->blocks = NULL;
-    }
-    if (old != NULL && old->next.family != 0)
-        pool->next = old->next;
-    bool status_only = old != NULL && old->generation == pool->generation &&
-                       old->deleting == pool->deleting && same_book;
-    if (old != NULL) {
-        pools_take_out(state, old);
+    struct pool *old = entry->pool;
+    const struct blocks *book = entry->blocks;
+    struct ranges *resolved = entry->resolved;
+    entry->resolved = NULL;
+    entry->pool = pool;
+    entry->object = (struct state_object){
+        .meta = &pool->meta, .mark = state->round[STATE_POOLS], .changed = ++state->sequence};
+    if (entry->next.family == 0)
+        entry->next = pool->next;
+    int result = set_addresses(state, entry, old != NULL ? old->mode : pool->mode,
+                               resolved != NULL ? resolved
+                               : old != NULL    ? old->offered
+                                                : NULL);
+    bool status_only = old != NULL && book != NULL && entry->blocks == book &&
+                       old->meta.generation == pool->meta.generation &&
+                       old->meta.deleting == pool->meta.deleting;
+    if (old != NULL)
         tell_request(state, old);
-        pool_free(old);
-    }
     tell_request(state, pool);
-    if (status_only && state->pool_count > 1)
-        qsort(state->pools, state->pool_count, sizeof(struct pool *), pool_order);
-    if (status_only && state->synced[STATE_POOLS])
-        state_find_conflicts(state);
+    ranges_free(resolved);
+    pool_free(old);
     if (!status_only)
         pools_changed(state);
-    state_tell(state, "pool", pool->name);
-    return 0;
+    state_tell(state, STATE_POOLS, pool->meta.key);
+    return result;
 }
 
-void state_drop_pool(struct state *state, struct pool *pool)
+static void drop(struct state *state, struct state_object *object)
 {
-    pools_take_out(state, pool);
+    struct state_pool *entry = (struct state_pool *)object;
+    map_remove_string(state->objects[STATE_POOLS], object->meta->key);
+    for (size_t i = 0; i < state->pool_count; i++)
+        if (state->pools[i] == entry) {
+            state->pools[i] = state->pools[--state->pool_count];
+            break;
+        }
+    for (size_t i = 0; i < state->pool_count; i++)
+        if (state->pools[i]->conflict == entry)
+            state->pools[i]->conflict = NULL;
     pools_changed(state);
-    state_tell(state, "pool", pool->name);
-    tell_request(state, pool);
-    pool_free(pool);
+    state_tell(state, STATE_POOLS, object->meta->key);
+    tell_request(state, entry->pool);
+    clear_addresses(entry);
+    pool_free(entry->pool);
+    free(entry);
 }
 
-void state_remove_pool(struct state *state, const char *name, const char *uid)
+static void listed(struct state *state, bool first)
 {
-    mutex_guard(&state->mutex);
-    struct pool *pool = state_pool(state, name);
-    if (pool == NULL || (uid != NULL && pool->uid != NULL && strcmp(uid, pool->uid) != 0))
-        return;
-    state_drop_pool(state, pool);
+    (void)first;
+    find_conflicts(state);
 }
+
+static int decode(const struct json_view *view, const struct json_node *object, void **ret_object,
+                  struct error *error)
+{
+    struct pool *pool;
+    int result = pool_decode(view, object, NULL, &pool, error);
+    if (result == 0)
+        *ret_object = pool;
+    return result;
+}
+
+static void destroy(void *object)
+{
+    pool_free(object);
+}
+
+const struct state_kind_row state_kind_pools = {
+    .name = "ipclaimpools",
+    .api_version = "ipcontroller.ext/v2",
+    .kind = "IpClaimPool",
+    .path = POOL_PATH,
+    .decode = decode,
+    .free = destroy,
+    .put = put,
+    .drop = drop,
+    .listed = listed,
+};

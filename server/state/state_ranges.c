@@ -1,6 +1,6 @@
 /* Ranges and requests coming and going: which requests refer to which range, the book of each range, and who waits. */
 #include "server/state/ledger.h"
-#include "server/state/state_private.h"
+#include "server/state/state_pools.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,25 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct state_range *state_range(const struct state *state, const char *key)
-{
-    assert(mutex_is_held(&state->mutex));
-    return map_get_string(state->ranges, key);
-}
-
-struct ipam_request *state_request(const struct state *state, const char *key)
-{
-    assert(mutex_is_held(&state->mutex));
-    return map_get_string(state->requests, key);
-}
-
-void state_range_free(struct state_range *home)
+static void home_free(struct state_range *home)
 {
     free(home->key);
     ipam_range_free(home->range);
     blocks_free(home->blocks);
     free(home->waiting);
     free(home->unstored);
+    free(home->released);
     free(home);
 }
 
@@ -39,8 +28,9 @@ static struct state_range *home_ensure(struct state *state, const char *key)
     if (home == NULL)
         return NULL;
     home->key = strdup(key);
-    if (home->key == NULL || map_put_string(state->ranges, home->key, home, NULL) < 0) {
-        state_range_free(home);
+    if (home->key == NULL ||
+        map_put_string(state->objects[STATE_RANGES], home->key, home, NULL) < 0) {
+        home_free(home);
         return NULL;
     }
     return home;
@@ -50,15 +40,8 @@ static void home_drop_if_empty(struct state *state, struct state_range *home)
 {
     if (home->range != NULL || home->requests != NULL)
         return;
-    map_remove_string(state->ranges, home->key);
-    state_range_free(home);
-}
-
-void state_tell_ranges(struct state *state)
-{
-    size_t position = 0;
-    for (const struct state_range *home; (home = map_next(state->ranges, &position)) != NULL;)
-        state_tell(state, "range", home->key);
+    map_remove_string(state->objects[STATE_RANGES], home->key);
+    home_free(home);
 }
 
 /* What was decided here and stands nowhere yet is no more when a status shows that another leader has given it to another.
@@ -66,7 +49,7 @@ void state_tell_ranges(struct state *state)
 static int give_way(struct state *state, struct state_range *home, const struct cidr *cidr)
 {
     for (size_t i = 0; i < home->unstored_count;) {
-        struct ipam_request *other = home->unstored[i];
+        struct state_request *other = home->unstored[i];
         if (other->announced || !cidr_overlaps(&other->held, cidr)) {
             i++;
             continue;
@@ -80,17 +63,17 @@ static int give_way(struct state *state, struct state_range *home, const struct 
 }
 
 /* Marks the CIDR that its status has, or lets it wait. 0 or -ENOMEM. */
-static int request_settle(struct state *state, struct ipam_request *request)
+static int request_settle(struct state *state, struct state_request *request)
 {
     struct state_range *home = request->home;
     if (request->held.address.family != 0)
         return 0;
-    if (request->cidr.address.family != 0 && home->blocks != NULL) {
-        int result = blocks_busy(home->blocks, &request->cidr, NULL);
-        if (result == -EEXIST && (result = give_way(state, home, &request->cidr)) == 0)
-            result = blocks_busy(home->blocks, &request->cidr, NULL);
+    if (request->request->cidr.address.family != 0 && home->blocks != NULL) {
+        int result = blocks_busy(home->blocks, &request->request->cidr, NULL);
+        if (result == -EEXIST && (result = give_way(state, home, &request->request->cidr)) == 0)
+            result = blocks_busy(home->blocks, &request->request->cidr, NULL);
         if (result == 0)
-            return ledger_hold(state, request, &request->cidr);
+            return ledger_hold(state, request, &request->request->cidr);
         if (result == -ENOMEM)
             return result;
     }
@@ -100,7 +83,7 @@ static int request_settle(struct state *state, struct ipam_request *request)
 /* --- ranges --- */
 
 /* Takes up in a new book what was decided and isn't stored yet, as far as it lies there. */
-static void regrant(struct state *state, struct state_range *home, struct ipam_request *request,
+static void regrant(struct state *state, struct state_range *home, struct state_request *request,
                     const struct cidr *held, bool announced)
 {
     if (blocks_busy(home->blocks, held, NULL) != 0)
@@ -118,8 +101,8 @@ static int home_fill(struct state *state, struct state_range *home, bool decided
     int result = 0;
     size_t count = home->unstored_count; /* none of these is in the new book yet */
     home->unstored_count = 0;
-    for (struct ipam_request *request = home->requests; request != NULL; request = request->next) {
-        bool stored = ipam_request_is_stored(request);
+    for (struct state_request *request = home->requests; request != NULL; request = request->next) {
+        bool stored = ledger_is_stored(request);
         if (request->held.address.family != 0 && !stored)
             continue;
         request->held = (struct cidr){0};
@@ -127,11 +110,11 @@ static int home_fill(struct state *state, struct state_range *home, bool decided
         request->verdict = IPAM_UNKNOWN;
         if (request_settle(state, request) < 0)
             result = -ENOMEM;
-        if (stored && !ipam_request_is_stored(request))
-            state_resolve_pools(state, request->meta.key);
+        if (stored && !ledger_is_stored(request))
+            state_pools_follow(state, request->request->meta.key);
     }
     for (size_t i = 0; i < count; i++) {
-        struct ipam_request *request = home->unstored[i];
+        struct state_request *request = home->unstored[i];
         struct cidr held = request->held;
         bool announced = request->announced;
         request->held = (struct cidr){0};
@@ -154,8 +137,9 @@ static bool same_book(const struct ipam_range *old, const struct ipam_range *ran
            ranges_equal(old->ranges, range->ranges);
 }
 
-static int range_put(struct state *state, struct ipam_range *range)
+static int put_range(struct state *state, void *object_take)
 {
+    struct ipam_range *range = object_take;
     struct state_range *home = home_ensure(state, range->meta.key);
     struct blocks *blocks = NULL;
     if (home == NULL) {
@@ -170,10 +154,10 @@ static int range_put(struct state *state, struct ipam_range *range)
         home_drop_if_empty(state, home);
         return -ENOMEM;
     }
-    range->mark = state->round[STATE_RANGES];
-    range->changed = ++state->sequence;
     ipam_range_free(home->range);
     home->range = range;
+    home->object = (struct state_object){
+        .meta = &range->meta, .mark = state->round[STATE_RANGES], .changed = ++state->sequence};
     int result = 0;
     if (!keep) {
         blocks_free(home->blocks);
@@ -182,54 +166,38 @@ static int range_put(struct state *state, struct ipam_range *range)
             blocks_round_robin_import(blocks, range->round_robin, range->round_robin_count);
         result = home_fill(state, home, decided);
     }
-    state_tell(state, "range", home->key);
+    state_tell(state, STATE_RANGES, home->key);
     return result;
 }
 
-int state_put_range(struct state *state, struct ipam_range *range_take)
+static void drop_range(struct state *state, struct state_object *object)
 {
-    mutex_guard(&state->mutex);
-    return range_put(state, range_take);
-}
-
-int state_put_range_answer(struct state *state, struct ipam_range *range_take, uint64_t since)
-{
-    mutex_guard(&state->mutex);
-    const struct state_range *home = state_range(state, range_take->meta.key);
-    if (home == NULL || home->range == NULL || home->range->changed > since ||
-        strcmp(home->range->meta.uid, range_take->meta.uid) != 0) {
-        ipam_range_free(range_take);
-        return 0;
-    }
-    return range_put(state, range_take);
-}
-
-void state_drop_range(struct state *state, struct state_range *home)
-{
+    struct state_range *home = (struct state_range *)object;
     ipam_range_free(home->range);
     home->range = NULL;
+    home->object.meta = NULL;
     blocks_free(home->blocks);
     home->blocks = NULL;
+    /* Requests that couldn't be put there wait for the next look at everything. */
     if (home_fill(state, home, false) < 0)
-        home->waiting_sorted =
-            false; /* those that couldn't be put there wait for the next resync */
-    state_tell(state, "range", home->key);
+        home->waiting_sorted = false;
+    state_tell(state, STATE_RANGES, home->key);
     home_drop_if_empty(state, home);
 }
 
-void state_remove_range(struct state *state, const char *key, const char *uid)
+/* Every range is worth a look, also one that is only asked for. */
+static void tell_ranges(struct state *state, bool first)
 {
-    mutex_guard(&state->mutex);
-    struct state_range *home = state_range(state, key);
-    if (home == NULL || home->range == NULL ||
-        (uid != NULL && strcmp(uid, home->range->meta.uid) != 0))
-        return;
-    state_drop_range(state, home);
+    size_t position = 0;
+    (void)first;
+    for (struct state_object *object;
+         (object = state_next(state, STATE_RANGES, &position)) != NULL;)
+        state_tell(state, STATE_RANGES, ((struct state_range *)object)->key);
 }
 
 /* --- requests --- */
 
-static void request_link(struct state_range *home, struct ipam_request *request)
+static void request_link(struct state_range *home, struct state_request *request)
 {
     request->home = home;
     request->previous = NULL;
@@ -240,7 +208,7 @@ static void request_link(struct state_range *home, struct ipam_request *request)
     home->request_count++;
 }
 
-static void request_unlink(struct ipam_request *request)
+static void request_unlink(struct state_request *request)
 {
     struct state_range *home = request->home;
     ledger_waiting_remove(home, request);
@@ -254,8 +222,15 @@ static void request_unlink(struct ipam_request *request)
     home->request_count--;
 }
 
-/* Takes over what was held and judged for the older version of the same object. */
-static int request_inherit(struct ipam_request *request, struct ipam_request *old)
+static void request_free(struct state_request *request)
+{
+    ipam_request_free(request->request);
+    free(request->verdict_text);
+    free(request);
+}
+
+/* Takes over what was held and judged for the older version of the same object. 0 or -ENOMEM. */
+static int request_inherit(struct state_request *request, struct state_request *old)
 {
     struct state_range *home = request->home;
     request->sequence = old->sequence;
@@ -267,71 +242,145 @@ static int request_inherit(struct ipam_request *request, struct ipam_request *ol
     request->held = old->held;
     request->held_since = old->held_since;
     request->announced = old->announced;
-    return ipam_request_is_stored(request) ? 0 : ledger_unstored_add(home, request);
+    return ledger_is_stored(request) ? 0 : ledger_unstored_add(home, request);
 }
 
-int state_put_request(struct state *state, struct ipam_request *request_take)
+/* The entry of a version of a request, in the map and in the list of its range. NULL when out of memory: then nothing has
+ * changed. */
+static struct state_request *request_new(struct state *state, struct ipam_request *version)
 {
-    mutex_guard(&state->mutex);
-    struct ipam_request *request = request_take;
-    struct ipam_request *old = state_request(state, request->meta.key);
-    if (old != NULL && (strcmp(old->meta.uid, request->meta.uid) != 0 ||
-                        strcmp(old->range, request->range) != 0)) {
-        state_drop_request(state, old);
-        old = NULL;
-    }
-    struct state_range *home = home_ensure(state, request->range);
-    if (home == NULL || map_put_string(state->requests, request->meta.key, request, NULL) < 0) {
+    struct state_range *home = home_ensure(state, version->range);
+    struct state_request *request = home != NULL ? calloc(1, sizeof(*request)) : NULL;
+    if (request == NULL ||
+        map_put_string(state->objects[STATE_REQUESTS], version->meta.key, request, NULL) < 0) {
         if (home != NULL)
             home_drop_if_empty(state, home);
-        ipam_request_free(request);
-        return -ENOMEM;
+        free(request);
+        return NULL;
     }
-    bool was_stored = old != NULL && ipam_request_is_stored(old);
-    /* Another leader has given what its status has; what was decided here, and never written, is no more. */
-    if (old != NULL && !old->announced && request->cidr.address.family != 0 &&
-        !cidr_equal(&old->held, &request->cidr))
-        ledger_release(state, old);
-    request->mark = state->round[STATE_REQUESTS];
+    request->request = version;
     request->sequence = ++state->sequence;
+    request->object = (struct state_object){
+        .meta = &version->meta, .mark = state->round[STATE_REQUESTS], .changed = state->sequence};
     request_link(home, request);
-    int result = old != NULL ? request_inherit(request, old) : 0;
-    if (old != NULL) {
-        request_unlink(old);
-        ipam_request_free(old);
-    }
-    if (result == 0)
-        result = request_settle(state, request);
-    if (was_stored != ipam_request_is_stored(request))
-        state_resolve_pools(state, request->meta.key);
-    if (old == NULL || was_stored != ipam_request_is_stored(request))
-        state_tell(state, "range", home->key);
-    state_tell(state, "request", request->meta.key);
-    return result;
+    return request;
 }
 
-void state_drop_request(struct state *state, struct ipam_request *request)
+static void drop_request(struct state *state, struct state_object *object)
 {
+    struct state_request *request = (struct state_request *)object;
     struct state_range *home = request->home;
     bool held = request->held.address.family != 0;
-    map_remove_string(state->requests, request->meta.key);
+    map_remove_string(state->objects[STATE_REQUESTS], object->meta->key);
     ledger_release(state, request);
     request_unlink(request);
-    /* A full list shows who has it now before it shows that this one is gone. */
+    /* A full list shows who has it now before it shows that this one is gone. Without memory the other one waits for the
+     * next look at everything. */
     if (held && ledger_settle(state, home) < 0)
-        home->waiting_sorted = false; /* it waits for the next resync */
-    state_resolve_pools(state, request->meta.key);
-    state_tell(state, "range", home->key);
-    state_tell(state, "request", request->meta.key);
-    ipam_request_free(request);
+        home->waiting_sorted = false;
+    state_pools_follow(state, object->meta->key);
+    state_tell(state, STATE_RANGES, home->key);
+    state_tell(state, STATE_REQUESTS, object->meta->key);
+    request_free(request);
     home_drop_if_empty(state, home);
 }
 
-void state_remove_request(struct state *state, const char *key, const char *uid)
+static int put_request(struct state *state, void *object_take)
 {
-    mutex_guard(&state->mutex);
-    struct ipam_request *request = state_request(state, key);
-    if (request == NULL || (uid != NULL && strcmp(uid, request->meta.uid) != 0))
-        return;
-    state_drop_request(state, request);
+    struct ipam_request *version = object_take;
+    struct state_request *old = state_request(state, version->meta.key);
+    if (old != NULL && (strcmp(old->object.meta->uid, version->meta.uid) != 0 ||
+                        strcmp(old->request->range, version->range) != 0)) {
+        drop_request(state, &old->object);
+        old = NULL;
+    }
+    struct state_request *request = request_new(state, version);
+    if (request == NULL) {
+        ipam_request_free(version);
+        return -ENOMEM;
+    }
+    bool was_stored = old != NULL && ledger_is_stored(old);
+    /* Another leader has given what its status has; what was decided here, and never written, is no more. */
+    if (old != NULL && !old->announced && version->cidr.address.family != 0 &&
+        !cidr_equal(&old->held, &version->cidr))
+        ledger_release(state, old);
+    int result = old != NULL ? request_inherit(request, old) : 0;
+    if (old != NULL) {
+        request_unlink(old);
+        request_free(old);
+    }
+    if (result == 0)
+        result = request_settle(state, request);
+    if (was_stored != ledger_is_stored(request))
+        state_pools_follow(state, version->meta.key);
+    if (old == NULL || was_stored != ledger_is_stored(request))
+        state_tell(state, STATE_RANGES, request->home->key);
+    state_tell(state, STATE_REQUESTS, version->meta.key);
+    return result;
 }
+
+/* --- the rows --- */
+
+static int decode_range(const struct json_view *view, const struct json_node *object,
+                        void **ret_object, struct error *error)
+{
+    struct ipam_range *range;
+    int result = ipam_range_decode(view, object, NULL, NULL, &range, error);
+    if (result == 0)
+        *ret_object = range;
+    return result;
+}
+
+static void free_range(void *object)
+{
+    ipam_range_free(object);
+}
+
+const struct state_kind_row state_kind_ranges = {
+    .name = "ipamranges",
+    .api_version = IPAM_API_VERSION,
+    .kind = "IPAMRange",
+    .path = IPAM_RANGE_PATH,
+    .decode = decode_range,
+    .free = free_range,
+    .put = put_range,
+    .drop = drop_range,
+    .listed = tell_ranges,
+};
+
+static int decode_request(const struct json_view *view, const struct json_node *object,
+                          void **ret_object, struct error *error)
+{
+    struct ipam_request *request;
+    int result = ipam_request_decode(view, object, NULL, NULL, &request, error);
+    if (result == 0)
+        *ret_object = request;
+    return result;
+}
+
+static void free_request(void *object)
+{
+    ipam_request_free(object);
+}
+
+/* A request that has its CIDR has nothing left to be done; with pools about, its finalizer may be due. */
+static bool request_has_work(const struct state *state, const struct state_object *object)
+{
+    const struct state_request *request = (const struct state_request *)object;
+    return !ledger_is_stored(request) || request->request->told != IPAM_READY ||
+           request->request->has_finalizer ||
+           state_pool_from_request(state, object->meta->key) != NULL;
+}
+
+const struct state_kind_row state_kind_requests = {
+    .name = "ipamrequests",
+    .api_version = IPAM_API_VERSION,
+    .kind = "IPAMRequest",
+    .path = IPAM_REQUEST_PATH,
+    .decode = decode_request,
+    .free = free_request,
+    .put = put_request,
+    .drop = drop_request,
+    .listed = tell_ranges,
+    .has_work = request_has_work,
+};

@@ -1,0 +1,88 @@
+/* The steps of a plan: what has to be written, and into which claim. */
+#include "server/decide/policy_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void policy_steps_clear(struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plan->step_count; i++) {
+        struct policy_step *step = &plan->steps[i];
+        free(step->pool);
+        free(step->claim_name);
+        free(step->resource_version);
+        claim_services_free(step->services, step->service_count);
+    }
+    free(plan->steps);
+    plan->steps = NULL;
+    plan->step_count = 0;
+}
+
+/* NULL when out of memory. */
+static struct policy_step *step_add(struct policy_plan *plan, enum policy_action action,
+                                    const struct address *address)
+{
+    struct policy_step *steps = realloc(plan->steps, (plan->step_count + 1) * sizeof(*steps));
+    if (steps == NULL)
+        return NULL;
+    plan->steps = steps;
+    steps[plan->step_count] = (struct policy_step){.action = action, .address = *address};
+    return &steps[plan->step_count++];
+}
+
+static struct claim_terms terms_now(const struct policy_decision *decision, bool given)
+{
+    return (struct claim_terms){.given = given,
+                                .since = clock_wall(decision->state->options.clock)};
+}
+
+int policy_step_create(struct policy_decision *decision, const struct address *address,
+                       const struct state_pool *pool, bool given)
+{
+    struct policy_plan *plan = decision->plan;
+    struct claim_terms terms = terms_now(decision, given);
+    if (decision->request->stage == POLICY_CHOOSE)
+        return 0;
+    struct policy_step *step = step_add(plan, POLICY_CREATE, address);
+    if (step == NULL)
+        return -ENOMEM;
+    if (pool != NULL && (step->pool = strdup(pool->object.meta->name)) == NULL)
+        return -ENOMEM;
+    if (pool != NULL && plan->pool[0] == '\0')
+        snprintf(plan->pool, sizeof(plan->pool), "%s", pool->object.meta->name);
+    return claim_services_add(&step->services, &step->service_count, decision->request->service,
+                              &terms);
+}
+
+/* While an edit is under way the Service may use the ports from before it as well as those from after it. */
+static int entry_set_ports(const struct policy_decision *decision, struct claim_service *entry)
+{
+    const struct service *old = decision->request->old;
+    return old != NULL ? claim_service_add_ports(entry, old->ports, old->port_count) : 0;
+}
+
+int policy_step_update(struct policy_decision *decision, const struct claim *claim, bool given)
+{
+    const struct service *service = decision->request->service;
+    const struct claim_service *mine = claim_find_service(claim, service);
+    struct claim_terms terms = terms_now(decision, given);
+    if (decision->request->stage == POLICY_CHOOSE)
+        return 0;
+    struct policy_step *step = step_add(decision->plan, POLICY_UPDATE, &claim->address);
+    if (step == NULL)
+        return -ENOMEM;
+    step->claim_name = strdup(claim->meta.name);
+    step->resource_version = strdup(claim->meta.resource_version);
+    if (step->claim_name == NULL || step->resource_version == NULL ||
+        claim_services_copy(claim->services, claim->service_count, &step->services) < 0)
+        return -ENOMEM;
+    step->service_count = claim->service_count;
+    if (mine != NULL)
+        claim_services_remove(step->services, &step->service_count,
+                              (size_t)(mine - claim->services));
+    if (claim_services_add(&step->services, &step->service_count, service, &terms) < 0)
+        return -ENOMEM;
+    return entry_set_ports(decision, &step->services[step->service_count - 1]);
+}

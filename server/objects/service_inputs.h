@@ -1,0 +1,27 @@
+/* The fields of a Service that decide which addresses it owns, listed once. The decoder reads these and no others, the
+ * webhooks are called when one of them changes (deploy/manifests/webhooks.yaml), and a test on a real API server derives
+ * from this list that a change of each reaches ipwarden and that no other change does. */
+#ifndef IPWARDEN_OBJECTS_SERVICE_INPUTS_H
+#define IPWARDEN_OBJECTS_SERVICE_INPUTS_H
+
+/* X(NAME, PARENT, MEMBER): PARENT is a path of the object, its names separated by dots. */
+#define SERVICE_INPUTS(X)                                                                          \
+    X(AUTO, "metadata.annotations", "external-ip")                                                 \
+    X(POOL, "metadata.annotations", "ipcontroller.ext/pool")                                       \
+    X(ADDRESSES, "metadata.annotations", "ipcontroller.ext/addresses")                             \
+    X(EXTERNAL_IPS, "spec", "externalIPs")                                                         \
+    X(TYPE, "spec", "type")                                                                        \
+    X(CLASS, "spec", "loadBalancerClass")                                                          \
+    X(LOAD_BALANCER_IP, "spec", "loadBalancerIP")                                                  \
+    X(FAMILIES, "spec", "ipFamilies")                                                              \
+    X(FAMILY_POLICY, "spec", "ipFamilyPolicy")                                                     \
+    X(PORTS, "spec", "ports")
+
+enum service_input {
+#define X(name, parent, member) SERVICE_INPUT_##name,
+    SERVICE_INPUTS(X)
+#undef X
+        SERVICE_INPUT_COUNT
+};
+
+#endif
