@@ -68,6 +68,4 @@ def settle(lab):
 
     The leader's queue is in order, and what an informer sees is, too.
     """
-    marker = lab.create(lab.load_balancer())
-    lab.with_ingress(marker)
-    return marker
+    return lab.with_ingress(lab.create(lab.load_balancer()))

@@ -20,12 +20,12 @@ CREATES = 150
 
 
 @contextlib.contextmanager
-def late_by(lab, seconds):
+def late_by(lab, seconds, grace=GRACE):
     """The fleet is one replica whose watches are late by that much."""
     with HttpProxy(lab.cluster) as proxy:
         proxy.add(faults.late(seconds), "GET", WATCH, times=ALL)
         lab.fleet.stop()
-        arguments = [f"--grace={GRACE}s"]
+        arguments = [f"--grace={grace}s"]
         lab.fleet.replicas = [
             Replica(lab.cluster, lab.fleet.port, index=9, url=proxy.url, extra_args=arguments)
         ]
@@ -173,3 +173,24 @@ def test_an_address_that_was_taken_a_moment_ago_is_given_to_nobody_else(late):
     for address in holds:
         lab.delete(objects.claim(address))
     lab.check_at_rest()
+
+
+def test_what_is_stored_is_not_reaped_by_one_that_has_not_seen_it_yet(lab):
+    lab.pool(size=8)
+    with late_by(lab, 5, grace=1):
+        services = [lab.create(lab.service(auto=True)) for _ in range(4)]
+        balancers = [lab.create(lab.load_balancer()) for _ in range(2)]
+        before = {claim["metadata"]["uid"] for claim in lab.claims()}
+        assert len(before) == 6
+        until = time.monotonic() + 9
+
+        def is_reaped():
+            assert before == {claim["metadata"]["uid"] for claim in lab.claims()}
+            return time.monotonic() > until
+
+        wait_until(is_reaped, "the grace, and some more, to be over")
+        for service in services:
+            lab.claimed(objects.external(service)[0], service)
+        for balancer in balancers:
+            lab.with_ingress(balancer)
+        lab.check_at_rest()

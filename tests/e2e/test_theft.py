@@ -12,7 +12,7 @@ from harness import wait_until
 def victim(lab):
     lab.pool(size=8)
     created = lab.create(lab.service("victim", auto=True))
-    lab.confirmed(objects.external(created)[0], created)
+    lab.claimed(objects.external(created)[0], created)
     return created
 
 
@@ -125,14 +125,14 @@ def test_a_status_that_was_emptied_by_hand_is_filled_again(lab, editor):
 def test_the_annotation_of_another_services_address_gives_nothing(lab, editor, victim, make):
     other = lab.add_namespace(lab.unique(lab.name))
     (address,) = objects.external(victim)
-    forged = {objects.ADDRESS: address}
+    forged = {"ipcontroller.ext/address": address}
     service = getattr(lab, make)(namespace=other, annotations=forged, ports=(443,))
     if make == "service":
         service["metadata"]["annotations"][objects.AUTO] = "auto"
     created = lab.create(service, user=editor)
     stored = lab.with_ingress(created) if make == "load_balancer" else created
     assert address not in objects.external(stored) + objects.ingress(stored)
-    lab.confirmed(address, victim)
+    lab.claimed(address, victim)
     lab.check_at_rest()
 
 
