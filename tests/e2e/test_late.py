@@ -1,6 +1,7 @@
 """A replica that sees the cluster late says no to nothing that is so no more."""
 
 import contextlib
+import json
 import time
 
 import pytest
@@ -172,6 +173,40 @@ def test_an_address_that_was_taken_a_moment_ago_is_given_to_nobody_else(late):
     assert lab.try_create(lab.service(auto=True)).status in (403, 429)
     for address in holds:
         lab.delete(objects.claim(address))
+    lab.check_at_rest()
+
+
+def test_kubectl_notices_nothing_of_an_address_that_was_taken_a_moment_ago(late):
+    lab = late
+    network = SPACE.ipv4(29)
+    lab.pool(network=network, wait=False)
+    holds = [str(network[index]) for index in (1, 2)]
+    for address in holds:
+        lab.create(objects.claim(address))
+    manifest = json.dumps(lab.service("web", auto=True))
+    done = lab.kubectl("create", "-f", "-", "-o", "json", input=manifest)
+    assert done.stderr == ""
+    assert objects.external(json.loads(done.stdout)) == [str(network[3])]
+    for address in holds:
+        lab.delete(objects.claim(address))
+    lab.check_at_rest()
+
+
+def test_a_status_is_not_believed_by_what_was_so_a_moment_ago(late):
+    lab = late
+    _, address = small_pool(lab, sharing="Never")
+    thief = lab.create(
+        lab.load_balancer(loadBalancerClass="example.com/other", externalIPs=[address])
+    )
+    lab.patch(thief, {"spec": {"externalIPs": None}})
+    lab.gone(address)
+    owner = lab.create_as_told(lab.service(externalIPs=[address]))
+    ingress = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+    answer = lab.try_patch(thief, ingress, subresource="status")
+    assert answer.status == 403 and address in answer.message, answer
+    answer = lab.try_patch(thief, {"spec": {"externalIPs": [address]}})
+    assert answer.status == 403 and owner["metadata"]["name"] in answer.message, answer
+    lab.claimed(address, owner)
     lab.check_at_rest()
 
 
