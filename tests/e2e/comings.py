@@ -6,9 +6,9 @@ from harness import parallel, wait_until
 # Above what one create takes, faults included, and short enough to wait for.
 GRACE = 6
 SERVICES, BALANCERS = 10, 4
-# What a create may be refused with while something is broken. 403: what an earlier attempt reserved
-# can leave too few addresses, until the grace is over.
-CLEAR = (403, 500, 503, 504)
+# What a create may be refused with while something is broken. 403: what an earlier attempt claimed
+# can leave too few addresses, until the grace is over. 429: another replica was first.
+CLEAR = (403, 429, 500, 503, 504)
 
 CLAIMS = r"/ipclaims(\?|$)"
 CLAIM = r"/ipclaims/[^/]+(\?|$)"

@@ -17,8 +17,8 @@ from replicas import BINARY, Fleet  # noqa: E402
 
 # Tests delete what they made by the namespace, and an API server does that one by one by default.
 API_SERVER = ["--delete-collection-workers=8"]
-# A Service that came and went before the leader saw either leaves a claim, which goes after the
-# grace. Above the deadline of a webhook's call, so that nothing under way is taken for left over.
+# A create that fails after it was admitted leaves a claim, which goes after the grace. Above the
+# deadline of a webhook's call, so that nothing under way is taken for left over.
 SERVE = ["--grace=20s"]
 
 

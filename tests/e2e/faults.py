@@ -16,6 +16,7 @@ import contextlib
 import http.client
 import http.server
 import json
+import queue
 import re
 import socket
 import ssl
@@ -340,6 +341,41 @@ def slow(seconds):
         exchange.pass_on()
 
     return fault
+
+
+def late(seconds):
+    """A watch whose events come so many seconds after they happened, each of them."""
+
+    def fault(exchange):
+        with exchange.forward() as response:
+            exchange.relay(_Late(response, seconds))
+
+    return fault
+
+
+class _Late:
+    """A response whose data can be read a while after it came in."""
+
+    def __init__(self, response, seconds):
+        self.status, self.headers = response.status, response.headers
+        self._response = response
+        self._seconds = seconds
+        self._data = queue.SimpleQueue()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def read1(self, _):
+        due, data = self._data.get()
+        time.sleep(max(0, due - time.monotonic()))
+        return data
+
+    def _receive(self):
+        data = b"any"
+        while data:
+            try:
+                data = self._response.read1(65536)
+            except (OSError, ValueError, http.client.HTTPException):
+                data = b""
+            self._data.put((time.monotonic() + self._seconds, data))
 
 
 def break_off(after):

@@ -10,9 +10,10 @@ violations carry:
 
 I1  no two claims cover one address, and no two Services of a shared one use the same port; no two
     sub-networks of a range overlap, pending ones among them, and all lie within it
-I2  every address in a stored Service has a claim that names this Service
-I3  every claim of a Service has that Service stored and listing the address, or is younger than
-    the grace; every request has been judged, and has what it was granted
+I2  every address in a stored Service has a claim that names this Service, and no claim ever leaves
+    open whose it is, since when, and on which ports
+I3  every Service in a claim is stored and lists the address, or was claimed for within the grace;
+    every request has been judged, and has what it was granted
 I4  the status of a pool or range and the metrics count what is there
 I5  what was tried with dryRun changed nothing (changes)
 I6  the same object admitted again keeps its address (moved)
@@ -44,8 +45,8 @@ CLAIMS = "/apis/ipcontroller.ext/v2/ipclaims"
 POOLS = "/apis/ipcontroller.ext/v2/ipclaimpools"
 RANGES = "/apis/ipam.mandelsoft.org/v1beta1/ipamranges"
 REQUESTS = "/apis/ipam.mandelsoft.org/v1beta1/ipamrequests"
-ADDRESS_ANNOTATION = "ipcontroller.ext/address"
-RESERVED_AT_ANNOTATION = "ipcontroller.ext/reserved-at"
+# What a claim says about a Service from the moment on that it is stored.
+WHOLE = ("namespace", "name", "uid", "ports", "given", "since")
 MOVING = ("I1", "I2")  # what holds at every revision, also while everything changes
 AT_REST = ("I1", "I2", "I3", "I4")
 FAMILIES = {4: "ipv4", 6: "ipv6"}
@@ -111,7 +112,7 @@ def check(snapshot, grace=90.0, now=None, rules=AT_REST, foreign_allowed=False, 
     book = _Book(snapshot)
     checks = {
         "I1": (_one_holder(book), ranges.disjoint(snapshot)),
-        "I2": (_claimed(book, foreign_allowed),),
+        "I2": (_claimed(book, foreign_allowed), _whole(book)),
         "I3": (_in_use(book, grace, now), ranges.settled(snapshot)),
         "I4": (_counted(book, metrics), ranges.counted(snapshot, metrics)),
     }
@@ -188,32 +189,14 @@ def stored_addresses(service):
     return {ipaddress.ip_address(text) for text in found}
 
 
-def listed_addresses(service):
-    """stored_addresses, and those that the annotation names."""
-    annotations = service["metadata"].get("annotations") or {}
-    found = stored_addresses(service)
-    for text in annotations.get(ADDRESS_ANNOTATION, "").split(","):
-        try:
-            found.add(ipaddress.ip_address(text.strip()))
-        except ValueError:  # a user can write anything there
-            pass
-    return found
-
-
 def names(claim, service):
-    """Whether the claim names the Service as (one of) its own."""
+    """Whether the claim names the Service as (one of) its own: by its uid, and by its name."""
     metadata = service["metadata"]
-    for entry in claim["spec"].get("services") or ():
-        if entry.get("namespace") != metadata["namespace"]:
-            continue
-        if entry.get("uid") and entry["uid"] != metadata["uid"]:
-            continue
-        if entry.get("name"):
-            if entry["name"] == metadata["name"]:
-                return True
-        elif entry.get("generateName") and metadata["name"].startswith(entry["generateName"]):
-            return True
-    return False
+    wanted = (metadata["namespace"], metadata["name"], metadata["uid"])
+    return any(
+        (entry.get("namespace"), entry.get("name"), entry.get("uid")) == wanted
+        for entry in claim["spec"].get("services") or ()
+    )
 
 
 def usable(pool):
@@ -323,30 +306,32 @@ def _claimed(book, foreign_allowed):
                 yield Violation("I2", (name_of(service),), text)
 
 
+def _whole(book):
+    for claim in book.claims:
+        name = claim["metadata"]["name"]
+        for entry in claim["spec"].get("services") or ():
+            missing = [field for field in WHOLE if entry.get(field) in (None, "")]
+            if missing:
+                text = f"claim {name} does not say of {_entry_name(entry)}: {', '.join(missing)}"
+                yield Violation("I2", (name,), text)
+
+
 def _in_use(book, grace, now):
     for claim in book.claims:
-        age = (now - _reserved_at(claim)).total_seconds()
-        if age < grace:
-            continue
         address, name = claim_address(claim), claim["metadata"]["name"]
         for entry in claim["spec"].get("services") or ():
-            if not any(
-                names({"spec": {"services": [entry]}}, service)
-                and address in listed_addresses(service)
-                for service in _candidates(book, entry)
+            age = (now - _since(claim, entry)).total_seconds()
+            if age < grace:
+                continue
+            service = book.service_named.get(_entry_name(entry))
+            if (
+                not service
+                or not names({"spec": {"services": [entry]}}, service)
+                or address not in stored_addresses(service)
             ):
                 text = f"claim {name} is {age:.0f} s old, and no stored Service "
-                text += (
-                    f"{_entry_name(entry)} (uid {entry.get('uid') or 'not known'}) lists {address}"
-                )
+                text += f"{_entry_name(entry)} (uid {entry.get('uid')}) lists {address}"
                 yield Violation("I3", (name,), text)
-
-
-def _candidates(book, entry):
-    if entry.get("name"):
-        service = book.service_named.get(f"{entry.get('namespace')}/{entry['name']}")
-        return [service] if service else []
-    return [s for s in book.services if s["metadata"]["namespace"] == entry.get("namespace")]
 
 
 def _counted(book, metrics):
@@ -385,25 +370,21 @@ def _measured(pool, family, expected, index, values):
             yield Violation("I4", (pool,), text)
 
 
-def _reserved_at(claim):
-    metadata = claim["metadata"]
-    again = (metadata.get("annotations") or {}).get(RESERVED_AT_ANNOTATION)
-    times = [metadata["creationTimestamp"], *filter(None, [again])]
-    return max(datetime.datetime.fromisoformat(text) for text in times)
+def _since(claim, entry):
+    """When the address was claimed for the Service of the entry."""
+    return datetime.datetime.fromisoformat(
+        entry.get("since") or claim["metadata"]["creationTimestamp"]
+    )
 
 
 def _entry_name(entry):
-    return f"{entry.get('namespace')}/{entry.get('name') or entry.get('generateName', '') + '*'}"
+    return f"{entry.get('namespace')}/{entry.get('name')}"
 
 
 def _owners(claim):
     entries = claim["spec"].get("services") or ()
-    return (
-        " and ".join(
-            f"{_entry_name(entry)} (uid {entry.get('uid') or 'not known'})" for entry in entries
-        )
-        or "nobody, by hand"
-    )
+    texts = [f"{_entry_name(entry)} (uid {entry.get('uid')})" for entry in entries]
+    return " and ".join(texts) or "nobody, by hand"
 
 
 def _span(text):

@@ -1,12 +1,15 @@
 """What one test has to hand: a namespace of its own, names, objects that go away with it."""
 
 import contextlib
+import datetime
 import itertools
 import json
+import re
+import time
 
 import invariants
 import objects
-from harness import Answer, PATIENCE, SPACE, wait_until
+from harness import PATIENCE, SPACE, Answer, wait_until
 from invariants import NOT_NOW
 
 # In the order in which they can go.
@@ -28,8 +31,11 @@ class Lab:
         self._pools = []
         self._has_ranges = False
         self._names = itertools.count(1)
-        # A test that breaks what is being written says so: what is left then waits for the grace.
-        self.leaves_reservations = False
+        # A test in which creates fail after they were admitted says so: what is left of those waits
+        # for the grace.
+        self.leaves_unstored = False
+        # What had to be repeated, since the API server said so.
+        self.repeated = []
 
     # Requests
 
@@ -50,6 +56,23 @@ class Lab:
         if item["kind"] in IPAM_KINDS and not dry_run:
             self._has_ranges = True
         return self.request("POST", path, item, **options)
+
+    def try_create_as_told(self, item, **options):
+        """try_create as client-go does it: repeated when the answer says after how many seconds."""
+        for _ in range(10):
+            answer = self.try_create(item, **options)
+            details = answer.body.get("details") if isinstance(answer.body, dict) else None
+            seconds = (details or {}).get("retryAfterSeconds")
+            if answer.status not in NOT_NOW or not seconds:
+                break
+            self.repeated.append(answer)
+            time.sleep(seconds)
+        return answer
+
+    def create_as_told(self, item, **options):
+        answer = self.try_create_as_told(item, **options)
+        assert answer.status == 201, f"{item['kind']} {item['metadata']} was refused: {answer}"
+        return answer.body
 
     def create(self, item, **options):
         answer = self.try_create(item, **options)
@@ -163,15 +186,27 @@ class Lab:
             if any(s["namespace"] in self.namespaces for s in claim["spec"].get("services") or ())
         ]
 
-    def confirmed(self, address, service):
-        """Waits until the claim of the address carries the Service's uid, and returns it."""
+    def claimed(self, address, service):
+        """The claim of an address, which names the Service now, and says all there is to say."""
+        claim = self.claim(address)
+        entry = _entry_of(claim, service)
+        assert entry, f"no claim of {address} for {service['metadata']}, but {claim}"
+        metadata, ports = service["metadata"], service["spec"]["ports"]
+        assert (entry["namespace"], entry["name"]) == (metadata["namespace"], metadata["name"])
+        assert entry["ports"] == [f"{port['protocol']}/{port['port']}" for port in ports], entry
+        assert isinstance(entry["given"], bool), entry
+        since = datetime.datetime.fromisoformat(entry["since"])
+        age = datetime.datetime.now(datetime.timezone.utc) - since
+        assert re.search(r"\.\d{6}Z$", entry["since"]) and 0 <= age.total_seconds() < 3600, entry
+        return claim
 
-        def look():
-            claim = self.claim(address)
-            entries = claim and claim["spec"].get("services") or ()
-            return claim if service["metadata"]["uid"] in [e.get("uid") for e in entries] else None
-
-        return wait_until(look, lambda: f"{address} to be confirmed; {self.claim(address)}")
+    def claimed_soon(self, address, service):
+        """claimed(), where the leader does it: once it has, for a Service that was stored before."""
+        wait_until(
+            lambda: _entry_of(self.claim(address), service),
+            lambda: f"{address} to be claimed for {service['metadata']}; {self.claim(address)}",
+        )
+        return self.claimed(address, service)
 
     def gone(self, address):
         """Waits until the address has no claim."""
@@ -252,16 +287,17 @@ class Lab:
     def close(self):
         """Deletes what the test made, and sees that all addresses come back by themselves."""
         broken = self._mend()
+        unstored = self._unstored() if self.leaves_unstored else set()
         for namespace in self.namespaces:
             self.delete_services(namespace)
-        late = self._left_over(PATIENCE)
+        late = self._left_over(unstored)
         # Whatever is wrong, the next test starts clean.
         with contextlib.suppress(AssertionError):
             self._remove_all(late)
         self._remove_ranges()
-        if not self.leaves_reservations or any(map(_is_confirmed, late)):
-            names = [(c["metadata"]["name"], c["spec"].get("services")) for c in late]
-            assert not late, f"claims outlive their Services: {names}"
+        names = [(c["metadata"]["name"], c["spec"].get("services")) for c in late]
+        names = [(name, entries) for name, entries in names if not _uids(entries) <= unstored]
+        assert not names, f"claims outlive their Services: {names}"
         if broken:
             raise broken
 
@@ -282,13 +318,20 @@ class Lab:
         answer = self.request("DELETE", path, timeout=10 * PATIENCE)
         assert answer.ok, answer
 
-    def _left_over(self, seconds):
-        def is_clean():
-            claims = self.claims()
-            return not [c for c in claims if not self.leaves_reservations or _is_confirmed(c)]
+    def _unstored(self):
+        """The uids that claims name and no stored Service has: of creates that came to nothing."""
+        found = self.snapshot()
+        stored = {service["metadata"]["uid"] for service in found.services}
+        return {u for c in found.claims for u in _uids(c["spec"].get("services"))} - stored
+
+    def _left_over(self, unstored):
+        """The claims that are left in the end, those of uids that wait for the grace among them."""
+
+        def late():
+            return [c for c in self.claims() if not _uids(c["spec"]["services"]) <= unstored]
 
         with contextlib.suppress(AssertionError):
-            wait_until(is_clean, "", seconds)
+            wait_until(lambda: not late(), "")
         return self.claims()
 
     def _remove_all(self, claims):
@@ -319,5 +362,12 @@ class Lab:
         assert not left, f"ranges and requests that do not go: {left}"
 
 
-def _is_confirmed(claim):
-    return any(entry.get("uid") for entry in claim["spec"].get("services") or ())
+def _entry_of(claim, service):
+    """What a claim says about the Service, or None."""
+    uid = service["metadata"]["uid"]
+    entries = claim["spec"].get("services") or () if claim else ()
+    return next((entry for entry in entries if entry.get("uid") == uid), None)
+
+
+def _uids(entries):
+    return {entry.get("uid") for entry in entries or ()}

@@ -18,7 +18,6 @@ REQUEST_FINALIZER = "ipcontroller.ext/pool"
 AUTO = "external-ip"
 POOL = "ipcontroller.ext/pool"
 ADDRESSES = "ipcontroller.ext/addresses"
-ADDRESS = "ipcontroller.ext/address"
 CLASS = "ipcontroller.ext/ipwarden"
 CONDITION = "ipcontroller.ext/AddressAssigned"
 

@@ -1,4 +1,4 @@
-"""Ways to make the API server refuse a Service after ipwarden has claimed an address for it."""
+"""Ways to make the API server refuse a Service that ipwarden has admitted, early or late."""
 
 import contextlib
 
@@ -11,7 +11,7 @@ DENY = "e2e-deny"
 def denied_by_label(lab):
     """Services of the lab's namespace with the label "e2e-deny" are refused by a policy.
 
-    Policies are judged after the mutating webhooks, so their addresses have been claimed by then.
+    Policies are judged between the mutating and the validating webhooks.
     """
     name = lab.name
     policy = {
@@ -63,18 +63,21 @@ def denied_by_label(lab):
             lab.request("DELETE", f"{path}/{name}")
 
 
-def refuse_by_quota(lab):
-    """No further Service fits into the namespace; quota is the last thing that is judged."""
+def refuse_by_quota(lab, what="services", probe=None):
+    """No further Service, or no LoadBalancer, fits into the namespace.
+
+    Quota is the last thing that is judged. probe: a Service that it is for, a plain one by default.
+    """
     path = f"/api/v1/namespaces/{lab.namespace}/resourcequotas"
     answer = lab.request(
-        "POST", path, {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}}
+        "POST", path, {"metadata": {"name": "none"}, "spec": {"hard": {what: "0"}}}
     )
     assert answer.status == 201, answer
     # The controller that would count isn't running.
-    status = {"status": {"hard": {"services": "0"}, "used": {"services": "0"}}}
+    status = {"status": {"hard": {what: "0"}, "used": {what: "0"}}}
     answer = lab.request("PATCH", f"{path}/none/status", status)
     assert answer.status == 200, answer
-    probe = lab.service("probe")
+    probe = probe or lab.service("probe")
     wait_until(
         lambda: "exceeded quota" in lab.try_create(probe, dry_run=True).message,
         "the quota to come into force",

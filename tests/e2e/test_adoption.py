@@ -53,9 +53,9 @@ def test_services_from_before_the_installation_keep_their_addresses(fresh):
         assert len(set(given)) == 20
         assert not set(given) & {*old, shown, str(network[7])}
         for service, address in zip(services, old, strict=True):
-            assert lab.confirmed(address, service)["spec"]["pool"] == "blue"
+            assert lab.claimed_soon(address, service)["spec"]["pool"] == "blue"
             assert objects.external(lab.get(service)) == [address]
-        lab.confirmed(shown, balancer)
+        lab.claimed_soon(shown, balancer)
         assert objects.ingress(lab.get(balancer)) == [shown]
         assert objects.external(lab.get(outside)) == ["192.0.2.1"]
         # Two of them had the same address on the same port: both keep running, and one is told.
@@ -79,7 +79,7 @@ def test_services_from_before_the_installation_keep_their_addresses(fresh):
         lab.gone(old[0])
         # Whoever of the two remains is in nobody's way any more.
         lab.delete(twins[0])
-        lab.confirmed(str(network[7]), twins[1])
+        lab.claimed_soon(str(network[7]), twins[1])
         fleet.stop()
     finally:
         fleet.close()

@@ -73,12 +73,12 @@ def test_a_connection_that_goes_silent_refuses_clearly_and_comes_back(lab):
         proxy.cut()
         proxy.pass_on()
         created = create_in_the_end(lab, service)
-        lab.confirmed(objects.external(created)[0], created)
+        lab.claimed(objects.external(created)[0], created)
         come_and_go_more(lab)
         lab.check_at_rest(seconds=GRACE + 60)
 
 
 def come_and_go_more(lab):
-    """Fills what the pool has left, which the reserved address of no answer must be part of."""
+    """Fills what the pool has left, which an address that was claimed without an answer must be part of."""
     for _ in range(19):
         create_in_the_end(lab, lab.service(auto=True))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import objects
-from harness import SPACE, parallel, wait_until
+from harness import SPACE, parallel
 
 
 def test_create_answers_with_the_address_in_it(lab):
@@ -15,7 +15,9 @@ def test_create_answers_with_the_address_in_it(lab):
     created = lab.create(lab.service(auto=True))
     (address,) = objects.external(created)
     assert ipaddress.ip_address(address) in ipaddress.ip_network(pool["spec"]["cidr"])
-    assert objects.annotation(created, objects.ADDRESS) == address
+    # Nothing is written into it but the address.
+    assert created["metadata"]["annotations"] == {objects.AUTO: "auto"}
+    assert "labels" not in created["metadata"] and "finalizers" not in created["metadata"]
     assert lab.get(created)["spec"]["externalIPs"] == [address]
 
 
@@ -23,13 +25,15 @@ def test_the_claim_behind_a_service_says_whose_it_is(lab):
     pool = lab.pool(size=10)
     created = lab.create(lab.service("web", auto=True, ports=(80, "UDP/53")))
     (address,) = objects.external(created)
-    claim = lab.confirmed(address, created)
+    claim = lab.claimed(address, created)
     assert claim["spec"]["cidr"] == f"{address}/32"
     assert claim["spec"]["pool"] == pool["metadata"]["name"]
     assert claim["metadata"]["labels"]["ip-pool-name"] == pool["metadata"]["name"]
     (entry,) = claim["spec"]["services"]
     assert (entry["namespace"], entry["name"]) == (lab.namespace, "web")
+    assert entry["uid"] == created["metadata"]["uid"] and entry["given"] is True
     assert sorted(entry["ports"]) == ["TCP/80", "UDP/53"]
+    assert "annotations" not in claim["metadata"]
     lab.check_at_rest()
 
 
@@ -60,8 +64,8 @@ def test_a_load_balancer_gets_its_address_into_the_ingress(lab):
     (entry,) = stored["status"]["loadBalancer"]["ingress"]
     assert entry["ipMode"] == "VIP"
     assert not objects.external(stored)
-    assert objects.annotation(stored, objects.ADDRESS) == entry["ip"]
-    lab.confirmed(entry["ip"], stored)
+    assert "annotations" not in stored["metadata"]
+    lab.claimed(entry["ip"], stored)
     lab.check_at_rest()
 
 
@@ -102,7 +106,8 @@ def test_addresses_set_by_the_user_are_claimed_for_the_service(lab):
     created = lab.create(lab.service(externalIPs=wanted))
     assert objects.external(created) == wanted
     for address in wanted:
-        lab.confirmed(address, created)
+        claim = lab.claimed(address, created)
+        assert claim["spec"]["services"][0]["given"] is False
     lab.check_at_rest()
 
 
@@ -118,10 +123,11 @@ def test_a_malformed_request_for_an_address_is_refused_and_says_so(lab, value):
     lab.check_at_rest(rules=("I1", "I2", "I3"))
 
 
-def test_describe_shows_the_event(lab):
+def test_describe_shows_the_event_of_one_that_had_waited(lab):
+    created = lab.create(lab.load_balancer("web"))
+    lab.event(created, "AddressPending")
     pool = lab.pool(size=10)
-    created = lab.create(lab.service("web", auto=True))
-    (address,) = objects.external(created)
+    (address,) = objects.ingress(lab.with_ingress(created))
     assert lab.event(created, "AddressAssigned") == (
         f"{address} from pool {pool['metadata']['name']}"
     )
@@ -134,7 +140,7 @@ def test_claims_and_pools_are_readable_in_tables(lab):
     pool = lab.pool(size=10)
     created = lab.create(lab.service("web", auto=True))
     (address,) = objects.external(created)
-    lab.confirmed(address, created)
+    lab.claimed(address, created)
     lab.check_at_rest()
     table = lab.kubectl("get", "ipclaims", namespace=False).stdout.splitlines()
     assert table[0].split() == ["NAME", "ADDRESS", "POOL", "NAMESPACE", "SERVICE", "AGE"]
@@ -168,7 +174,6 @@ def test_two_hundred_services_get_two_hundred_addresses(lab):
     given = {address for service in created for address in objects.external(service)}
     assert len(given) == 200
     lab.check(rules=("I1", "I2"))
+    for service in created:
+        lab.claimed(objects.external(service)[0], service)
     lab.check_at_rest()
-    wait_until(
-        lambda: all(e.get("uid") for c in lab.claims() for e in c["spec"]["services"]), "uids"
-    )

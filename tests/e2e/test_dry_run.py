@@ -6,6 +6,7 @@ import pytest
 
 import invariants
 import objects
+from counting import settle
 from harness import wait_until
 
 
@@ -14,7 +15,7 @@ def quiet(lab):
     """A pool with one Service in it, and nothing left to be written about them."""
     lab.pool(size=4)
     created = lab.create(lab.service("web", auto=True))
-    lab.confirmed(objects.external(created)[0], created)
+    lab.claimed(objects.external(created)[0], created)
     lab.check_at_rest()
     return created
 
@@ -24,20 +25,24 @@ def unchanged(lab, quiet):
     """Fails when anything differs from before the test."""
     before = lab.snapshot()
     yield
-    # What a dry run had set off would be behind this on the way.
-    marker = lab.create(lab.service("marker", auto=True))
-    lab.confirmed(objects.external(marker)[0], marker)
+    # What a dry run had set off would be done before this.
+    marker = settle(lab)
     found = [
         violation
         for violation in invariants.changes(before, lab.snapshot())
-        if violation.objects[0] not in (f"{lab.namespace}/marker", _claim_of(marker))
+        if violation.objects[0] not in (invariants.name_of(marker), _claim_of(marker))
         and "pool" not in violation.text  # the marker counts
     ]
     assert not found, "\n".join(map(str, found))
 
 
 def _claim_of(service):
-    return objects.claim_name(objects.external(service)[0])
+    return objects.claim_name(objects.ingress(service)[0])
+
+
+def _last_of(lab):
+    (pool,) = [p for p in lab.snapshot().pools if p["metadata"]["name"].startswith(lab.name)]
+    return pool["spec"]["ranges"][0].split("-")[1]
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -60,9 +65,11 @@ def test_a_hundred_dry_runs_take_nothing(lab):
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_load_balancer_shows_its_address_in_the_annotation(lab):
-    shown = lab.create(lab.load_balancer(), dry_run=True)
-    assert objects.annotation(shown, objects.ADDRESS)
+def test_a_load_balancer_takes_nothing(lab):
+    for asks in ({}, {objects.ADDRESSES: str(_last_of(lab))}):
+        shown = lab.create(lab.load_balancer(annotations=asks), dry_run=True)
+        assert not objects.external(shown) and not objects.ingress(shown)
+    lab.create(lab.service(externalIPs=[_last_of(lab)]), dry_run=True)
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -89,7 +96,7 @@ def test_a_dry_run_of_an_edit_frees_nothing(lab, quiet):
 def test_a_dry_run_of_what_is_refused_is_refused_alike(lab):
     lab.pool(size=1)
     created = lab.create(lab.service(auto=True))
-    lab.confirmed(objects.external(created)[0], created)
+    lab.claimed(objects.external(created)[0], created)
     # Both by a replica that knows the address as claimed, not as under way.
     lab.check_at_rest()
     dry, real = (

@@ -26,8 +26,7 @@ def test_a_dual_stack_service_gets_an_address_of_each_family(lab, policy):
     created = lab.create(lab.service(auto=True, ipFamilyPolicy=policy))
     assert versions(objects.external(created)) == [4, 6]
     for address in objects.external(created):
-        lab.confirmed(address, created)
-    assert objects.annotation(created, objects.ADDRESS) == ",".join(objects.external(created))
+        lab.claimed(address, created)
     lab.check_at_rest()
     lab.delete(created)
     for address in objects.external(created):
@@ -56,7 +55,7 @@ def test_a_single_stack_service_takes_the_family_it_names_or_the_clusters_own(la
     (address,) = objects.external(created)
     assert versions([address]) == [6]
     # The name has all eight groups in full.
-    assert lab.confirmed(address, created)["metadata"]["name"].count("-") == 8
+    assert lab.claimed(address, created)["metadata"]["name"].count("-") == 8
     lab.check_at_rest()
 
 
@@ -81,7 +80,7 @@ def test_of_many_dual_stack_creates_as_many_succeed_as_the_smaller_pool_has(lab_
     lab = lab_of_two
     pools(lab, ipv4=20, ipv6=8)
     items = [lab.service(auto=True, ipFamilyPolicy="RequireDualStack") for _ in range(24)]
-    answers = parallel(24, lambda n: lab.try_create(items[n], server=n % 2), range(24))
+    answers = parallel(24, lambda n: lab.try_create_as_told(items[n], server=n % 2), range(24))
     created = [answer.body for answer in answers if answer.ok]
     assert len(created) == 8
     assert all(answer.status == 403 for answer in answers if not answer.ok)

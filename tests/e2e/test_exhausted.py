@@ -1,5 +1,6 @@
 """A pool that has nothing left says so with counts; who waits is served when there is room."""
 
+import json
 import re
 
 import pytest
@@ -12,7 +13,7 @@ def test_of_200_creators_exactly_100_get_the_100_addresses(lab_of_two):
     lab = lab_of_two
     pool = lab.pool(size=100)
     items = [lab.service(f"svc-{n}", auto=True) for n in range(200)]
-    answers = parallel(200, lambda n: lab.try_create(items[n], server=n % 2), range(200))
+    answers = parallel(200, lambda n: lab.try_create_as_told(items[n], server=n % 2), range(200))
     created = [answer.body for answer in answers if answer.ok]
     assert len({address for s in created for address in objects.external(s)}) == 100
     assert len(created) == 100
@@ -90,16 +91,23 @@ def test_a_pool_can_refuse_load_balancers(lab):
     assert answer.status == 403 and "1 of 1" in answer.message
 
 
-def test_without_a_pool_the_annotation_is_refused_and_a_load_balancer_waits(lab):
-    answer = lab.try_create(lab.service(auto=True))
-    assert answer.status == 403 and "pool" in answer.message
-    waiting = lab.create(lab.load_balancer())
-    wait_until(
-        lambda: objects.condition(lab.get(waiting), objects.CONDITION).get("reason") == "NoPool",
-        lambda: f"a condition in {lab.get(waiting)}",
-    )
-    lab.pool(size=1, wait=False)
-    lab.with_ingress(waiting)
+def test_before_there_is_a_pool_everybody_waits_for_it(lab):
+    done = lab.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(lab.service(auto=True)))
+    assert "Warning:" in done.stderr and "pool" in done.stderr
+    asking, balancer = json.loads(done.stdout), lab.create(lab.load_balancer())
+    assert not objects.external(asking) and not lab.claims()
+    for service in (asking, balancer):
+        wait_until(
+            lambda s=service: (
+                objects.condition(lab.get(s), objects.CONDITION).get("reason") == "NoPool"
+            ),
+            lambda s=service: f"a condition in {lab.get(s)}",
+        )
+    lab.pool(size=2, wait=False)
+    lab.with_ingress(balancer)
+    wait_until(lambda: objects.external(lab.get(asking)), lambda: f"one in {lab.get(asking)}")
+    (address,) = objects.external(lab.get(asking))
+    assert lab.claimed(address, asking)["spec"]["services"][0]["given"] is True
     lab.check_at_rest()
 
 
@@ -139,7 +147,7 @@ def test_a_deleted_pool_keeps_what_it_gave_and_gives_nothing_new(lab):
     pool = lab.pool(size=4)
     created = lab.create(lab.service(auto=True))
     (address,) = objects.external(created)
-    lab.confirmed(address, created)
+    lab.claimed(address, created)
     lab.delete(pool)
     stored = lab.get(pool)
     assert stored and stored["metadata"]["deletionTimestamp"]

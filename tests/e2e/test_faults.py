@@ -9,6 +9,7 @@ import pytest
 import faults
 from faults import HttpProxy, TcpProxy
 from harness import Answer, wait_until
+from replicas import timed
 
 
 class Client:
@@ -77,6 +78,26 @@ def test_a_watch_streams_through_and_is_cut(cluster):
         proxy.cut()
         with pytest.raises((OSError, http.client.HTTPException)):
             watch.read()
+
+
+def test_a_watch_is_late_by_so_much_and_no_more(cluster):
+    path = "/api/v1/namespaces/default/services"
+    with HttpProxy(cluster) as proxy:
+        rule = proxy.add(faults.late(0.5), "GET", "watch=1", times=2)
+        client = Client(cluster, proxy)
+        (seconds, watch) = timed(lambda: client.open("GET", f"{path}?watch=1"))
+        assert watch.status == 200 and seconds < 0.5
+        assert json.loads(watch.readline())["object"]["metadata"]["name"] == "kubernetes"
+        for name in ("late-1", "late-2", "late-3"):
+            body = {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+            assert cluster.request("POST", path, body)[0] == 201
+            assert cluster.request("DELETE", f"{path}/{name}")[0] == 200
+        seconds, events = timed(lambda: [json.loads(watch.readline()) for _ in range(6)])
+        # One delay for all of them, not one after the other.
+        assert 0.3 < seconds < 1.5
+        assert [event["type"] for event in events] == ["ADDED", "DELETED"] * 3
+        assert client.request("GET", CLAIMS).ok
+        assert rule.met == 1
 
 
 def test_bytes_are_passed_on_cut_and_swallowed(cluster):

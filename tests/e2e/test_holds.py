@@ -2,7 +2,8 @@
 
 import objects
 from harness import wait_until
-from policies import DENY, denied_by_label
+from other_webhook import denies_beside_us
+from policies import DENY
 
 GRACE = 3
 
@@ -32,7 +33,7 @@ def test_a_hold_that_no_replica_has_seen_yet_is_respected(lab):
     first, last = pool["spec"]["ranges"][0].split("-")
     # At once: the claim's name is what counts, not what memory says.
     lab.create(objects.claim(first))
-    assert objects.external(lab.create(lab.service(auto=True))) == [last]
+    assert objects.external(lab.create_as_told(lab.service(auto=True))) == [last]
     lab.delete(objects.claim(first))
 
 
@@ -41,14 +42,14 @@ def test_a_hold_outlives_the_grace_and_restarts(lab):
     pool = lab.pool(size=4)
     address = pool["spec"]["ranges"][0].split("-")[0]
     hold = lab.create(objects.claim(address))
-    with denied_by_label(lab):
-        # A reservation of the same age, and a younger one, are reaped meanwhile.
+    with denies_beside_us(lab):
+        # Claims without a Service that are as old, and younger, are reaped meanwhile.
         lab.try_create(lab.service(auto=True, labels={DENY: "yes"}))
-        wait_until(lambda: not lab.claims(), "the reservation to be reaped")
+        wait_until(lambda: not lab.claims(), "the claim to be reaped")
         lab.fleet.stop()
         lab.fleet.start()
         lab.try_create(lab.service(auto=True, labels={DENY: "yes"}))
-        wait_until(lambda: not lab.claims(), "the reservation to be reaped")
+        wait_until(lambda: not lab.claims(), "the claim to be reaped")
     assert lab.get(hold)["metadata"]["uid"] == hold["metadata"]["uid"]
     lab.delete(hold)
 

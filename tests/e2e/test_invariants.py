@@ -14,32 +14,35 @@ LONG_AGO = "2026-01-01T11:00:00Z"
 JUST_NOW = "2026-01-01T11:59:30Z"
 
 
-def service(name, *ips, ingress=(), uid=None, ports=(80,), annotations=None):
+def service(name, *ips, ingress=(), uid=None, ports=(80,)):
     return {
         "metadata": {
             "namespace": "shop",
             "name": name,
             "uid": uid or f"uid-{name}",
             "resourceVersion": "1",
-            "annotations": annotations or {},
         },
         "spec": {"externalIPs": list(ips), "ports": [{"port": port} for port in ports]},
         "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"} for ip in ingress]}},
     }
 
 
-def claim(cidr, *entries, name=None, created=LONG_AGO, pool="blue", reserved_at=None):
+def claim(cidr, *entries, name=None, created=LONG_AGO, pool="blue"):
     name = name or cidr.replace(".", "-").replace("/", "-")
     metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1"}
     metadata["creationTimestamp"] = created
-    if reserved_at:
-        metadata["annotations"] = {invariants.RESERVED_AT_ANNOTATION: reserved_at}
     return {"metadata": metadata, "spec": {"cidr": cidr, "pool": pool, "services": list(entries)}}
 
 
-def entry(name=None, uid=None, ports=("TCP/80",), generate_name=None):
-    given = {"namespace": "shop", "name": name, "generateName": generate_name, "uid": uid}
-    return {key: value for key, value in given.items() if value} | {"ports": list(ports)}
+def entry(name, uid, ports=("TCP/80",), since=LONG_AGO):
+    return {
+        "namespace": "shop",
+        "name": name,
+        "uid": uid,
+        "ports": list(ports),
+        "given": True,
+        "since": since,
+    }
 
 
 def pool(used=2, total=6, free=4, **spec):
@@ -123,12 +126,20 @@ def test_a_claim_of_a_service_that_was_made_again_is_not_its_own(sound):
     assert [rule for rule, _ in found(sound)] == ["I2", "I3"]
 
 
-def test_a_claim_by_prefix_names_the_service_with_a_generated_name(sound):
-    sound.services[0] = service("web-x7f2k", "203.0.113.1")
-    sound.claims[0] = claim("203.0.113.1/32", entry(generate_name="web-"))
+@pytest.mark.parametrize("field", invariants.WHOLE)
+def test_a_claim_that_leaves_something_open_is_seen(sound, field):
+    # Also where the Service isn't stored yet, and so at every moment.
+    sound.claims.append(claim("203.0.113.3/32", entry("new", "uid-new", since=JUST_NOW)))
+    snapshot = sound._replace(pools=[pool(3, 6, 3)])
+    assert found(snapshot) == []
+    del sound.claims[-1]["spec"]["services"][0][field]
+    assert "I2" in invariants.MOVING
+    only(snapshot, "I2", "203-0-113-3-32", field, rules=("I2",))
+
+
+def test_ports_and_given_may_be_empty_and_false(sound):
+    sound.claims[0]["spec"]["services"][0].update(given=False, ports=[])
     assert found(sound) == []
-    sound.services[0] = service("wab-x7f2k", "203.0.113.1")
-    assert [rule for rule, _ in found(sound)] == ["I2", "I3"]
 
 
 def test_foreign_addresses_need_a_claim_unless_allowed(sound):
@@ -142,23 +153,25 @@ def test_foreign_addresses_need_a_claim_unless_allowed(sound):
 def test_a_claim_without_its_service_is_seen_after_the_grace(sound):
     del sound.services[0]
     only(sound, "I3", "203-0-113-1-32", "shop/web")
-    sound.claims[0]["metadata"]["creationTimestamp"] = JUST_NOW
+    sound.claims[0]["spec"]["services"][0]["since"] = JUST_NOW
     assert found(sound) == []
     only(sound, "I3", "30 s old", grace=20)
 
 
-def test_a_claim_that_is_reserved_again_is_young_again(sound):
+def test_a_claim_of_a_service_that_does_not_list_the_address_is_seen(sound):
+    sound.services[0] = service("web")
+    only(sound, "I3", "203-0-113-1-32", "shop/web")
+
+
+def test_each_service_of_a_claim_has_an_age_of_its_own(sound):
+    late = entry("late", "uid-late", ("TCP/81",), since=JUST_NOW)
+    sound.claims[0]["spec"]["services"].append(late)
+    assert found(sound) == []
+    late["since"] = LONG_AGO
+    only(sound, "I3", "shop/late")
+    late["since"], sound.claims[0]["spec"]["services"][0]["since"] = JUST_NOW, LONG_AGO
     del sound.services[0]
-    sound.claims[0] = claim("203.0.113.1/32", entry("web"), reserved_at=JUST_NOW)
-    assert found(sound) == []
-
-
-def test_the_annotation_lists_an_address_while_the_claim_names_the_service(sound):
-    annotated = {invariants.ADDRESS_ANNOTATION: "fd00::1, 203.0.113.1,nonsense"}
-    sound.services[0] = service("web", annotations=annotated)
-    assert found(sound) == []
-    sound.services[0]["metadata"]["annotations"][invariants.ADDRESS_ANNOTATION] = "203.0.113.3"
-    only(sound, "I3", "203-0-113-1-32")
+    only(sound, "I3", "shop/web")
 
 
 def test_a_claim_of_several_needs_each_of_them(sound):
@@ -213,7 +226,7 @@ def test_labels_may_hold_anything():
 def test_a_trace_of_a_dry_run_is_seen(sound):
     assert invariants.changes(sound, copy.deepcopy(sound)) == []
     after = copy.deepcopy(sound)
-    after.claims.append(claim("203.0.113.3/32", entry("dry")))
+    after.claims.append(claim("203.0.113.3/32", entry("dry", "uid-dry")))
     after.pools[0]["metadata"]["resourceVersion"] = "2"
     del after.services[0]
     texts = [str(violation) for violation in invariants.changes(sound, after)]

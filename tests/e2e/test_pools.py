@@ -110,7 +110,7 @@ def test_an_address_in_use_cannot_be_taken_out_of_its_pool(lab):
     pool = lab.pool(network=network, ranges=[objects.span(network, 1, 8)])
     created = [lab.create(lab.service(auto=True)) for _ in range(3)]
     last = objects.external(created[-1])[0]
-    lab.confirmed(last, created[-1])
+    lab.claimed(last, created[-1])
     for patch in (
         {"ranges": [objects.span(network, 1, 2)]},
         {"ranges": [objects.span(network, 1, 2), objects.span(network, 4, 8)]},
@@ -134,7 +134,7 @@ def test_the_cidr_of_a_claim_never_changes(lab):
     pool = lab.pool(size=2)
     created = lab.create(lab.service(auto=True))
     (address,) = objects.external(created)
-    claim = lab.confirmed(address, created)
+    claim = lab.claimed(address, created)
     other = pool["spec"]["ranges"][0].split("-")[1]
     answer = lab.try_patch(claim, {"spec": {"cidr": f"{other}/32"}})
     assert answer.status == 422 and "immutable" in answer.message

@@ -175,7 +175,7 @@ def in_turn(lab, count):
     for _ in range(count):
         service = lab.create(lab.service(auto=True))
         given.append(objects.external(service)[0])
-        lab.confirmed(given[-1], service)
+        lab.claimed(given[-1], service)
         lab.delete(service)
         lab.gone(given[-1])
     return given

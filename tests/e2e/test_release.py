@@ -44,7 +44,6 @@ def test_removing_the_annotation_takes_the_address_out_and_frees_it(lab):
     (address,) = objects.external(created)
     patched = lab.patch(created, {"metadata": {"annotations": {objects.AUTO: None}}})
     assert not objects.external(patched)
-    assert objects.annotation(patched, objects.ADDRESS) is None
     lab.gone(address)
     assert objects.external(_create_once_free(lab).body) == [address]
 
@@ -56,8 +55,7 @@ def test_a_load_balancer_that_becomes_a_cluster_ip_frees_its_address(lab):
     patch = {"spec": {"type": "ClusterIP", "allocateLoadBalancerNodePorts": None}}
     lab.patch(created, patch)
     lab.gone(address)
-    stored = lab.with_ingress(created, count=0)
-    assert objects.annotation(stored, objects.ADDRESS) is None
+    lab.with_ingress(created, count=0)
     lab.check_at_rest()
 
 
@@ -81,11 +79,11 @@ def test_addresses_that_the_user_set_are_freed_when_the_user_drops_them(lab):
     pool = lab.pool(size=2)
     first, last = pool["spec"]["ranges"][0].split("-")
     created = lab.create(lab.service(externalIPs=[first, last]))
-    lab.confirmed(first, created)
+    lab.claimed(first, created)
     patched = lab.patch(created, {"spec": {"externalIPs": [last]}})
     assert objects.external(patched) == [last]
     lab.gone(first)
-    assert lab.confirmed(last, created)
+    assert lab.claimed(last, created)
     lab.patch(created, {"spec": {"externalIPs": None}})
     lab.gone(last)
 
@@ -97,7 +95,7 @@ def test_a_service_that_changes_to_another_address_gives_the_first_one_back(lab)
     patched = lab.patch(created, {"spec": {"externalIPs": [last]}})
     assert objects.external(patched) == [last]
     lab.gone(first)
-    lab.confirmed(last, created)
+    lab.claimed(last, created)
     lab.check_at_rest()
 
 
@@ -117,9 +115,9 @@ def test_a_claim_deleted_by_hand_is_made_again_for_the_service_that_runs(lab):
     lab.pool(size=2)
     created = lab.create(lab.service(auto=True))
     (address,) = objects.external(created)
-    old = lab.confirmed(address, created)
+    old = lab.claimed(address, created)
     lab.delete(old)
-    claim = lab.confirmed(address, created)
+    claim = lab.claimed_soon(address, created)
     assert claim["metadata"]["uid"] != old["metadata"]["uid"]
     assert objects.external(lab.get(created)) == [address]
     lab.check_at_rest()

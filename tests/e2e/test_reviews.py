@@ -12,16 +12,24 @@ from replicas import Replica
 from webhook import Webhook, review
 
 
-def post(webhook, item, uid, dry_run=False, timeout="10s"):
-    """The response part of the answer to a mutating review."""
+def post(webhook, item, uid, dry_run=False, timeout="10s", kind="mutating"):
+    """The response part of the answer to a review."""
     body = review(item, uid=uid)
     body["request"]["dryRun"] = dry_run
-    path = f"{webhook.paths['mutating']}?timeout={timeout}"
+    path = f"{webhook.paths[kind]}?timeout={timeout}"
     status, text = webhook.post(json.dumps(body), path)
     assert status == 200, text
     response = json.loads(text)["response"]
     assert response["uid"] == uid
     return response
+
+
+def validated(item, address, uid):
+    """The Service as the API server shows it to validating webhooks."""
+    item["metadata"]["uid"] = uid
+    item["spec"]["externalIPs"] = [address]
+    item["spec"].setdefault("type", "ClusterIP")
+    return item
 
 
 def external_in(response):
@@ -32,36 +40,61 @@ def external_in(response):
     return value if isinstance(value, list) else [value]
 
 
-def test_a_review_that_comes_again_gets_the_same_address(lab):
+def test_a_review_that_comes_again_gets_the_same_address_and_takes_nothing(lab):
     lab.pool(size=4)
-    lab.leaves_reservations = True
     webhook = Webhook(lab.cluster)
     item = lab.service("web", auto=True)
     first = external_in(post(webhook, item, "one"))
     assert external_in(post(webhook, item, "two")) == first
     assert external_in(post(webhook, item, "three", dry_run=True)) == first
-    assert len(lab.claims()) == 1
+    assert not lab.claims()
     assert objects.external(lab.create(item)) == first
 
 
 def test_a_review_of_its_own_answer_changes_nothing(lab):
     lab.pool(size=4)
-    lab.leaves_reservations = True
     webhook = Webhook(lab.cluster)
     item = lab.service("web", auto=True)
     address = external_in(post(webhook, item, "one"))
     item["spec"]["externalIPs"] = address
-    item["metadata"]["annotations"][objects.ADDRESS] = address[0]
     again = post(webhook, item, "two")
     assert again["allowed"]
     assert not again.get("patch") or external_in(again) == address
-    assert len(lab.claims()) == 1
+    assert not lab.claims()
+
+
+def test_more_reviews_than_addresses_hinder_nobody(lab):
+    lab.pool(size=4)
+    webhook = Webhook(lab.cluster)
+    for index in range(20):
+        assert external_in(post(webhook, lab.service(f"junk-{index}", auto=True), "one"))
+    for _ in range(4):
+        lab.create_as_told(lab.service(auto=True))
+    lab.check_at_rest()
+
+
+def test_a_claim_is_written_once_however_often_the_review_comes(lab):
+    pool = lab.pool(size=4)
+    lab.leaves_unstored = True
+    webhook = Webhook(lab.cluster)
+    address = pool["spec"]["ranges"][0].split("-")[1]
+    item = validated(lab.service("web"), address, "e2e-uid-1")
+    for uid in ("one", "two"):
+        assert post(webhook, item, uid, kind="validating")["allowed"]
+    (claim,) = lab.claims()
+    assert claim["spec"]["services"][0]["uid"] == "e2e-uid-1"
+    # The same name with another uid is another Service.
+    other = validated(lab.service("web"), address, "e2e-uid-2")
+    answer = post(webhook, other, "three", kind="validating")
+    assert not answer["allowed"] and answer["status"]["code"] == 403
+    assert lab.claims() == [claim]
 
 
 def test_the_answer_comes_within_the_deadline_that_the_api_server_sets(lab):
-    lab.pool(size=4)
-    lab.leaves_reservations = True
+    pool = lab.pool(size=4)
+    lab.leaves_unstored = True
     webhook = Webhook(lab.cluster)
+    first, last = pool["spec"]["ranges"][0].split("-")
     with HttpProxy(lab.cluster) as proxy:
         lab.fleet.stop()
         lab.fleet.replicas = [Replica(lab.cluster, lab.fleet.port, index=9, url=proxy.url)]
@@ -69,13 +102,14 @@ def test_the_answer_comes_within_the_deadline_that_the_api_server_sets(lab):
             lab.fleet.start()
             rule = proxy.add(faults.slow(8), "POST", r"/ipclaims(\?|$)")
             began = time.monotonic()
-            response = post(webhook, lab.service("web", auto=True), "one", timeout="2s")
+            item = validated(lab.service("web"), last, "e2e-uid-3")
+            response = post(webhook, item, "one", timeout="2s", kind="validating")
             assert time.monotonic() - began < 2
             assert not response["allowed"] and response["status"]["message"]
-            assert response["status"]["code"] in (503, 504)
+            assert response["status"]["code"] in (429, 503, 504)
             # Meanwhile others are served.
-            other = post(webhook, lab.service("other", auto=True), "two", timeout="2s")
-            assert external_in(other)
+            item = validated(lab.service("other"), first, "e2e-uid-4")
+            assert post(webhook, item, "two", timeout="2s", kind="validating")["allowed"]
             wait_until(lambda: rule.done, "the claim to be stored late")
             lab.fleet.stop()
         finally:

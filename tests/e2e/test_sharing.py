@@ -32,7 +32,7 @@ def test_services_on_different_ports_share_one_claim(lab, address, naming):
     second = lab.create(naming(lab, address, ports=(25, "UDP/80")))
     assert objects.external(first) == objects.external(second) == [address]
     for service in (first, second):
-        lab.confirmed(address, service)
+        lab.claimed(address, service)
     third = lab.try_create(naming(lab, address, ports=(8080, 443)))
     assert third.status == 403, third
     assert "443" in third.message and first["metadata"]["name"] in third.message
@@ -54,7 +54,7 @@ def test_load_balancers_share_by_naming_too(lab, address):
 def test_the_address_is_free_when_the_last_one_goes(lab, address):
     services = [lab.create(by_annotation(lab, address, ports=(port,))) for port in (80, 81, 82)]
     for service in services:
-        lab.confirmed(address, service)
+        lab.claimed(address, service)
     left = {service["metadata"]["name"] for service in services}
     for service in services[:-1]:
         lab.delete(service)

@@ -82,6 +82,6 @@ def test_what_changed_meanwhile_is_put_in_order_on_return(lab):
     lab.fleet.start()
     stored = lab.with_ingress(new)
     assert stored["metadata"]["uid"] != old["metadata"]["uid"]
-    lab.confirmed(objects.ingress(stored)[0], stored)
+    lab.claimed(objects.ingress(stored)[0], stored)
     lab.check_at_rest(grace=0)
     assert len(lab.claims()) == 1

@@ -1,18 +1,19 @@
 """Nobody takes an address by hand, neither another's nor one that was never given."""
 
+import ipaddress
 import json
 
 import pytest
 
 import objects
-from harness import wait_until
+from harness import SPACE, wait_until
 
 
 @pytest.fixture
 def victim(lab):
     lab.pool(size=8)
     created = lab.create(lab.service("victim", auto=True))
-    lab.confirmed(objects.external(created)[0], created)
+    lab.claimed(objects.external(created)[0], created)
     return created
 
 
@@ -125,14 +126,14 @@ def test_a_status_that_was_emptied_by_hand_is_filled_again(lab, editor):
 def test_the_annotation_of_another_services_address_gives_nothing(lab, editor, victim, make):
     other = lab.add_namespace(lab.unique(lab.name))
     (address,) = objects.external(victim)
-    forged = {objects.ADDRESS: address}
+    forged = {"ipcontroller.ext/address": address}
     service = getattr(lab, make)(namespace=other, annotations=forged, ports=(443,))
     if make == "service":
         service["metadata"]["annotations"][objects.AUTO] = "auto"
     created = lab.create(service, user=editor)
     stored = lab.with_ingress(created) if make == "load_balancer" else created
     assert address not in objects.external(stored) + objects.ingress(stored)
-    lab.confirmed(address, victim)
+    lab.claimed(address, victim)
     lab.check_at_rest()
 
 
@@ -145,4 +146,34 @@ def test_a_name_that_was_taken_over_gives_no_address(lab, editor, victim):
     }
     answer = lab.try_patch(lab.service("thief"), patch, user=editor)
     assert answer.status == 403, answer
+    lab.check_at_rest()
+
+
+def test_a_service_that_is_going_takes_nothing_either(lab, editor, victim):
+    # A finalizer keeps it for ever, and kube-proxy goes on with it.
+    thief = lab.service("thief")
+    thief["metadata"]["finalizers"] = ["example.com/waits"]
+    lab.create(thief, user=editor)
+    assert lab.request("DELETE", objects.path_of(thief), user=editor).ok
+    patch = {"spec": {"externalIPs": objects.external(victim)}}
+    answer = lab.try_patch(thief, patch, user=editor)
+    assert answer.status == 403 and "victim" in answer.message, answer
+    lab.check(rules=("I1", "I2"))
+    lab.patch(thief, {"metadata": {"finalizers": None}})
+    lab.check_at_rest()
+
+
+def test_an_address_is_the_same_however_it_is_written(lab, editor):
+    pool = lab.pool(size=4, network=SPACE.ipv6(120))
+    first, last = pool["spec"]["ranges"][0].split("-")
+    owner = lab.create(lab.service("owner", externalIPs=[first]))
+    other = lab.add_namespace(lab.unique(lab.name))
+    for text in (first.upper(), ipaddress.ip_address(first).exploded):
+        thief = lab.service(namespace=other, externalIPs=[text], ports=(443,))
+        answer = lab.try_create(thief, user=editor)
+        assert answer.status in (403, 422), answer
+        # Its owner may write it as it likes, if the API server does.
+        answer = lab.try_patch(owner, {"spec": {"externalIPs": [text, last]}}, user=editor)
+        assert answer.ok or answer.status == 422, answer
+    assert len(lab.claims()) == (2 if objects.external(lab.get(owner)) != [first] else 1)
     lab.check_at_rest()
