@@ -14,14 +14,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-static inline struct service *fixture_service(const char *json, bool strict)
+/* As it is stored. */
+static inline struct service *fixture_service(const char *json)
+{
+    struct service *service = NULL;
+    struct error error = {0};
+    int result = service_decode_text(json, strlen(json), &service, &error);
+    if (result != 0)
+        print_error("%s\n", error.text);
+    assert_int_equal(result, 0);
+    return service;
+}
+
+/* As somebody wants to have it stored. */
+static inline struct service *fixture_service_request(const char *json)
 {
     struct json_view view;
     struct service *service = NULL;
     struct error error = {0};
     json_view_init(&view);
     assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
-    int result = service_decode(&view, json_view_root(&view), "default", strict, &service, &error);
+    int result = service_decode_request(&view, json_view_root(&view), NULL, "default", &service,
+                                        &error);
     if (result != 0)
         print_error("%s\n", error.text);
     assert_int_equal(result, 0);
@@ -31,7 +45,7 @@ static inline struct service *fixture_service(const char *json, bool strict)
 
 static inline void fixture_put_service(struct state *state, const char *json)
 {
-    assert_int_equal(state_put_service(state, fixture_service(json, false)), 0);
+    assert_int_equal(state_put(state, STATE_SERVICES, fixture_service(json)), 0);
 }
 
 static inline struct claim *fixture_claim(const char *json)
@@ -44,7 +58,7 @@ static inline struct claim *fixture_claim(const char *json)
 
 static inline void fixture_put_claim(struct state *state, const char *json)
 {
-    assert_int_equal(state_put_claim(state, fixture_claim(json)), 0);
+    assert_int_equal(state_put(state, STATE_CLAIMS, fixture_claim(json)), 0);
 }
 
 static inline struct pool *fixture_pool(const char *json, struct field_errors *errors)
@@ -61,7 +75,7 @@ static inline struct pool *fixture_pool(const char *json, struct field_errors *e
 
 static inline void fixture_put_pool(struct state *state, const char *json)
 {
-    assert_int_equal(state_put_pool(state, fixture_pool(json, NULL)), 0);
+    assert_int_equal(state_put(state, STATE_POOLS, fixture_pool(json, NULL)), 0);
 }
 
 /* errors may be NULL. */
@@ -80,7 +94,7 @@ static inline struct ipam_range *fixture_range(const char *json, struct field_er
 
 static inline void fixture_put_range(struct state *state, const char *json)
 {
-    assert_int_equal(state_put_range(state, fixture_range(json, NULL)), 0);
+    assert_int_equal(state_put(state, STATE_RANGES, fixture_range(json, NULL)), 0);
 }
 
 static inline struct ipam_request *fixture_request(const char *json, struct field_errors *errors)
@@ -98,7 +112,7 @@ static inline struct ipam_request *fixture_request(const char *json, struct fiel
 
 static inline void fixture_put_request(struct state *state, const char *json)
 {
-    assert_int_equal(state_put_request(state, fixture_request(json, NULL)), 0);
+    assert_int_equal(state_put(state, STATE_REQUESTS, fixture_request(json, NULL)), 0);
 }
 
 /* Marks all kinds as listed in full, without dropping what the test put in. */
