@@ -288,8 +288,7 @@ static void write_services(struct json_writer *writer, const struct claim_servic
         json_member_string(writer, "name", entry->name);
         if (*entry->uid != '\0')
             json_member_string(writer, "uid", entry->uid);
-        if (entry->given)
-            json_member_bool(writer, "given", true);
+        json_member_bool(writer, "given", entry->given);
         if (*entry->since != '\0')
             json_member_string(writer, "since", entry->since);
         if (entry->port_count > 0) {
