@@ -91,7 +91,7 @@ def circles(root):
 
 
 def declared_elsewhere(root):
-    """Pairs of a module and the one whose header declares functions of its. Empty: no header does."""
+    """Pairs of a module and the one whose header declares functions of its, or "no header"."""
     pairs = set()
     for folder in ALLOWED:
         headers = {path: path.read_text() for path in sorted((root / folder).glob("*.h"))}
@@ -102,7 +102,7 @@ def declared_elsewhere(root):
                 declaration = re.compile(rf"\b{function}\(")
                 owners = [module_of(header) for header, text in headers.items() if declaration.search(text)]
                 if not any(f"{path.stem}_".startswith(f"{owner}_") for owner in owners):
-                    pairs.add((f"{folder}/{path.stem}", f"{folder}/{owners[0]}" if owners else ""))
+                    pairs.add((f"{folder}/{path.stem}", f"{folder}/{owners[0]}" if owners else "no header"))
     return pairs
 
 
@@ -128,7 +128,7 @@ def main():
         print(f"{folder}: a folder without a row in {pathlib.Path(__file__).name}")
     wrong = len(found) + len(unknown)
     wrong += compare("circle", "{0} and {1} include each other", circles(root))
-    wrong += compare("declared", "{0}.c: has functions that are declared in '{1}', not in a header of its name",
+    wrong += compare("declared", "{0}.c: has functions that are declared in {1}, not in a header of its name",
                      declared_elsewhere(root))
     print(f"includes: {wrong} findings")
     return 1 if wrong else 0
