@@ -2,7 +2,7 @@
 #ifndef IPWARDEN_RECONCILE_INTERVAL_H
 #define IPWARDEN_RECONCILE_INTERVAL_H
 
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/work.h"
 
 /* Nanoseconds until the item may be written again; 0: now, and that is noted. */
 int64_t interval_left(struct reconciler *reconciler, struct queue_item item, int64_t interval);

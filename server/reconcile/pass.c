@@ -15,8 +15,8 @@ static void finish(struct pass *pass, const char *result)
 {
     struct reconciler *reconciler = pass->reconciler;
     if (reconciler->options.observe != NULL)
-        reconciler->options.observe(reconciler->options.context,
-                                    reconciler_kind_name(pass->item.kind), result);
+        reconciler->options.observe(reconciler->options.context, work_kind_name(pass->item.kind),
+                                    result);
     queue_done(reconciler->queue, pass->item);
     free(pass);
     mutex_guard(&reconciler->mutex);
@@ -43,7 +43,7 @@ void pass_end(struct pass *pass, enum pass_end end)
 
 void pass_later(struct pass *pass, int64_t nanoseconds)
 {
-    reconciler_note(pass->reconciler, pass->item, nanoseconds);
+    work_note(pass->reconciler, pass->item, nanoseconds);
     finish(pass, "later");
 }
 
@@ -81,7 +81,7 @@ static void answered(void *context, const struct k8s_response *response)
     /* A conflict or a vanished object is how two writers meet: the watch brings what is new. */
     else if (code != -EAGAIN && code != -ENOENT && code != -EEXIST && code != -ECANCELED)
         log_warning("a write of the reconciler failed; it is tried again", "kind",
-                    reconciler_kind_name(pass->item.kind), "object", pass->item.key, "error",
+                    work_kind_name(pass->item.kind), "object", pass->item.key, "error",
                     response->error.text);
     sent_free(sent);
     pass_end(pass, end);

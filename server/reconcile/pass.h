@@ -4,7 +4,7 @@
 
 #include "server/base/json_writer.h"
 #include "server/objects/object_meta.h"
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/work.h"
 
 /* How a pass over an object ended. */
 enum pass_end {

@@ -2,7 +2,7 @@
 #ifndef IPWARDEN_RECONCILE_RANGE_LEAD_H
 #define IPWARDEN_RECONCILE_RANGE_LEAD_H
 
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/work.h"
 
 enum range_lead_state {
     RANGE_LEAD_NONE,   /* to be taken over: the epoch must be raised */

@@ -254,8 +254,7 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
     int result = range_lead_note(reconciler, key, write->uid, write->epoch,
                                  list ? RANGE_LEAD_LISTED : RANGE_LEAD_OPEN);
     if (result == 0 && list)
-        reconciler_note(reconciler, (struct queue_item){.kind = RECONCILE_FENCE, .key = ""},
-                        FENCE_DELAY);
+        work_note(reconciler, (struct queue_item){.kind = RECONCILE_FENCE, .key = ""}, FENCE_DELAY);
     return result;
 }
 

@@ -1,11 +1,11 @@
 /* The thread and its queue; which kind is reconciled how; and the frame that every pass goes through. */
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/reconciler.h"
 
-#include "server/base/log.h"
 #include "server/reconcile/interval.h"
 #include "server/reconcile/pass.h"
 #include "server/reconcile/range_lead.h"
 #include "server/reconcile/waiting.h"
+#include "server/reconcile/work.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,40 +14,12 @@
 #define IN_FLIGHT_MOST 16
 #define QUIET (300 * CLOCK_MILLISECOND)
 
-static const struct reconcile_row reconcile_everything;
-
-/* A kind without a row is only known, never reconciled. */
-static const struct reconcile_row *const rows[RECONCILE_KINDS] = {
-    [STATE_SERVICES] = &reconcile_services,
-    [STATE_CLAIMS] = &reconcile_claims,
-    [STATE_POOLS] = &reconcile_pools,
-    [STATE_RANGES] = &reconcile_ranges,
-    [STATE_REQUESTS] = &reconcile_requests,
-    [STATE_NEWS_ROOM] = &reconcile_room,
-    [STATE_NEWS_EVERYTHING] = &reconcile_everything,
-    [RECONCILE_FENCE] = &reconcile_fence,
-};
-
-const char *reconciler_kind_name(unsigned int kind)
-{
-    return rows[kind]->name;
-}
-
-void reconciler_note(struct reconciler *reconciler, struct queue_item item, int64_t nanoseconds)
-{
-    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) || rows[item.kind] == NULL)
-        return;
-    if (queue_add_after(reconciler->queue, item, nanoseconds) < 0)
-        log_error("out of memory: an object waits for the next look at everything", "kind",
-                  rows[item.kind]->name, "object", item.key);
-}
-
 /* With the lock of state held. Nothing is judged before the full lists are there; then state tells that everything is. */
 static void reconciler_listen(void *context, unsigned int kind, const char *key)
 {
     struct reconciler *reconciler = context;
     if (state_knows_everything(reconciler->options.state))
-        reconciler_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
+        work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)
@@ -61,7 +33,7 @@ bool reconciler_is_quiet(const struct state *state, const struct clock *clock)
 
 static void pass_run(struct pass *pass)
 {
-    const struct reconcile_row *row = rows[pass->item.kind];
+    const struct reconcile_row *row = work_row(pass->item.kind);
     struct state *state = pass->reconciler->options.state;
     void *finding = calloc(1, row->finding_size + 1);
     int result = -ENOMEM;
@@ -91,7 +63,7 @@ static void everything_noted(struct pass *pass, void *finding)
     pass_end(pass, PASS_OK);
 }
 
-static const struct reconcile_row reconcile_everything = {
+const struct reconcile_row reconcile_everything = {
     .name = "everything", .look = look_at_everything, .act = everything_noted};
 
 /* --- the thread --- */

@@ -9,29 +9,11 @@
 #include "k8s/events.h"
 #include "server/base/clock.h"
 #include "server/base/error.h"
-#include "server/state/state.h"
+#include "server/reconcile/reconcile_options.h"
 
 #include <stdbool.h>
 
 struct reconciler;
-
-struct reconciler_options {
-    struct state *state;
-    struct k8s_client *client;
-    struct k8s_events *events;
-    const struct clock *clock; /* NULL: the system's */
-    int64_t
-        grace; /* nanoseconds a claim may be without its Service; above the API server's request timeout */
-    int64_t resync; /* nanoseconds between looks at everything; 0: never */
-    /* Whether this replica may act, asked before every pass. Any thread. */
-    bool (*may_act)(void *context);
-    /* Begins a new full list of the requests and returns its round (see feed_list_again). Called from the API thread. NULL, in
-     * tests: what is known is current. */
-    uint64_t (*list_requests_again)(void *context);
-    /* Told after every pass, for metrics: kind "service", "claim", "pool", "range", "request"; result "ok", "wrote", "retry". May be NULL. */
-    void (*observe)(void *context, const char *kind, const char *result);
-    void *context;
-};
 
 /* Starts the thread and takes over the state's listener. Options' pointers are borrowed. */
 must_check int reconciler_start(const struct reconciler_options *options,

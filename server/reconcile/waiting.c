@@ -66,8 +66,7 @@ static int look(struct pass *pass, void *finding)
         list[filled++] = entry;
     qsort(list, filled, sizeof(*list), waiting_order);
     for (size_t i = 0; i < filled; i++)
-        reconciler_note(reconciler,
-                        (struct queue_item){.kind = STATE_SERVICES, .key = list[i]->key}, 0);
+        work_note(reconciler, (struct queue_item){.kind = STATE_SERVICES, .key = list[i]->key}, 0);
     free(list);
     return 0;
 }

@@ -2,7 +2,7 @@
 #ifndef IPWARDEN_RECONCILE_WAITING_H
 #define IPWARDEN_RECONCILE_WAITING_H
 
-#include "server/reconcile/reconciler_private.h"
+#include "server/reconcile/work.h"
 
 /* Notes whether the Service waits. created orders those that do. Without memory the next look at everything finds it. */
 enum waiting_change { WAITING_BEGINS, WAITING_ENDS };

@@ -1,23 +1,10 @@
 /* The container: a map for each kind, full lists, and what is asked about objects of every kind. */
 #include "server/state/state.h"
 
-#include "server/state/state_addresses.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct state_kind_row *const rows[STATE_KINDS] = {
-#define X(upper, lower) &state_kind_##lower,
-    STATE_KIND_TABLE(X)
-#undef X
-};
-
-const struct state_kind_row *state_kind(enum state_kind kind)
-{
-    return rows[kind];
-}
 
 struct state *state_new(const struct state_options *options)
 {
@@ -33,7 +20,7 @@ struct state *state_new(const struct state_options *options)
     state->owners = map_new();
     state->tenants = map_new();
     bool good = state->addresses != NULL && state->owners != NULL && state->tenants != NULL;
-    for (int kind = 0; kind < STATE_KINDS; kind++) {
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         state->objects[kind] = map_new();
         good = good && state->objects[kind] != NULL;
     }
@@ -44,23 +31,34 @@ struct state *state_new(const struct state_options *options)
     return state;
 }
 
+/* What is left of the index when all objects are gone: addresses that answers have named. */
+static void free_choices(struct state *state)
+{
+    size_t position = 0;
+    for (struct state_address *entry;
+         state->addresses != NULL && (entry = map_next(state->addresses, &position)) != NULL;) {
+        free(entry->services);
+        free(entry);
+    }
+}
+
 void state_free(struct state *state)
 {
     if (state == NULL)
         return;
     state->listener = NULL;
     mutex_lock(&state->mutex);
-    for (int kind = 0; kind < STATE_KINDS; kind++) {
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         size_t position = 0;
         struct state_object *object;
         while (state->objects[kind] != NULL &&
                (object = map_next(state->objects[kind], &position)) != NULL)
             if (object->meta != NULL)
-                rows[kind]->drop(state, object);
+                state_kind(kind)->drop(state, object);
     }
-    (void)state_forget_oldest_choices(state, SIZE_MAX);
+    free_choices(state);
     mutex_unlock(&state->mutex);
-    for (int kind = 0; kind < STATE_KINDS; kind++)
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++)
         map_free(state->objects[kind]);
     map_free(state->addresses);
     map_free(state->owners);
@@ -93,7 +91,7 @@ void state_tell(struct state *state, unsigned int kind, const char *key)
 bool state_knows_everything(const struct state *state)
 {
     assert(mutex_is_held(&state->mutex));
-    for (int kind = 0; kind < STATE_KINDS; kind++)
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++)
         if (!state->synced[kind])
             return false;
     return true;
@@ -149,13 +147,13 @@ static void drop(struct state *state, enum state_kind kind, struct state_object 
 {
     note_removed(state, object->meta->key);
     note_removed(state, object->meta->uid);
-    rows[kind]->drop(state, object);
+    state_kind(kind)->drop(state, object);
 }
 
 int state_put(struct state *state, enum state_kind kind, void *object_take)
 {
     mutex_guard(&state->mutex);
-    return rows[kind]->put(state, object_take);
+    return state_kind(kind)->put(state, object_take);
 }
 
 int state_put_answer(struct state *state, enum state_kind kind, void *object_take, uint64_t since)
@@ -165,10 +163,10 @@ int state_put_answer(struct state *state, enum state_kind kind, void *object_tak
     const struct state_object *known = state_find(state, kind, meta->key);
     if (known != NULL && known->meta != NULL ? known->changed > since
                                              : was_removed(state, meta->key, since)) {
-        rows[kind]->free(object_take);
+        state_kind(kind)->free(object_take);
         return 0;
     }
-    return rows[kind]->put(state, object_take);
+    return state_kind(kind)->put(state, object_take);
 }
 
 void state_remove(struct state *state, enum state_kind kind, const char *key, const char *uid)
@@ -197,8 +195,8 @@ void state_replace_end(struct state *state, enum state_kind kind)
     for (struct state_object *object; (object = state_next(state, kind, &position)) != NULL;)
         if (object->meta != NULL && object->mark != state->round[kind])
             drop(state, kind, object);
-    if (rows[kind]->listed != NULL)
-        rows[kind]->listed(state, first);
+    if (state_kind(kind)->listed != NULL)
+        state_kind(kind)->listed(state, first);
     if (first && state_knows_everything(state))
         state_tell(state, STATE_NEWS_EVERYTHING, "");
 }
@@ -251,12 +249,11 @@ struct state_request *state_request(const struct state *state, const char *key)
 
 void state_tell_all(struct state *state)
 {
-    for (unsigned int kind = 0; kind < STATE_KINDS; kind++) {
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         size_t position = 0;
-        for (struct state_object *object;
-             (object = state_next(state, (enum state_kind)kind, &position)) != NULL;)
+        for (struct state_object *object; (object = state_next(state, kind, &position)) != NULL;)
             if (object->meta != NULL &&
-                (rows[kind]->has_work == NULL || rows[kind]->has_work(state, object)))
+                (state_kind(kind)->has_work == NULL || state_kind(kind)->has_work(state, object)))
                 state_tell(state, kind, object->meta->key);
     }
 }

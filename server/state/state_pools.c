@@ -1,8 +1,6 @@
 /* Pools coming and going. A pool's book is kept while its addresses stay the same. */
 #include "server/state/state_pools.h"
 
-#include "server/state/state_addresses.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>

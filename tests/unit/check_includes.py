@@ -50,14 +50,9 @@ TOLERATED = {
         ("server/admission/pool_validate", "server/admission/kinds"),
         ("server/admission/service_mutate", "server/admission/kinds"),
         ("server/admission/service_validate", "server/admission/kinds"),
+        ("server/admission/status_validate", "server/admission/kinds"),
         ("server/http/http_answer", "server/http/http_request"),
         ("server/http/http_answer", "server/http/listener"),
-        ("server/reconcile/claim_reconcile", "server/reconcile/reconciler"),
-        ("server/reconcile/pool_reconcile", "server/reconcile/reconciler"),
-        ("server/reconcile/range_reconcile", "server/reconcile/reconciler"),
-        ("server/reconcile/request_reconcile", "server/reconcile/reconciler"),
-        ("server/reconcile/service_reconcile", "server/reconcile/reconciler"),
-        ("server/reconcile/writes", "server/reconcile/reconciler"),
     },
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

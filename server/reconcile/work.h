@@ -1,11 +1,12 @@
-/* What the files of the reconciler share among themselves; nobody else includes this. */
-#ifndef IPWARDEN_RECONCILE_RECONCILER_PRIVATE_H
-#define IPWARDEN_RECONCILE_RECONCILER_PRIVATE_H
+/* The work of the reconciler: what it is done on, by which rows, and what all of it shares. Nobody outside of this folder
+ * includes this. */
+#ifndef IPWARDEN_RECONCILE_WORK_H
+#define IPWARDEN_RECONCILE_WORK_H
 
 #include "server/base/map.h"
 #include "server/base/mutex.h"
 #include "server/base/queue.h"
-#include "server/reconcile/reconciler.h"
+#include "server/reconcile/reconcile_options.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,10 +56,13 @@ extern const struct reconcile_row reconcile_ranges;
 extern const struct reconcile_row reconcile_requests;
 extern const struct reconcile_row reconcile_room;
 extern const struct reconcile_row reconcile_fence;
+extern const struct reconcile_row reconcile_everything;
 
+/* The row of a kind of work; NULL: it is only known, never reconciled. */
+const struct reconcile_row *work_row(unsigned int kind);
 /* What a kind of work is called in metrics and logs. */
-const char *reconciler_kind_name(unsigned int kind);
+const char *work_kind_name(unsigned int kind);
 /* Puts an item into the queue of the leader, now or later. */
-void reconciler_note(struct reconciler *reconciler, struct queue_item item, int64_t nanoseconds);
+void work_note(struct reconciler *reconciler, struct queue_item item, int64_t nanoseconds);
 
 #endif
