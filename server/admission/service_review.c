@@ -22,6 +22,9 @@ bool service_review_read(struct review *review, struct service_pair *ret_pair)
                                         review->namespace_name, &pair.service, &error);
     if (result == 0 && old_object != NULL)
         result = service_decode(&review->view, old_object, &pair.old, &error);
+    /* Whatever its author says: the API server gives the uid after the mutating call. */
+    if (result == 0 && review->mutating && pair.old == NULL)
+        *pair.service->meta.uid = '\0';
     if (result == 0 && pair.old != NULL) {
         object_meta_clear(&pair.service->meta);
         bool deleting = !json_view_is_null(
