@@ -5,7 +5,7 @@
  * under the resourceVersion of exactly the object whose status.epoch this leader has set. A new leader first raises the epoch,
  * which makes every later write of the old one fail; then has the requests listed anew, so that nothing the old one granted is
  * unknown; then holds what is pending, and only then grants. What the old one still writes into requests is what was pending. */
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/interval.h"
 #include "server/reconcile/pass.h"
@@ -152,11 +152,11 @@ static int judge(struct reconciler *reconciler, struct state_range *home, struct
         return 0;
     }
     if (lead == RANGE_LEAD_NEW) {
-        if (ipam_grant_take_over(state, home) < 0)
+        if (range_grant_take_over(state, home) < 0)
             return -ENOMEM;
         range_lead_note_honoured(reconciler, home->key);
     }
-    if (ipam_grant_batch(state, home, BATCH_MOST, &finding->more) < 0)
+    if (range_grant_batch(state, home, BATCH_MOST, &finding->more) < 0)
         return -ENOMEM;
     bool urgent = false;
     for (size_t i = 0; i < home->unstored_count; i++)
@@ -181,7 +181,7 @@ static int look(struct pass *pass, void *context)
     buffer_init(&finding->status, BODY_MOST);
     if (home == NULL || home->range == NULL) {
         finding->action = RANGE_GONE;
-        return home != NULL && ipam_grant_batch(state, home, 0, &more) < 0 ? -ENOMEM : 0;
+        return home != NULL && range_grant_batch(state, home, 0, &more) < 0 ? -ENOMEM : 0;
     }
     finding->uid = strdup(home->range->meta.uid);
     finding->resource_version = strdup(home->range->meta.resource_version);
@@ -243,7 +243,7 @@ static void announce(struct reconciler *reconciler, const struct range_write *wr
     struct state_range *home = state_range(state, key);
     if (home != NULL && home->range != NULL && strcmp(home->range->meta.uid, write->uid) == 0 &&
         range_lead_state(reconciler, home->range) == RANGE_LEAD_READY)
-        ipam_grant_announced(state, home, write->sequence);
+        range_grant_announced(state, home, write->sequence);
 }
 
 /* The range is ours; what others granted from it must be known before we do. A range that nobody has granted from needs no

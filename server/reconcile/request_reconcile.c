@@ -1,6 +1,6 @@
 /* One request: its CIDR and its condition, written once the grant stands in its range; and the finalizer of one that a
  * pool consists of. */
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
 #include "server/state/state_pools.h"
@@ -177,7 +177,7 @@ static enum pass_end written(struct pass *pass, void *context, const struct k8s_
     tell_people(pass, finding);
     mutex_guard(&state->mutex);
     if (finding->action == REQUEST_GIVE)
-        ipam_grant_stored(state, pass->item.key, finding->uid, &finding->cidr);
+        range_grant_stored(state, pass->item.key, finding->uid, &finding->cidr);
     return PASS_OK;
 }
 

@@ -3,7 +3,7 @@
 #ifndef IPWARDEN_TESTS_IPAM_FIXTURE_H
 #define IPWARDEN_TESTS_IPAM_FIXTURE_H
 
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -156,7 +156,7 @@ static inline int batch_most(const char *range, unsigned int most, bool *ret_mor
     mutex_guard(&world->mutex);
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
-    return ipam_grant_batch(world, state_range(world, key), most, ret_more);
+    return range_grant_batch(world, state_range(world, key), most, ret_more);
 }
 
 static inline int batch(const char *range)
@@ -172,7 +172,7 @@ static inline void take_over(const char *range)
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
     mutex_guard(&world->mutex);
-    assert_int_equal(ipam_grant_take_over(world, state_range(world, key)), 0);
+    assert_int_equal(range_grant_take_over(world, state_range(world, key)), 0);
 }
 
 /* All that is held now stands in the range's status. */
@@ -181,7 +181,7 @@ static inline void announce(const char *range)
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
     mutex_guard(&world->mutex);
-    ipam_grant_announced(world, state_range(world, key), world->sequence);
+    range_grant_announced(world, state_range(world, key), world->sequence);
 }
 
 /* --- the rules --- */

@@ -247,7 +247,7 @@ static void an_old_event_takes_nothing_back(void **state)
     announce("lan");
     assert_int_equal(cidr_parse("10.0.0.0/28", &cidr, NULL), 0);
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
+    range_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
     mutex_unlock(&world->mutex);
     put_request(.name = "one", .wish = "28"); /* from before the write */
     assert_held("one", "10.0.0.0/28");
@@ -403,7 +403,7 @@ static void a_pool_waits_for_its_request(void **state)
     forget_told();
     struct cidr cidr = request_of("one")->held;
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/one", "u-one", &cidr);
+    range_grant_stored(world, "a/one", "u-one", &cidr);
     mutex_unlock(&world->mutex);
     const struct pool *pool = pool_of("blue");
     assert_true(pool_is_usable(pool));

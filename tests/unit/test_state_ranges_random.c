@@ -318,7 +318,7 @@ static void look_at_range(unsigned int number, unsigned int index)
         is_under_way(WRITE_STATUS, number, index))
         return; /* one pass over an object at a time */
     if (home->range == NULL) {
-        assert_int_equal(ipam_grant_batch(replica->state, home, 0, &more), 0);
+        assert_int_equal(range_grant_batch(replica->state, home, 0, &more), 0);
         return;
     }
     if (!is_ours(lead, home->range)) {
@@ -328,10 +328,10 @@ static void look_at_range(unsigned int number, unsigned int index)
     if (replica->request_position < lead->fence)
         return;
     if (!lead->honoured) {
-        assert_int_equal(ipam_grant_take_over(replica->state, home), 0);
+        assert_int_equal(range_grant_take_over(replica->state, home), 0);
         lead->honoured = true;
     }
-    assert_true(ipam_grant_batch(replica->state, home, 1 + below(4), &more) >= 0);
+    assert_true(range_grant_batch(replica->state, home, 1 + below(4), &more) >= 0);
     if (has_unannounced(home) || below(3) == 0)
         range_flight(number, index, WRITE_STATUS, home, 0);
 }
@@ -377,7 +377,7 @@ static void answer_range(const struct flight *flight)
         return;
     }
     if (home != NULL && home->range != NULL && lead->honoured && is_ours(lead, home->range))
-        ipam_grant_announced(replica->state, home, flight->sequence);
+        range_grant_announced(replica->state, home, flight->sequence);
 }
 
 static bool store_range(const struct flight *flight)
@@ -420,7 +420,7 @@ static void land(struct flight *flight)
             snprintf(uid, sizeof(uid), "%u", flight->uid);
             assert_int_equal(cidr_parse(flight->text, &cidr, NULL), 0);
             mutex_guard(&replica->state->mutex);
-            ipam_grant_stored(replica->state, key, uid, &cidr);
+            range_grant_stored(replica->state, key, uid, &cidr);
         }
     }
     flight->kind = NO_FLIGHT;

@@ -222,18 +222,18 @@ static void as_many_as_a_status_holds_are_under_way(void **state)
     (void)state;
     bool more;
     put_range("lan", "10.0.0.0/16");
-    for (int i = 0; i < IPAM_GRANT_UNSTORED_MOST + 3; i++) {
+    for (int i = 0; i < RANGE_GRANT_UNSTORED_MOST + 3; i++) {
         char name[32];
         snprintf(name, sizeof(name), "n%d", i);
         put_request(.name = name, .created = 1 + i);
     }
-    assert_int_equal(batch_most("lan", 100000, &more), IPAM_GRANT_UNSTORED_MOST);
+    assert_int_equal(batch_most("lan", 100000, &more), RANGE_GRANT_UNSTORED_MOST);
     assert_true(more);
     assert_int_equal(batch_most("lan", 100000, &more), 0);
     assert_true(more);
     struct cidr cidr = request_of("n7")->held;
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/n7", "u-n7", &cidr);
+    range_grant_stored(world, "a/n7", "u-n7", &cidr);
     mutex_unlock(&world->mutex);
     assert_int_equal(batch_most("lan", 100000, &more), 1);
     assert_held("n512", "10.0.2.0/32");
@@ -299,7 +299,7 @@ static void is_announced_only_when_it_was_held_before(void **state)
     assert_int_equal(batch("lan"), 1);
     forget_told();
     mutex_lock(&world->mutex);
-    ipam_grant_announced(world, state_range(world, "a/lan"), sequence);
+    range_grant_announced(world, state_range(world, "a/lan"), sequence);
     mutex_unlock(&world->mutex);
     assert_true(request_of("one")->announced);
     assert_false(request_of("two")->announced);
@@ -316,7 +316,7 @@ static void store(const char *key, const char *uid, const char *text)
     struct cidr cidr;
     assert_int_equal(cidr_parse(text, &cidr, NULL), 0);
     mutex_guard(&world->mutex);
-    ipam_grant_stored(world, key, uid, &cidr);
+    range_grant_stored(world, key, uid, &cidr);
 }
 
 static void is_stored_when_the_server_says_so(void **state)
