@@ -2,6 +2,8 @@
  * told to its request. */
 #include "tests/unit/ipam_fixture.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 /* --- batches --- */
 
 static void the_oldest_is_served_first(void **state)
@@ -99,7 +101,7 @@ static void each_kind_of_wish_is_served(void **state)
         {"3/%8", "10.0.3.0/24"}, {"10.0.2.0/25", "10.0.2.0/25"}, {"32", "10.0.0.68/32"},
     };
     put_range_with("lan", "r-1", "", "'ranges':['10.0.0.0/22'],'defaultPrefixLength':28", "");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         char name[16];
         snprintf(name, sizeof(name), "n%zu", i);
         put_request(.name = name, .wish = cases[i].wish, .created = (int)i + 1);
@@ -134,7 +136,7 @@ static void what_can_never_be_is_invalid(void **state)
         {"10.0.0.1/24", "host bits"},
     };
     put_range("lan", "10.0.0.0/24");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         put_request(.name = "one", .wish = cases[i].wish);
         assert_int_equal(batch("lan"), 0);
         assert_verdict("one", IPAM_INVALID, cases[i].text);
@@ -165,7 +167,7 @@ static void without_its_range_it_waits(void **state)
     assert_int_equal(batch("lan"), 1);
     assert_held("one", "10.0.0.16/28");
     assert_verdict("one", IPAM_READY, "");
-    state_remove_range(world, "a/lan", NULL);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
     assert_int_equal(batch("lan"), 0);
     assert_verdict("one", IPAM_RANGE_NOT_FOUND, "");
 }
@@ -334,7 +336,7 @@ static void is_stored_when_the_server_says_so(void **state)
     assert_string_equal(told, "");
     store("a/one", "u-one", "10.0.0.0/28");
     assert_stored("one", true);
-    assert_int_equal(request_of("one")->told, IPAM_READY);
+    assert_int_equal(request_of("one")->request->told, IPAM_READY);
     assert_int_equal(home_of("lan")->unstored_count, 0);
     assert_true(was_told("range/a/lan")); /* it needs to be pending no longer */
     forget_told();
@@ -355,42 +357,45 @@ static void put_lan_status(const char *status)
 static void what_is_pending_is_honoured(void **state)
 {
     (void)state;
-    put_lan_status(
-        "'pending':[" PENDING("one", "u-one", "10.0.0.64/28") "," PENDING("two", "u-old", "10.0.0.80/28") "," PENDING("gone", "u-gone", "10.0.0.96/28") "," PENDING(
-            "has", "u-has",
-            "10.0.0.112/28") "," PENDING("three", "u-three",
-                                         "10.0.1.0/28") "," PENDING("four", "u-four",
-                                                                    "10.0.0.0/28") "," PENDING("fiv"
-                                                                                               "e",
-                                                                                               "u-"
-                                                                                               "fiv"
-                                                                                               "e",
-                                                                                               "10."
-                                                                                               "0."
-                                                                                               "0."
-                                                                                               "64/"
-                                                                                               "28") "," PENDING("far",
-                                                                                                                 "u-far",
-                                                                                                                 "10.0.0.128/28") "]");
-    put_request(.name = "one", .wish = "28", .created = 1);
-    put_request(.name = "two", .wish = "28", .created = 2); /* another of that name */
-    put_request(.name = "has", .cidr = "10.0.0.0/28", .created = 3);
-    put_request(.name = "three", .wish = "28", .created = 4); /* outside */
-    put_request(.name = "four", .wish = "28", .created = 5);  /* another has it in its status */
-    put_request(.name = "five", .wish = "28", .created = 6);  /* another was first */
-    put_request(.name = "far", .wish = "28", .range = "wan", .created = 7);
+    static const struct {
+        const char *pending;
+        struct request_row request;
+        const char *held; /* by the new leader; "": the entry isn't honoured */
+    } cases[] = {
+        {PENDING("one", "u-one", "10.0.0.64/28"), {.name = "one"}, "10.0.0.64/28"},
+        {PENDING("gone", "u-gone", "10.0.0.96/28"), {.name = NULL}, ""},
+        {PENDING("two", "u-old", "10.0.0.80/28"), {.name = "two"}, ""}, /* another of that name */
+        {PENDING("three", "u-three", "10.0.1.0/28"), {.name = "three"}, ""}, /* outside */
+        {PENDING("has", "u-has", "10.0.0.112/28"), /* its status comes first */
+         {.name = "has", .cidr = "10.0.0.0/28"},
+         "10.0.0.0/28"},
+        {PENDING("four", "u-four", "10.0.0.0/28"), {.name = "four"}, ""},  /* that is has's */
+        {PENDING("five", "u-five", "10.0.0.64/28"), {.name = "five"}, ""}, /* one was first */
+        {PENDING("far", "u-far", "10.0.0.128/28"), {.name = "far", .range = "wan"}, ""},
+    };
+    char status[2048] = "'pending':[";
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        strcat(status, i > 0 ? "," : "");
+        strcat(status, cases[i].pending);
+    }
+    put_lan_status(strcat(status, "]"));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct request_row row = cases[i].request;
+        row.wish = "28";
+        row.created = (int)i + 1;
+        if (row.name != NULL)
+            put_row(&row);
+    }
     forget_told();
     take_over("lan");
-    assert_held("one", "10.0.0.64/28");
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (cases[i].request.name != NULL)
+            assert_held(cases[i].request.name, cases[i].held);
     assert_true(request_of("one")->announced);
     assert_true(was_told("request/a/one"));
-    assert_held("has", "10.0.0.0/28");
-    assert_held("far", "");
     static const char *const others[] = {"two", "three", "four", "five"};
-    for (size_t i = 0; i < 4; i++)
-        assert_held(others[i], "");
-    assert_int_equal(batch("lan"), 4);
-    for (size_t i = 0; i < 4; i++)
+    assert_int_equal(batch("lan"), COUNT(others));
+    for (size_t i = 0; i < COUNT(others); i++)
         assert_false(request_of(others[i])->announced);
     take_over("lan"); /* once more gives the same */
     assert_held("one", "10.0.0.64/28");
