@@ -2,6 +2,8 @@
  * kept. */
 #include "tests/unit/ipam_reconcile_fixture.h"
 
+#include "server/state/ledger.h"
+
 /* --- grants --- */
 
 static void nothing_is_told_before_it_stands_in_the_range(void **state)
@@ -38,8 +40,8 @@ static void nothing_is_told_before_it_stands_in_the_range(void **state)
 static bool knows_stored(const char *key)
 {
     mutex_guard(&world->mutex);
-    const struct ipam_request *request = state_request(world, key);
-    return request != NULL && ipam_request_is_stored(request);
+    const struct state_request *request = state_request(world, key);
+    return request != NULL && ledger_is_stored(request);
 }
 
 static void the_server_s_answer_is_enough(void **state)
@@ -190,11 +192,13 @@ static void a_request_that_is_gone_ends_it(void **state)
     ipam.blind = true;
     fixture_put_request(world, Q(NET("one", "1", "28"))); /* it was there a moment ago */
     fake_until(count_of(NET_STATUS("one")) >= 1);
-    state_remove_request(world, "a/one", "u-one");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-one");
     ipam.blind = false;
     rest();
     unsigned int count = count_of(NET_STATUS("one"));
-    usleep(100000);
+    clock_fake_advance(&clock_now, 2 * CLOCK_SECOND); /* for the status of the range */
+    until(reconciler_queue_length(reconciler) == 0);
+    rest();
     assert_int_equal(count_of(NET_STATUS("one")), count);
     /* What it would have had is free. */
     fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "26"));
@@ -212,7 +216,7 @@ static void another_of_its_name_gets_nothing_of_it(void **state)
     fixture_put_request(world, Q(NET("one", "1", "28"))); /* the one before */
     fake_until(count_of(NET_STATUS("one")) >= 1);
     assert_string_equal(fake_ipam_status(&ipam, REQUEST_PATH("one"), "cidr"), "");
-    state_remove_request(world, "a/one", "u-one");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-one");
 }
 
 /* --- the request of a pool --- */
@@ -237,7 +241,7 @@ static void the_request_of_a_pool_is_kept(void **state)
     fake_ipam_delete(&ipam, REQUEST_PATH("one"));
     rest();
     assert_true(fake_ipam_exists(&ipam, REQUEST_PATH("one")));
-    state_remove_pool(world, "blue", NULL);
+    state_remove(world, STATE_POOLS, "blue", NULL);
     until(!fake_ipam_exists(&ipam, REQUEST_PATH("one")));
     assert_not_in(body_of("PATCH " REQUEST_PATH("one") APPLY, 1), "finalizers");
 }
