@@ -185,6 +185,13 @@ static inline void rest(void)
     }
 }
 
+/* Something about the range may have changed: it is looked at. */
+static inline void tell_lan(void)
+{
+    mutex_guard(&world->mutex);
+    state_tell(world, STATE_RANGES, "a/lan");
+}
+
 /* A range that is taken over and whose status says so. */
 static inline void put_lan(void)
 {
