@@ -287,6 +287,24 @@ static void what_is_given_and_given_back_is_told(void **state)
     until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/two"));
 }
 
+/* Events come in the order in which they were recorded: what two hears of its own comes behind all that was said of one. */
+static void a_grant_is_told_when_it_is_written(void **state)
+{
+    (void)state;
+    fake_ipam_put(&ipam, RANGE_PATH("lan"), LAN("," FINALIZED));
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    ipam.held = NET_STATUS("one");
+    lead(true);
+    until(count_of(NET_STATUS("one")) == 1);
+    fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "28"));
+    until(was_told("IPAMRequest", "two", "Allocated", "10.0.0.16/28 of range a/lan"));
+    assert_false(was_told("IPAMRequest", "one", "Allocated", ""));
+    assert_false(was_told("IPAMRange", "lan", "Allocated", "to request a/one"));
+    ipam.held = NULL;
+    until(was_told("IPAMRequest", "one", "Allocated", "10.0.0.0/28 of range a/lan"));
+    until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/28 to request a/one"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +319,8 @@ int main(void)
         TEST(a_request_that_is_gone_ends_it),
         TEST(another_of_its_name_gets_nothing_of_it),
         TEST(the_request_of_a_pool_is_kept),
+        cmocka_unit_test_setup_teardown(a_grant_is_told_when_it_is_written, set_up_events,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_is_given_and_given_back_is_told, set_up_events,
                                         tear_down),
     };
