@@ -599,8 +599,10 @@ static void two_pools_of_one_request(void **state)
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     assert_true(is_usable(pool_of("older")));
     assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
+    forget_told();
     state_remove(world, STATE_POOLS, "older", NULL);
     assert_true(is_usable(pool_of("younger")));
+    assert_true(was_told("pool/younger")); /* its status says Conflict */
 }
 
 int main(void)
