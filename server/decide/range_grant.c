@@ -1,4 +1,4 @@
-/* The leader's decisions about requests. */
+/* The leader's decisions: which request gets which CIDR of its range, and why others get none. */
 #include "server/decide/range_grant.h"
 
 #include "allocator/request_spec.h"
@@ -91,7 +91,8 @@ static void describe_busy(const struct state_range *home, const struct state_req
         used, total, largest);
 }
 
-/* Gives the request what it asks for, or notes why not. Returns 1, 0 or -ENOMEM. failed: specs that found no room before. */
+/* Grants the request what it asks for, or notes why it gets nothing. failed: the specs of other
+ * requests that found no room in this batch. Returns 1 when something was granted, 0 or -ENOMEM. */
 static int grant_one(struct state *state, struct state_range *home, struct state_request *request,
                      struct map *failed)
 {
@@ -112,7 +113,8 @@ static int grant_one(struct state *state, struct state_range *home, struct state
     case -ENOMEM:
         return -ENOMEM;
     case -ENOSPC:
-        /* Counts change with every grant; a request that goes on waiting keeps the words it has. */
+        /* The counts in the text change with every grant, and each change would be a write. A
+         * request that goes on waiting keeps its first text. */
         if (request->verdict != IPAM_BUSY) {
             describe_busy(home, request, text, sizeof(text));
             ledger_judge(state, request, IPAM_BUSY, text);
@@ -126,7 +128,7 @@ static int grant_one(struct state *state, struct state_range *home, struct state
     }
 }
 
-/* Why nothing at all can be given; IPAM_UNKNOWN when something can. */
+/* Why the range can give nothing at all; IPAM_UNKNOWN when it can give something. */
 static enum ipam_verdict range_verdict(const struct state_range *home, char *text, size_t size)
 {
     const struct ipam_range *range = home->range;
@@ -204,6 +206,6 @@ void range_grant_stored(struct state *state, const char *key, const char *uid,
         return;
     request->request->cidr = *cidr;
     request->request->told = IPAM_READY;
-    request->request->told_since[0] = '\0'; /* the watch says */
+    request->request->told_since[0] = '\0'; /* the watch brings it */
     ledger_stored(state, request);
 }
