@@ -262,8 +262,8 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
     return result;
 }
 
-/* Takes in the range as the answer shows it. False when the answer doesn't show this range, whatever
- * its code. */
+/* Takes in the range as the answer shows it. False when the answer doesn't show this range,
+ * whatever its code. */
 static bool take_answer(struct reconciler *reconciler, const struct range_write *write,
                         const struct k8s_response *response)
 {
@@ -385,8 +385,8 @@ const struct reconcile_row reconcile_ranges = {.name = "range",
 
 /* --- the fence: a list of requests that begins after the epochs were raised --- */
 
-/* Runs on the API thread. The answers to writes of epochs arrive there too, so none of them can come
- * between asking for the list and noting it as the fence. */
+/* Runs on the API thread. The answers to writes of epochs arrive there too, so none of them can
+ * come between asking for the list and noting it as the fence. */
 static void fence_now(void *context)
 {
     struct pass *pass = context;

@@ -1,5 +1,5 @@
-/* One request: its CIDR and its condition, which are written once the grant stands in the range; and
- * the finalizer of a request whose CIDR a pool consists of. */
+/* One request: its CIDR and its condition, which are written once the grant stands in the range;
+ * and the finalizer of a request whose CIDR a pool consists of. */
 #include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"

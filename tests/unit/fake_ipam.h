@@ -1,6 +1,7 @@
-/* The part of an API server that the reconciling of ranges and requests rests on, over fake_objects: status as a subresource, uid
- * and resourceVersion as preconditions, writes that change nothing, finalizers by server-side apply, and objects that go when
- * their last finalizer does. pump() is the watch: it brings what is stored into a state. */
+/* The part of an API server that the reconciling of ranges and requests rests on, over
+ * fake_objects: status as a subresource, uid and resourceVersion as preconditions, writes that
+ * change nothing, finalizers by server-side apply, and objects that go when their last finalizer
+ * does. pump() is the watch: it brings what is stored into a state. */
 #ifndef IPWARDEN_TESTS_UNIT_FAKE_IPAM_H
 #define IPWARDEN_TESTS_UNIT_FAKE_IPAM_H
 

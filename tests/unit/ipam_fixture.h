@@ -1,5 +1,5 @@
-/* A state with ranges and requests in it, for the tests of grants: objects by name, what is held for whom and why not, and
- * the rules that hold in every situation, checked after every test. */
+/* A state with ranges and requests in it, for the tests of grants: objects by name, what is held
+ * for whom and why not, and the rules that hold in every situation, checked after every test. */
 #ifndef IPWARDEN_TESTS_IPAM_FIXTURE_H
 #define IPWARDEN_TESTS_IPAM_FIXTURE_H
 
@@ -46,7 +46,8 @@ static inline void forget_told(void)
 
 /* --- objects, all in namespace a --- */
 
-/* spec and status in single quotes, without brackets; metadata further members, each with a comma in front */
+/* spec and status in single quotes, without brackets; metadata further members, each with a comma
+ * in front */
 static inline void put_range_with(const char *name, const char *uid, const char *metadata,
                                   const char *spec, const char *status)
 {
@@ -244,7 +245,8 @@ static inline void check_home(const struct state_range *home)
     }
 }
 
-/* Whatever has happened: no two that are held overlap, what is used is their sum, and every request is either held or waits. */
+/* Whatever has happened: no two that are held overlap, what is used is their sum, and every request
+ * is either held or waits. */
 static inline void check_rules(void)
 {
     size_t position = 0;

@@ -1,5 +1,5 @@
-/* The reconciler with ranges and requests before it and an API server behind it that stores them: what the server stores comes back by
- * pump(), and the clock is a fake one. */
+/* The reconciler with ranges and requests before it and an API server behind it that stores them:
+ * what the server stores comes back by pump(), and the clock is a fake one. */
 #ifndef IPWARDEN_TESTS_UNIT_IPAM_RECONCILE_FIXTURE_H
 #define IPWARDEN_TESTS_UNIT_IPAM_RECONCILE_FIXTURE_H
 
@@ -165,8 +165,8 @@ static inline bool shows(const char *path, const char *member, const char *part)
     return strstr(fake_ipam_status(&ipam, path, member), part) != NULL;
 }
 
-/* The watch has brought everything, and nothing is left to do but what waits for the time to pass. There are no claims here:
- * the pass over one is a probe behind all that was due before it. */
+/* The watch has brought everything, and nothing is left to do but what waits for the time to pass.
+ * There are no claims here: the pass over one is a probe behind all that was due before it. */
 static inline void rest(void)
 {
     int64_t end = fake_now() + 10 * CLOCK_SECOND;

@@ -263,7 +263,8 @@ static void takes_every_form(void **state)
     }
 }
 
-/* Whether a message repeats what is wrong: all of it, or the half before the slash that is no address. */
+/* Whether a message repeats what is wrong: all of it, or the half before the slash that is no
+ * address. */
 static bool repeats(const char *message, const char *text)
 {
     char half[256];

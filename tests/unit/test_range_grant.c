@@ -1,5 +1,5 @@
-/* The leader's decisions: who gets what, in which order, why not, what a new leader forgets and honours, and when a grant may be
- * told to its request. */
+/* The leader's decisions: who gets what, in which order, why not, what a new leader forgets and
+ * honours, and when a grant may be told to its request. */
 #include "tests/unit/ipam_fixture.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -62,7 +62,8 @@ static void a_younger_one_that_fits_is_not_held_up(void **state)
     assert_held("whole", "10.0.0.0/24");
 }
 
-/* A spec that found no room once isn't tried for each that says the same: 20,000 that wait cost what one does. */
+/* A spec that found no room once isn't tried for each that says the same: 20,000 that wait cost
+ * what one does. */
 static void many_that_wait_cost_little(void **state)
 {
     (void)state;
@@ -244,7 +245,7 @@ static void as_many_as_a_status_holds_are_under_way(void **state)
 
 /* --- what stands in a status already --- */
 
-static void who_shows_what_another_has_waits(void **state)
+static void a_request_that_shows_what_another_has_waits(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -422,8 +423,8 @@ static void what_was_not_stored_is_forgotten(void **state)
     assert_false(request_of("two")->announced);
 }
 
-/* This replica once decided something that it could not write; then another led, and decided otherwise. What stands in the
- * statuses is what is. */
+/* This replica once decided something that it could not write; then another led, and decided
+ * otherwise. What stands in the statuses is what is. */
 static void what_another_leader_gave_is_known(void **state)
 {
     (void)state;
@@ -433,7 +434,8 @@ static void what_another_leader_gave_is_known(void **state)
     assert_int_equal(batch("lan"), 2);
     assert_held("one", "10.0.0.0/28");
     assert_held("two", "10.0.0.16/28");
-    /* Of the same second, and seen by the other in the other order. The statuses come one by one. */
+    /* Of the same second, and seen by the other in the other order. The statuses come one by
+     * one. */
     put_request(.name = "one", .wish = "28", .created = 2, .cidr = "10.0.0.16/28");
     put_request(.name = "two", .wish = "28", .created = 2, .cidr = "10.0.0.0/28");
     put_request(.name = "oldest", .wish = "28", .created = 1);
@@ -510,7 +512,7 @@ int main(void)
         IPAM_TEST(a_range_on_its_way_out_gives_nothing),
         IPAM_TEST(a_request_on_its_way_out_gets_nothing),
         IPAM_TEST(as_many_as_a_status_holds_are_under_way),
-        IPAM_TEST(who_shows_what_another_has_waits),
+        IPAM_TEST(a_request_that_shows_what_another_has_waits),
         IPAM_TEST(what_a_status_shows_comes_before_all_wishes),
         IPAM_TEST(is_announced_only_when_it_was_held_before),
         IPAM_TEST(is_stored_when_the_server_says_so),

@@ -1,5 +1,6 @@
-/* How far a leader has taken over a range: only the object and the epoch that it has noted are its own, a list of the
- * requests comes first where others granted before, and what is pending comes next. */
+/* How far a leader has taken over a range: only the object and the epoch that it has noted are its
+ * own, a list of the requests comes first where others granted before, and what is pending comes
+ * next. */
 #include "tests/unit/ipam_fixture.h"
 
 #include "server/reconcile/range_lead.h"

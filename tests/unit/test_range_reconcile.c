@@ -1,4 +1,5 @@
-/* Ranges against an API server: the finalizer, the epoch, what a lost lead means, how often a status is written, and the end. */
+/* Ranges against an API server: the finalizer, the epoch, what a lost lead means, how often a
+ * status is written, and the end. */
 #include "tests/unit/ipam_reconcile_fixture.h"
 
 /* --- a new range --- */
@@ -55,7 +56,8 @@ static void an_epoch_that_another_raised_meanwhile_is_raised_again(void **state)
     until(shows(RANGE_PATH("lan"), "epoch", "8"));
 }
 
-/* Two that believe to lead: each steps back as soon as it sees the other's epoch, and lists before it goes on. */
+/* Two replicas believe that they lead: each steps back as soon as it sees the other's epoch, and
+ * lists before it goes on. */
 static void an_epoch_of_another_ends_ours(void **state)
 {
     (void)state;
@@ -75,7 +77,7 @@ static void an_epoch_of_another_ends_ours(void **state)
 
 /* --- leading --- */
 
-static void who_leads_again_lists_before_it_gives(void **state)
+static void a_leader_that_comes_back_lists_before_it_gives(void **state)
 {
     (void)state;
     put_lan();
@@ -109,7 +111,8 @@ static void who_leads_again_lists_before_it_gives(void **state)
     assert_int_equal(lists_wanted, 1);
 }
 
-/* The write-ahead was stored, but its answer finds another term: what is pending is the next leader's to honour. */
+/* The write-ahead was stored, but its answer finds another term: what is pending is the next
+ * leader's to honour. */
 static void an_answer_after_the_lead_was_lost_tells_nothing(void **state)
 {
     (void)state;
@@ -297,7 +300,7 @@ int main(void)
         TEST(the_epoch_is_raised_for_exactly_this_object),
         TEST(an_epoch_that_another_raised_meanwhile_is_raised_again),
         TEST(an_epoch_of_another_ends_ours),
-        TEST(who_leads_again_lists_before_it_gives),
+        TEST(a_leader_that_comes_back_lists_before_it_gives),
         TEST(an_answer_after_the_lead_was_lost_tells_nothing),
         TEST(what_was_pending_is_honoured_by_the_next),
         TEST(the_lease_is_asked_before_every_step),

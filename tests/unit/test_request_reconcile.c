@@ -1,5 +1,5 @@
-/* Requests against an API server: nothing is told before it stands in the range, who waits is told why, and what pools consist of is
- * kept. */
+/* Requests against an API server: nothing is told before it stands in the range, who waits is told
+ * why, and what pools consist of is kept. */
 #include "tests/unit/ipam_reconcile_fixture.h"
 
 #include "server/state/ledger.h"
@@ -104,7 +104,8 @@ static void a_write_of_unknown_fate_gives_nothing_out(void **state)
     }
 }
 
-/* Whatever stands between us and the API server: only an answer that shows what was written counts. */
+/* Whatever stands between us and the API server: only an answer that shows what was written
+ * counts. */
 static void an_answer_that_shows_something_else_is_none(void **state)
 {
     (void)state;
@@ -129,7 +130,7 @@ static void an_answer_that_shows_something_else_is_none(void **state)
     }
 }
 
-static void who_waits_is_told_why_and_served_later(void **state)
+static void a_waiting_request_is_told_why_and_served_later(void **state)
 {
     (void)state;
     fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "26"));
@@ -287,7 +288,8 @@ static void what_is_given_and_given_back_is_told(void **state)
     until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/two"));
 }
 
-/* Events come in the order in which they were recorded: what two hears of its own comes behind all that was said of one. */
+/* Events come in the order in which they were recorded: what two hears of its own comes behind all
+ * that was said of one. */
 static void a_grant_is_told_when_it_is_written(void **state)
 {
     (void)state;
@@ -313,7 +315,7 @@ int main(void)
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
         TEST(an_answer_that_shows_something_else_is_none),
-        TEST(who_waits_is_told_why_and_served_later),
+        TEST(a_waiting_request_is_told_why_and_served_later),
         TEST(a_condition_is_as_old_as_its_status),
         TEST(what_somebody_wiped_is_written_again),
         TEST(a_request_that_is_gone_ends_it),

@@ -1,5 +1,6 @@
-/* Ranges and requests coming and going in any order: what is held follows, who is told what, and pools that consist of a request.
- * What must hold in every situation is in test_state_ranges_random.c. */
+/* Ranges and requests coming and going in any order: what is held follows, who is told what, and
+ * pools that consist of a request. What must hold in every situation is in
+ * test_state_ranges_random.c. */
 #include "tests/unit/ipam_fixture.h"
 
 #include "server/state/state_pools.h"
@@ -129,7 +130,7 @@ static void a_removal_means_one_uid(void **state)
     assert_null(home_of("lan"));
 }
 
-static void who_gives_back_is_told(void **state)
+static void what_is_given_back_is_told(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -150,7 +151,8 @@ static void who_gives_back_is_told(void **state)
     assert_int_equal(used_of_range("lan"), 0);
 }
 
-/* A range that gives back thousands at once names some of them, and says how many more there were. */
+/* A range that gives back thousands at once names some of them, and says how many more there
+ * were. */
 static void what_is_given_back_is_named_up_to_a_limit(void **state)
 {
     (void)state;
@@ -405,7 +407,8 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     assert_null(home_of("wan"));
 }
 
-/* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether this replica leads or not. */
+/* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether
+ * this replica leads or not. */
 static void a_list_may_show_two_owners_for_a_while(void **state)
 {
     (void)state;
@@ -428,7 +431,7 @@ static void a_list_may_show_two_owners_for_a_while(void **state)
 }
 
 /* Only a leader sorts; elsewhere what waits comes and goes just the same. */
-static void who_does_not_lead_does_not_grow(void **state)
+static void a_replica_that_does_not_lead_does_not_grow(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -611,7 +614,7 @@ int main(void)
         IPAM_TEST(requests_may_come_before_their_range),
         IPAM_TEST(nothing_is_left_of_what_went),
         IPAM_TEST(a_removal_means_one_uid),
-        IPAM_TEST(who_gives_back_is_told),
+        IPAM_TEST(what_is_given_back_is_told),
         IPAM_TEST(what_is_given_back_is_named_up_to_a_limit),
         IPAM_TEST(a_request_made_again_is_another),
         IPAM_TEST(a_request_may_name_another_range),
@@ -623,7 +626,7 @@ int main(void)
         IPAM_TEST(an_answer_is_dropped_when_the_watch_was_faster),
         IPAM_TEST(what_went_unseen_is_gone_after_the_next_list),
         IPAM_TEST(a_list_may_show_two_owners_for_a_while),
-        IPAM_TEST(who_does_not_lead_does_not_grow),
+        IPAM_TEST(a_replica_that_does_not_lead_does_not_grow),
         IPAM_TEST(only_a_list_that_came_to_its_end_counts),
         IPAM_TEST(a_pool_waits_for_its_request),
         IPAM_TEST(a_pool_of_a_request_may_come_last),

@@ -1,9 +1,11 @@
-/* Two replicas, each with its own state, and a server that stores ranges and requests; everything happens in any order, late,
- * twice or never: watches that lag, writes that arrive long after their sender lost the lead, answers that get lost, restarts. After
- * every step no two requests have overlapping sub-networks in the server, and each replica's memory keeps its rules; at the end,
+/* Two replicas, each with its own state, and a server that stores ranges and requests; everything
+ * happens in any order, late, twice or never: watches that lag, writes that arrive long after their
+ * sender lost the lead, answers that get lost, restarts. After every step no two requests have
+ * overlapping sub-networks in the server, and each replica's memory keeps its rules; at the end,
  * with everything delivered and one leader, every request has what it can have.
  *
- * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines. IPWARDEN_SEED=N replays a run. */
+ * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines.
+ * IPWARDEN_SEED=N replays a run. */
 #include "tests/unit/ipam_fixture.h"
 
 #define RANGES 2
