@@ -5,7 +5,7 @@
 #include "k8s/client.h"
 #include "k8s/config.h"
 #include "server/base/clock.h"
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "server/options.h"
 #include "server/pools_table.h"
 #include "server/state/feed.h"
@@ -99,7 +99,7 @@ static int add_pending(struct state *state, struct error *error)
     size_t position = 0;
     for (struct state_object *object;
          (object = state_next(state, STATE_RANGES, &position)) != NULL;) {
-        if (object->meta != NULL && ipam_grant_take_over(state, (struct state_range *)object) != 0)
+        if (object->meta != NULL && range_grant_take_over(state, (struct state_range *)object) != 0)
             return error_no_memory(error);
     }
     return 0;

@@ -2,7 +2,7 @@
  * they are created, no edit of what has been acted upon, and no end of a request that a pool
  * consists of. */
 #include "server/admission/kinds.h"
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "server/state/state_pools.h"
 
 #include <stdio.h>
@@ -126,7 +126,7 @@ static void check_possible(const struct state *state, const struct ipam_request 
     const struct state_range *home = state_range(state, request->range);
     struct error error;
     if (home == NULL || home->range == NULL || home->range->ranges == NULL ||
-        ipam_grant_check(request, home->range, &error) == 0)
+        range_grant_check(request, home->range, &error) == 0)
         return;
     field_errors_add(errors, "FieldValueInvalid", "spec.request",
                      "IPAMRange %s can't give this: %s", request->range, error.text);

@@ -1,4 +1,4 @@
-/* A table by the range's key. */
+/* The ranges that this leader has taken over, in a table by their keys. */
 #include "server/reconcile/range_lead.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@ struct range_lead {
     char *uid;
     int64_t epoch;
     uint64_t fence; /* the list of requests that must be complete before anything is granted */
-    bool honoured;  /* what was pending is held */
+    bool honoured;  /* the CIDRs in status.pending are held */
     char key[];
 };
 

@@ -1,18 +1,20 @@
 /* One range: its finalizer, its epoch, the grants to the requests that wait, and its status.
  *
- * DOC: CIDRs of different sizes overlap without sharing a name, so the API server's uniqueness can't keep them apart as it
- * does addresses. The range does: no request is told its CIDR before the grant stands in the range's status.pending, written
- * under the resourceVersion of exactly the object whose status.epoch this leader has set. A new leader first raises the epoch,
- * which makes every later write of the old one fail; then has the requests listed anew, so that nothing the old one granted is
- * unknown; then holds what is pending, and only then grants. What the old one still writes into requests is what was pending. */
-#include "server/decide/ipam_grant.h"
+ * DOC: CIDRs of different sizes overlap without sharing a name, so the API server's uniqueness of
+ * names can't keep them apart as it does addresses. The range keeps them apart. No request is told
+ * its CIDR before the grant stands in the range's status.pending. That write carries the
+ * resourceVersion of the very object whose status.epoch this leader has set.
+ *
+ * A new leader first raises the epoch, which makes every later write of the old leader to the range
+ * fail. Then it has the requests listed anew, so that it knows all that the old leader granted.
+ * Then it holds what is pending, and only then does it grant. Whatever the old leader still writes
+ * into requests is what was pending. */
+#include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/interval.h"
 #include "server/reconcile/pass.h"
 #include "server/reconcile/range_lead.h"
 #include "server/reconcile/test_hook.h"
-
-#include "server/objects/status.h"
 
 #include "k8s/watch.h"
 #include "server/base/log.h"
@@ -33,18 +35,18 @@ enum range_action {
     RANGE_GONE,
     RANGE_ADD_FINALIZER,
     RANGE_REMOVE_FINALIZER,
-    RANGE_TAKE,  /* raise the epoch */
-    RANGE_WRITE, /* the status, at once: there are grants in it */
-    RANGE_WRITE_SOON,
+    RANGE_TAKE,       /* raise the epoch */
+    RANGE_WRITE,      /* write the status at once: it has new grants */
+    RANGE_WRITE_SOON, /* write the status when its interval has passed */
 };
 
-/* What a look at a range found, and what is to be written. */
+/* What a look at a range found, and what has to be written. */
 struct finding {
     enum range_action action;
     char *uid;
     char *resource_version;
     int64_t epoch;     /* as stored */
-    uint64_t sequence; /* of what is in the status */
+    uint64_t sequence; /* state->sequence when the status was encoded */
     bool more;         /* there may be more to grant */
     struct buffer status;
 };
@@ -138,7 +140,7 @@ static enum range_action judge_finalizer(const struct state_range *home)
     if (!range->meta.deleting)
         return range->has_finalizer ? RANGE_NOTHING : RANGE_ADD_FINALIZER;
     if (!range->has_finalizer)
-        return RANGE_GONE; /* somebody else's finalizer keeps it */
+        return RANGE_GONE; /* somebody else's finalizer keeps the range */
     return home->request_count == 0 ? RANGE_REMOVE_FINALIZER : RANGE_NOTHING;
 }
 
@@ -152,11 +154,11 @@ static int judge(struct reconciler *reconciler, struct state_range *home, struct
         return 0;
     }
     if (lead == RANGE_LEAD_NEW) {
-        if (ipam_grant_take_over(state, home) < 0)
+        if (range_grant_take_over(state, home) < 0)
             return -ENOMEM;
         range_lead_note_honoured(reconciler, home->key);
     }
-    if (ipam_grant_batch(state, home, BATCH_MOST, &finding->more) < 0)
+    if (range_grant_batch(state, home, BATCH_MOST, &finding->more) < 0)
         return -ENOMEM;
     bool urgent = false;
     for (size_t i = 0; i < home->unstored_count; i++)
@@ -181,7 +183,7 @@ static int look(struct pass *pass, void *context)
     buffer_init(&finding->status, BODY_MOST);
     if (home == NULL || home->range == NULL) {
         finding->action = RANGE_GONE;
-        return home != NULL && ipam_grant_batch(state, home, 0, &more) < 0 ? -ENOMEM : 0;
+        return home != NULL && range_grant_batch(state, home, 0, &more) < 0 ? -ENOMEM : 0;
     }
     finding->uid = strdup(home->range->meta.uid);
     finding->resource_version = strdup(home->range->meta.resource_version);
@@ -194,12 +196,12 @@ static int look(struct pass *pass, void *context)
 
 /* --- writing --- */
 
-/* What is known of a write when its answer comes. */
+/* What has to be known about a write when its answer comes. */
 struct range_write {
     char *uid;
     int64_t epoch;     /* that the write sets; 0: it writes the rest of the status */
-    uint64_t since;    /* state_sequence() before it was sent */
-    uint64_t sequence; /* of what is in it */
+    uint64_t since;    /* state_sequence() before the write was sent */
+    uint64_t sequence; /* see struct finding; so is more */
     bool more;
 };
 
@@ -210,6 +212,7 @@ static void write_free(void *context)
     free(write);
 }
 
+/* Tells people which CIDRs were given back. */
 static void tell_released(struct reconciler *reconciler, const char *key, const char *uid)
 {
     struct state *state = reconciler->options.state;
@@ -233,7 +236,7 @@ static void tell_released(struct reconciler *reconciler, const char *key, const 
     }
 }
 
-/* What was written ahead may be told to the requests now. */
+/* Lets the requests be told what was written ahead for them, if this leader still has the range. */
 static void announce(struct reconciler *reconciler, const struct range_write *write,
                      const char *key)
 {
@@ -243,11 +246,11 @@ static void announce(struct reconciler *reconciler, const struct range_write *wr
     struct state_range *home = state_range(state, key);
     if (home != NULL && home->range != NULL && strcmp(home->range->meta.uid, write->uid) == 0 &&
         range_lead_state(reconciler, home->range) == RANGE_LEAD_READY)
-        ipam_grant_announced(state, home, write->sequence);
+        range_grant_announced(state, home, write->sequence);
 }
 
-/* The range is ours; what others granted from it must be known before we do. A range that nobody has granted from needs no
- * list. */
+/* Notes that the range is ours. What others granted from it must be known before we grant from it,
+ * so the requests are listed, unless nobody granted from it before. 0 or -ENOMEM. */
 static int taken(struct reconciler *reconciler, const struct range_write *write, const char *key)
 {
     bool list = write->epoch > 1 && reconciler->options.list_requests_again != NULL;
@@ -258,7 +261,8 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
     return result;
 }
 
-/* Takes up the range as it was stored. False when the answer doesn't say that it was, whatever its code. */
+/* Takes in the range as the answer shows it. False when the answer doesn't show this range,
+ * whatever its code. */
 static bool take_answer(struct reconciler *reconciler, const struct range_write *write,
                         const struct k8s_response *response)
 {
@@ -290,7 +294,8 @@ static enum pass_end written(struct pass *pass, void *context, const struct k8s_
     return write->more ? PASS_WROTE : PASS_OK;
 }
 
-/* Sends the status under the precondition that the range is exactly the one that was looked at. epoch: see range_write. */
+/* Sends the status under the precondition that the range is exactly the one that was looked at.
+ * epoch: see struct range_write. */
 static void send_status(struct pass *pass, const struct finding *finding, int64_t epoch,
                         const struct buffer *status)
 {
@@ -319,6 +324,7 @@ static void send_status(struct pass *pass, const struct finding *finding, int64_
     pass_send(pass, &write);
 }
 
+/* Raises the epoch. */
 static void take(struct pass *pass, const struct finding *finding)
 {
     struct json_writer writer;
@@ -378,7 +384,8 @@ const struct reconcile_row reconcile_ranges = {.name = "range",
 
 /* --- the fence: a list of requests that begins after the epochs were raised --- */
 
-/* On the API thread, where the answers to those writes come in, so that none can be missed. */
+/* Runs on the API thread. The answers to writes of epochs arrive there too, so none of them can
+ * come between asking for the list and noting it as the fence. */
 static void fence_now(void *context)
 {
     struct pass *pass = context;
@@ -387,7 +394,7 @@ static void fence_now(void *context)
     mutex_lock(&state->mutex);
     bool listing = state->completed[STATE_REQUESTS] < reconciler->fence;
     mutex_unlock(&state->mutex);
-    if (listing) { /* for others; begun anew each time it would never end */
+    if (listing) { /* for other ranges; a list that each range began anew would never end */
         pass_later(pass, FENCE_DELAY);
         return;
     }

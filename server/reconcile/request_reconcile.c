@@ -1,6 +1,6 @@
-/* One request: its CIDR and its condition, written once the grant stands in its range; and the finalizer of one that a
- * pool consists of. */
-#include "server/decide/ipam_grant.h"
+/* One request: its CIDR and its condition, which are written once the grant stands in the range;
+ * and the finalizer of a request whose CIDR a pool consists of. */
+#include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
 #include "server/state/state_pools.h"
@@ -22,11 +22,11 @@ enum request_action {
     REQUEST_NOTHING,
     REQUEST_ADD_FINALIZER,
     REQUEST_REMOVE_FINALIZER,
-    REQUEST_GIVE, /* the CIDR */
-    REQUEST_TELL, /* the condition alone */
+    REQUEST_GIVE, /* write the CIDR and the condition */
+    REQUEST_TELL, /* write the condition alone */
 };
 
-/* What a look at a request found; all copies. */
+/* What a look at a request found, all of it copies. */
 struct finding {
     enum request_action action;
     char *uid;
@@ -37,7 +37,7 @@ struct finding {
     struct cidr cidr;
     enum ipam_verdict verdict;
     struct condition ready;
-    char stored[128]; /* of the status, what tells since when the condition is as it is */
+    char stored[128]; /* of the stored status: since when the condition is as it is; JSON */
 };
 
 static void clear(void *context)
@@ -177,12 +177,13 @@ static enum pass_end written(struct pass *pass, void *context, const struct k8s_
     tell_people(pass, finding);
     mutex_guard(&state->mutex);
     if (finding->action == REQUEST_GIVE)
-        ipam_grant_stored(state, pass->item.key, finding->uid, &finding->cidr);
+        range_grant_stored(state, pass->item.key, finding->uid, &finding->cidr);
     return PASS_OK;
 }
 
-/* The CIDR is written whatever else has changed in the object, as long as it is the same one. A condition alone must not undo
- * what another leader has written meanwhile. */
+/* A CIDR is written whatever else has changed in the object, as long as the uid is the same. A
+ * condition alone is written to exactly the version that was looked at, so that it can't undo what
+ * another leader has written meanwhile. */
 static void encode(struct buffer *body, const struct finding *finding, const struct clock *clock)
 {
     struct json_writer writer;
@@ -201,7 +202,7 @@ static void encode(struct buffer *body, const struct finding *finding, const str
     json_end_object(&writer);
 }
 
-/* Takes what finding holds. */
+/* Sends the CIDR, the condition or both; takes over what the finding owns. */
 static void send_status(struct pass *pass, struct finding *finding)
 {
     _cleanup_buffer_ struct buffer body;

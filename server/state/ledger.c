@@ -1,4 +1,4 @@
-/* The ledger of a range: what its book holds for which request, and who waits. */
+/* The ledger of a range: which block its book holds for which request, and which requests wait. */
 #include "server/state/ledger.h"
 
 #include "server/state/state_pools.h"
@@ -40,7 +40,7 @@ int ledger_wait(struct state_range *home, struct state_request *request)
 {
     if (request->waiting != 0)
         return 0;
-    /* A replica that doesn't lead never sorts. */
+    /* Sorting closes the gaps, but a replica that doesn't lead never sorts. */
     if (home->waiting_count == home->waiting_capacity &&
         home->waiting_gaps > home->waiting_count / 2)
         waiting_close_gaps(home);
@@ -120,7 +120,7 @@ int ledger_hold(struct state *state, struct state_request *request, const struct
     return 0;
 }
 
-/* People are told of it once the range's status shows it. */
+/* Remembers a CIDR that was given back: people are told once the range's status shows it. */
 static void note_released(struct state_range *home, const struct cidr *cidr)
 {
     if (home->released == NULL)
@@ -159,7 +159,8 @@ void ledger_release(struct state *state, struct state_request *request)
     if (request->held.address.family == 0)
         return;
     ledger_unstored_remove(home, request);
-    /* A release that fails for want of memory leaks a block until the book is made anew; nothing is given twice. */
+    /* When the book can't release the block for want of memory, the block stays taken until the
+     * book is made anew. Nothing is given twice. */
     if (home->blocks != NULL && blocks_release(home->blocks, &request->held, NULL) == 0)
         state_tell(state, STATE_RANGES, home->key);
     if (ledger_is_stored(request))
@@ -168,7 +169,6 @@ void ledger_release(struct state *state, struct state_request *request)
     request->announced = false;
 }
 
-/* Notes why a request has what it has, and says so when that is new. */
 void ledger_judge(struct state *state, struct state_request *request, enum ipam_verdict verdict,
                   const char *text)
 {

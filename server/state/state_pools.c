@@ -306,8 +306,10 @@ static void drop(struct state *state, struct state_object *object)
             break;
         }
     for (size_t i = 0; i < state->pool_count; i++)
-        if (state->pools[i]->conflict == entry)
+        if (state->pools[i]->conflict == entry) {
             state->pools[i]->conflict = NULL;
+            state_tell(state, STATE_POOLS, state->pools[i]->object.meta->key);
+        }
     pools_changed(state);
     state_tell(state, STATE_POOLS, object->meta->key);
     tell_request(state, entry->pool);

@@ -1,4 +1,5 @@
-/* Ranges and requests coming and going: which requests refer to which range, the book of each range, and who waits. */
+/* Ranges and requests coming and going: which requests refer to which range, the book of each
+ * range, and which requests wait. */
 #include "server/state/ledger.h"
 #include "server/state/state_pools.h"
 
@@ -44,8 +45,8 @@ static void home_drop_if_empty(struct state *state, struct state_range *home)
     home_free(home);
 }
 
-/* What was decided here and stands nowhere yet is no more when a status shows that another leader has given it to another.
- * 0 or -ENOMEM. */
+/* A status shows that another leader has given cidr away. Decisions of this replica that overlap
+ * cidr and stand in no status yet are void, and their requests wait again. 0 or -ENOMEM. */
 static int give_way(struct state *state, struct state_range *home, const struct cidr *cidr)
 {
     for (size_t i = 0; i < home->unstored_count;) {
@@ -62,7 +63,7 @@ static int give_way(struct state *state, struct state_range *home, const struct 
     return 0;
 }
 
-/* Marks the CIDR that its status has, or lets it wait. 0 or -ENOMEM. */
+/* Holds the CIDR that the request's status has, or lets the request wait. 0 or -ENOMEM. */
 static int request_settle(struct state *state, struct state_request *request)
 {
     struct state_range *home = request->home;
@@ -82,7 +83,7 @@ static int request_settle(struct state *state, struct state_request *request)
 
 /* --- ranges --- */
 
-/* Takes up in a new book what was decided and isn't stored yet, as far as it lies there. */
+/* Holds a CIDR that was decided and isn't stored yet in a new book, if the CIDR lies there. */
 static void regrant(struct state *state, struct state_range *home, struct state_request *request,
                     const struct cidr *held, bool announced)
 {
@@ -94,8 +95,9 @@ static void regrant(struct state *state, struct state_range *home, struct state_
         request->announced = announced;
 }
 
-/* Marks in a new book (or none) what the requests hold. decided: the range is the same object, so what was decided stays. What
- * their own statuses have comes first. 0 or -ENOMEM. */
+/* Holds in a new book what the requests held in the old one; without a book all of them wait.
+ * CIDRs in the requests' own statuses come first. decided: the range is the same object, so CIDRs
+ * that were decided and aren't stored yet stay. 0 or -ENOMEM. */
 static int home_fill(struct state *state, struct state_range *home, bool decided)
 {
     int result = 0;
@@ -178,14 +180,14 @@ static void drop_range(struct state *state, struct state_object *object)
     home->object.meta = NULL;
     blocks_free(home->blocks);
     home->blocks = NULL;
-    /* Requests that couldn't be put there wait for the next look at everything. */
+    /* Without memory some requests are missing from the list until the next look at everything. */
     if (home_fill(state, home, false) < 0)
         home->waiting_sorted = false;
     state_tell(state, STATE_RANGES, home->key);
     home_drop_if_empty(state, home);
 }
 
-/* Every range is worth a look, also one that is only asked for. */
+/* A full list has ended. Every range is worth a look, also one that is missing but asked for. */
 static void tell_ranges(struct state *state, bool first)
 {
     size_t position = 0;
@@ -229,7 +231,7 @@ static void request_free(struct state_request *request)
     free(request);
 }
 
-/* Takes over what was held and judged for the older version of the same object. 0 or -ENOMEM. */
+/* Passes on what was held and judged for the older version of the same object. 0 or -ENOMEM. */
 static int request_inherit(struct state_request *request, struct state_request *old)
 {
     struct state_range *home = request->home;
@@ -245,8 +247,8 @@ static int request_inherit(struct state_request *request, struct state_request *
     return ledger_is_stored(request) ? 0 : ledger_unstored_add(home, request);
 }
 
-/* The entry of a version of a request, in the map and in the list of its range. NULL when out of memory: then nothing has
- * changed. */
+/* Makes the entry of a version of a request, in the map and in the list of its range. NULL when out
+ * of memory: then nothing has changed. */
 static struct state_request *request_new(struct state *state, struct ipam_request *version)
 {
     struct state_range *home = home_ensure(state, version->range);
@@ -274,8 +276,8 @@ static void drop_request(struct state *state, struct state_object *object)
     map_remove_string(state->objects[STATE_REQUESTS], object->meta->key);
     ledger_release(state, request);
     request_unlink(request);
-    /* A full list shows who has it now before it shows that this one is gone. Without memory the other one waits for the
-     * next look at everything. */
+    /* A full list may show the new owner of a CIDR before it shows that the old one is gone.
+     * Without memory the new owner waits for the next look at everything. */
     if (held && ledger_settle(state, home) < 0)
         home->waiting_sorted = false;
     state_pools_follow(state, object->meta->key);
@@ -300,7 +302,8 @@ static int put_request(struct state *state, void *object_take)
         return -ENOMEM;
     }
     bool was_stored = old != NULL && ledger_is_stored(old);
-    /* Another leader has given what its status has; what was decided here, and never written, is no more. */
+    /* The status shows that another leader has given the request a CIDR. The decision of this
+     * replica was never written and is void. */
     if (old != NULL && !old->announced && version->cidr.address.family != 0 &&
         !cidr_equal(&old->held, &version->cidr))
         ledger_release(state, old);
@@ -363,7 +366,8 @@ static void free_request(void *object)
     ipam_request_free(object);
 }
 
-/* A request that has its CIDR has nothing left to be done; with pools about, its finalizer may be due. */
+/* A request that has its CIDR and says so needs nothing more, unless its finalizer is there or is
+ * wanted by a pool. */
 static bool request_has_work(const struct state *state, const struct state_object *object)
 {
     const struct state_request *request = (const struct state_request *)object;

@@ -1,6 +1,7 @@
-/* The part of an API server that the reconciling of ranges and requests rests on, over fake_objects: status as a subresource, uid
- * and resourceVersion as preconditions, writes that change nothing, finalizers by server-side apply, and objects that go when
- * their last finalizer does. pump() is the watch: it brings what is stored into a state. */
+/* The part of an API server that the reconciling of ranges and requests rests on, over
+ * fake_objects: status as a subresource, uid and resourceVersion as preconditions, writes that
+ * change nothing, finalizers by server-side apply, and objects that go when their last finalizer
+ * does. pump() is the watch: it brings what is stored into a state. */
 #ifndef IPWARDEN_TESTS_UNIT_FAKE_IPAM_H
 #define IPWARDEN_TESTS_UNIT_FAKE_IPAM_H
 
@@ -9,8 +10,8 @@
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
-#define RANGE_PATH(name) IPAM_PATH "/namespaces/a/ipamranges/" name
-#define REQUEST_PATH(name) IPAM_PATH "/namespaces/a/ipamrequests/" name
+#define RANGE_PATH(name) "/apis/" IPAM_API_VERSION "/namespaces/a/ipamranges/" name
+#define REQUEST_PATH(name) "/apis/" IPAM_API_VERSION "/namespaces/a/ipamrequests/" name
 
 struct fake_ipam {
     struct fake_objects objects;
@@ -22,6 +23,8 @@ struct fake_ipam {
     } shown[FAKE_OBJECTS_MOST]; /* what pump() has brought */
     size_t shown_count;
     _Atomic bool blind; /* the watch brings nothing */
+    /* Requests that begin so wait, unread, until this changes; NULL: none. */
+    const char *_Atomic held;
 };
 
 static inline const char *fake_ipam_text(const json_t *document, const char *member)
@@ -88,6 +91,9 @@ static inline bool fake_ipam_answer(void *context, const struct fake_request *re
     struct fake_ipam *ipam = context;
     static const char status[] = "/status";
     char path[512];
+    const char *held = ipam->held;
+    if (held != NULL && strncmp(request->line, held, strlen(held)) == 0)
+        return false;
     if (strncmp(request->line, "PATCH ", 6) != 0)
         return fake_objects_answer(&ipam->objects, request, answer);
     snprintf(path, sizeof(path), "%s", request->line + 6);
@@ -178,9 +184,9 @@ static inline void fake_ipam_show_gone(struct fake_ipam *ipam, const char *path,
     char key[128];
     snprintf(key, sizeof(key), "a/%s", strrchr(path, '/') + 1);
     if (strstr(path, "/ipamranges/") != NULL)
-        state_remove_range(ipam->state, key, uid);
+        state_remove(ipam->state, STATE_RANGES, key, uid);
     else
-        state_remove_request(ipam->state, key, uid);
+        state_remove(ipam->state, STATE_REQUESTS, key, uid);
 }
 
 static inline size_t fake_ipam_find_shown(const struct fake_ipam *ipam, const char *path)
@@ -191,10 +197,12 @@ static inline size_t fake_ipam_find_shown(const struct fake_ipam *ipam, const ch
     return i;
 }
 
-static inline void pump(struct fake_ipam *ipam)
+/* Whether there was anything to bring. */
+static inline bool pump(struct fake_ipam *ipam)
 {
+    bool brought = false;
     if (ipam->blind)
-        return;
+        return false;
     pthread_mutex_lock(&ipam->objects.lock);
     for (size_t i = 0; i < ipam->objects.count; i++) {
         const char *path = ipam->objects.list[i].path;
@@ -205,6 +213,7 @@ static inline void pump(struct fake_ipam *ipam)
         if (index < ipam->shown_count &&
             strcmp(ipam->shown[index].version, fake_ipam_text(document, "resourceVersion")) == 0)
             continue;
+        brought = true;
         ipam->shown_count += index == ipam->shown_count;
         snprintf(ipam->shown[index].path, sizeof(ipam->shown[0].path), "%s", path);
         snprintf(ipam->shown[index].version, sizeof(ipam->shown[0].version), "%s",
@@ -220,10 +229,12 @@ static inline void pump(struct fake_ipam *ipam)
             i++;
             continue;
         }
+        brought = true;
         fake_ipam_show_gone(ipam, ipam->shown[i].path, ipam->shown[i].uid);
         ipam->shown[i] = ipam->shown[--ipam->shown_count];
     }
     pthread_mutex_unlock(&ipam->objects.lock);
+    return brought;
 }
 
 /* A full list, as the informer makes one. */

@@ -1,9 +1,9 @@
-/* A state with ranges and requests in it, for the tests of grants: objects by name, what is held for whom and why not, and
- * the rules that hold in every situation, checked after every test. */
+/* A state with ranges and requests in it, for the tests of grants: objects by name, what is held
+ * for whom and why not, and the rules that hold in every situation, checked after every test. */
 #ifndef IPWARDEN_TESTS_IPAM_FIXTURE_H
 #define IPWARDEN_TESTS_IPAM_FIXTURE_H
 
-#include "server/decide/ipam_grant.h"
+#include "server/decide/range_grant.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -12,12 +12,20 @@
 static struct state *world;
 static char told[16384]; /* "range/a/lan request/a/one " */
 
-static inline void ipam_listen(void *context, const char *key)
+static const char *const told_words[STATE_NEWS_COUNT] = {[STATE_SERVICES] = "service",
+                                                         [STATE_CLAIMS] = "claim",
+                                                         [STATE_POOLS] = "pool",
+                                                         [STATE_RANGES] = "range",
+                                                         [STATE_REQUESTS] = "request",
+                                                         [STATE_NEWS_ROOM] = "room",
+                                                         [STATE_NEWS_EVERYTHING] = "everything"};
+
+static inline void ipam_listen(void *context, unsigned int kind, const char *key)
 {
     (void)context;
     size_t length = strlen(told);
     assert_true(mutex_is_held(&world->mutex));
-    snprintf(told + length, sizeof(told) - length, "%s ", key);
+    snprintf(told + length, sizeof(told) - length, "%s/%s ", told_words[kind], key);
 }
 
 /* Whether it was told since the last forget_told(). */
@@ -38,7 +46,8 @@ static inline void forget_told(void)
 
 /* --- objects, all in namespace a --- */
 
-/* spec and status in single quotes, without brackets; metadata further members, each with a comma in front */
+/* spec and status in single quotes, without brackets; metadata further members, each with a comma
+ * in front */
 static inline void put_range_with(const char *name, const char *uid, const char *metadata,
                                   const char *spec, const char *status)
 {
@@ -91,7 +100,7 @@ static inline void remove_request(const char *name)
 {
     char key[128];
     snprintf(key, sizeof(key), "a/%s", name);
-    state_remove_request(world, key, NULL);
+    state_remove(world, STATE_REQUESTS, key, NULL);
 }
 
 /* --- looking; what is returned lives as long as the object --- */
@@ -104,7 +113,7 @@ static inline struct state_range *home_of(const char *name)
     return state_range(world, key);
 }
 
-static inline struct ipam_request *request_of(const char *name)
+static inline struct state_request *request_of(const char *name)
 {
     char key[128];
     snprintf(key, sizeof(key), "a/%s", name);
@@ -116,7 +125,7 @@ static inline struct ipam_request *request_of(const char *name)
 static inline void assert_held(const char *name, const char *expected)
 {
     char text[CIDR_TEXT_SIZE] = "";
-    const struct ipam_request *request = request_of(name);
+    const struct state_request *request = request_of(name);
     assert_non_null(request);
     if (request->held.address.family != 0)
         cidr_format(&request->held, text);
@@ -127,7 +136,7 @@ static inline void assert_held(const char *name, const char *expected)
 /* text: part of what people are told */
 static inline void assert_verdict(const char *name, enum ipam_verdict verdict, const char *text)
 {
-    const struct ipam_request *request = request_of(name);
+    const struct state_request *request = request_of(name);
     assert_non_null(request);
     const char *told_text = request->verdict_text != NULL ? request->verdict_text : "";
     if (request->verdict != verdict)
@@ -145,7 +154,7 @@ static inline uint64_t used_of_range(const char *name)
 
 static inline void assert_stored(const char *name, bool stored)
 {
-    assert_int_equal(ipam_request_is_stored(request_of(name)), stored);
+    assert_int_equal(ledger_is_stored(request_of(name)), stored);
 }
 
 /* --- deciding --- */
@@ -156,7 +165,7 @@ static inline int batch_most(const char *range, unsigned int most, bool *ret_mor
     mutex_guard(&world->mutex);
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
-    return ipam_grant_batch(world, state_range(world, key), most, ret_more);
+    return range_grant_batch(world, state_range(world, key), most, ret_more);
 }
 
 static inline int batch(const char *range)
@@ -172,7 +181,7 @@ static inline void take_over(const char *range)
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
     mutex_guard(&world->mutex);
-    assert_int_equal(ipam_grant_take_over(world, state_range(world, key)), 0);
+    assert_int_equal(range_grant_take_over(world, state_range(world, key)), 0);
 }
 
 /* All that is held now stands in the range's status. */
@@ -181,12 +190,13 @@ static inline void announce(const char *range)
     char key[128];
     snprintf(key, sizeof(key), "a/%s", range);
     mutex_guard(&world->mutex);
-    ipam_grant_announced(world, state_range(world, key), world->sequence);
+    range_grant_announced(world, state_range(world, key), world->sequence);
 }
 
 /* --- the rules --- */
 
-static inline void check_request(const struct state_range *home, const struct ipam_request *request)
+static inline void check_request(const struct state_range *home,
+                                 const struct state_request *request)
 {
     bool held = request->held.address.family != 0;
     size_t unstored = 0;
@@ -197,7 +207,7 @@ static inline void check_request(const struct state_range *home, const struct ip
     assert_int_equal(held, request->waiting == 0);
     if (request->waiting != 0)
         assert_ptr_equal(home->waiting[request->waiting - 1], request);
-    assert_int_equal(unstored, held && !ipam_request_is_stored(request));
+    assert_int_equal(unstored, held && !ledger_is_stored(request));
     if (held) {
         assert_non_null(home->blocks);
         assert_true(blocks_is_busy(home->blocks, &request->held));
@@ -209,13 +219,13 @@ static inline void check_home(const struct state_range *home)
     struct address_count used = {0};
     size_t count = 0;
     assert_true(home->range != NULL || home->requests != NULL); /* else it is forgotten */
-    for (const struct ipam_request *request = home->requests; request != NULL;
+    for (const struct state_request *request = home->requests; request != NULL;
          request = request->next, count++) {
         check_request(home, request);
         if (request->held.address.family == 0)
             continue;
         used = address_count_add(used, cidr_size(&request->held));
-        for (const struct ipam_request *other = request->next; other != NULL; other = other->next)
+        for (const struct state_request *other = request->next; other != NULL; other = other->next)
             assert_false(other->held.address.family != 0 &&
                          cidr_overlaps(&request->held, &other->held));
     }
@@ -224,7 +234,7 @@ static inline void check_home(const struct state_range *home)
     size_t given = 0;
     for (size_t i = 0; i < home->waiting_count; i++) {
         gaps += home->waiting[i] == NULL;
-        given += home->waiting[i] != NULL && home->waiting[i]->cidr.address.family != 0;
+        given += home->waiting[i] != NULL && home->waiting[i]->request->cidr.address.family != 0;
     }
     assert_int_equal(home->waiting_gaps, gaps);
     assert_int_equal(home->waiting_given, given);
@@ -235,17 +245,20 @@ static inline void check_home(const struct state_range *home)
     }
 }
 
-/* Whatever has happened: no two that are held overlap, what is used is their sum, and every request is either held or waits. */
+/* Whatever has happened: no two that are held overlap, what is used is their sum, and every request
+ * is either held or waits. */
 static inline void check_rules(void)
 {
     size_t position = 0;
     size_t requests = 0;
     mutex_guard(&world->mutex);
-    for (const struct state_range *home; (home = map_next(world->ranges, &position)) != NULL;) {
+    for (struct state_object *object;
+         (object = state_next(world, STATE_RANGES, &position)) != NULL;) {
+        const struct state_range *home = (const struct state_range *)object;
         check_home(home);
         requests += home->request_count;
     }
-    assert_int_equal(requests, map_count(world->requests));
+    assert_int_equal(requests, map_count(world->objects[STATE_REQUESTS]));
 }
 
 static inline int ipam_set_up(void **state)

@@ -1,5 +1,5 @@
-/* IPAMRanges: every way to write an entry wrongly is told with its place and its text, all faults in one go, and what
- * makes no sense in a status is left out. */
+/* IPAMRanges: every way to write an entry wrongly is told with its place and its text, all faults
+ * in one go, and what makes no sense in a status is left out. */
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -295,7 +295,8 @@ static bool is_printable(const char *text)
     return true;
 }
 
-/* Decodes with the raw JSON value at the index of a list of six, the others good, and asserts that just it is told. */
+/* Decodes with the raw JSON value at the index of a list of six, the others good, and asserts that
+ * just it is told. */
 static void assert_one_fault(const char *raw, const char *value, const char *good, size_t index)
 {
     struct buffer json _cleanup_buffer_;

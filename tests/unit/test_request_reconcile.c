@@ -1,6 +1,8 @@
-/* Requests against an API server: nothing is told before it stands in the range, who waits is told why, and what pools consist of is
- * kept. */
+/* Requests against an API server: nothing is told before it stands in the range, who waits is told
+ * why, and what pools consist of is kept. */
 #include "tests/unit/ipam_reconcile_fixture.h"
+
+#include "server/state/ledger.h"
 
 /* --- grants --- */
 
@@ -38,8 +40,8 @@ static void nothing_is_told_before_it_stands_in_the_range(void **state)
 static bool knows_stored(const char *key)
 {
     mutex_guard(&world->mutex);
-    const struct ipam_request *request = state_request(world, key);
-    return request != NULL && ipam_request_is_stored(request);
+    const struct state_request *request = state_request(world, key);
+    return request != NULL && ledger_is_stored(request);
 }
 
 static void the_server_s_answer_is_enough(void **state)
@@ -102,7 +104,8 @@ static void a_write_of_unknown_fate_gives_nothing_out(void **state)
     }
 }
 
-/* Whatever stands between us and the API server: only an answer that shows what was written counts. */
+/* Whatever stands between us and the API server: only an answer that shows what was written
+ * counts. */
 static void an_answer_that_shows_something_else_is_none(void **state)
 {
     (void)state;
@@ -127,7 +130,7 @@ static void an_answer_that_shows_something_else_is_none(void **state)
     }
 }
 
-static void who_waits_is_told_why_and_served_later(void **state)
+static void a_waiting_request_is_told_why_and_served_later(void **state)
 {
     (void)state;
     fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "26"));
@@ -190,11 +193,13 @@ static void a_request_that_is_gone_ends_it(void **state)
     ipam.blind = true;
     fixture_put_request(world, Q(NET("one", "1", "28"))); /* it was there a moment ago */
     fake_until(count_of(NET_STATUS("one")) >= 1);
-    state_remove_request(world, "a/one", "u-one");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-one");
     ipam.blind = false;
     rest();
     unsigned int count = count_of(NET_STATUS("one"));
-    usleep(100000);
+    clock_fake_advance(&clock_now, 2 * CLOCK_SECOND); /* for the status of the range */
+    until(reconciler_queue_length(reconciler) == 0);
+    rest();
     assert_int_equal(count_of(NET_STATUS("one")), count);
     /* What it would have had is free. */
     fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "26"));
@@ -212,7 +217,7 @@ static void another_of_its_name_gets_nothing_of_it(void **state)
     fixture_put_request(world, Q(NET("one", "1", "28"))); /* the one before */
     fake_until(count_of(NET_STATUS("one")) >= 1);
     assert_string_equal(fake_ipam_status(&ipam, REQUEST_PATH("one"), "cidr"), "");
-    state_remove_request(world, "a/one", "u-one");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-one");
 }
 
 /* --- the request of a pool --- */
@@ -237,7 +242,7 @@ static void the_request_of_a_pool_is_kept(void **state)
     fake_ipam_delete(&ipam, REQUEST_PATH("one"));
     rest();
     assert_true(fake_ipam_exists(&ipam, REQUEST_PATH("one")));
-    state_remove_pool(world, "blue", NULL);
+    state_remove(world, STATE_POOLS, "blue", NULL);
     until(!fake_ipam_exists(&ipam, REQUEST_PATH("one")));
     assert_not_in(body_of("PATCH " REQUEST_PATH("one") APPLY, 1), "finalizers");
 }
@@ -283,6 +288,25 @@ static void what_is_given_and_given_back_is_told(void **state)
     until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/26 to request a/two"));
 }
 
+/* Events come in the order in which they were recorded: what two hears of its own comes behind all
+ * that was said of one. */
+static void a_grant_is_told_when_it_is_written(void **state)
+{
+    (void)state;
+    fake_ipam_put(&ipam, RANGE_PATH("lan"), LAN("," FINALIZED));
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    ipam.held = NET_STATUS("one");
+    lead(true);
+    until(count_of(NET_STATUS("one")) == 1);
+    fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "28"));
+    until(was_told("IPAMRequest", "two", "Allocated", "10.0.0.16/28 of range a/lan"));
+    assert_false(was_told("IPAMRequest", "one", "Allocated", ""));
+    assert_false(was_told("IPAMRange", "lan", "Allocated", "to request a/one"));
+    ipam.held = NULL;
+    until(was_told("IPAMRequest", "one", "Allocated", "10.0.0.0/28 of range a/lan"));
+    until(was_told("IPAMRange", "lan", "Allocated", "10.0.0.0/28 to request a/one"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,12 +315,14 @@ int main(void)
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
         TEST(an_answer_that_shows_something_else_is_none),
-        TEST(who_waits_is_told_why_and_served_later),
+        TEST(a_waiting_request_is_told_why_and_served_later),
         TEST(a_condition_is_as_old_as_its_status),
         TEST(what_somebody_wiped_is_written_again),
         TEST(a_request_that_is_gone_ends_it),
         TEST(another_of_its_name_gets_nothing_of_it),
         TEST(the_request_of_a_pool_is_kept),
+        cmocka_unit_test_setup_teardown(a_grant_is_told_when_it_is_written, set_up_events,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_is_given_and_given_back_is_told, set_up_events,
                                         tear_down),
     };

@@ -1,6 +1,9 @@
-/* Ranges and requests coming and going in any order: what is held follows, who is told what, and pools that consist of a request.
- * What must hold in every situation is in test_state_ranges_random.c. */
+/* Ranges and requests coming and going in any order: what is held follows, who is told what, and
+ * pools that consist of a request. What must hold in every situation is in
+ * test_state_ranges_random.c. */
 #include "tests/unit/ipam_fixture.h"
+
+#include "server/state/state_pools.h"
 
 #define RANGE(uid, more)                                                                           \
     "{'metadata':{'namespace':'a','name':'lan','uid':'" uid "'},'spec':{'ranges':['10.0.0.0/"      \
@@ -16,16 +19,57 @@ static void put_pool(const char *name, int created, const char *spec)
     fixture_put_pool(world, Q(json));
 }
 
-static const struct pool *pool_of(const char *name)
+static const struct state_pool *pool_of(const char *name)
 {
     mutex_guard(&world->mutex);
     return state_pool(world, name);
 }
 
+static bool is_usable(const struct state_pool *pool)
+{
+    mutex_guard(&world->mutex);
+    return state_pool_is_usable(pool);
+}
+
+static bool offers(const struct state_pool *pool, const struct address *address)
+{
+    mutex_guard(&world->mutex);
+    return state_pool_offers(pool, address);
+}
+
+/* text: part of what people are told */
+static void assert_reason(const char *name, const char *reason, const char *text)
+{
+    char message[512];
+    mutex_guard(&world->mutex);
+    const struct state_pool *pool = state_pool(world, name);
+    assert_non_null(pool);
+    assert_string_equal(state_pool_reason(pool, message, sizeof(message)), reason);
+    if (strstr(message, text) == NULL)
+        fail_msg("%s: no \"%s\" in \"%s\"", name, text, message);
+}
+
+/* What was given back since the last call, each with a blank behind it. */
+static void assert_released(const char *range, const char *expected)
+{
+    struct cidr released[LEDGER_RELEASED_MOST];
+    size_t omitted;
+    char text[LEDGER_RELEASED_MOST * (CIDR_TEXT_SIZE + 1)] = "";
+    struct state_range *home = home_of(range);
+    mutex_guard(&world->mutex);
+    size_t count = ledger_take_released(home, released, &omitted);
+    for (size_t i = 0; i < count; i++) {
+        cidr_format(&released[i], text + strlen(text));
+        strcat(text, " ");
+    }
+    assert_string_equal(text, expected);
+    assert_int_equal(omitted, 0);
+}
+
 static size_t ranges_known(void)
 {
     mutex_guard(&world->mutex);
-    return map_count(world->ranges);
+    return map_count(world->objects[STATE_RANGES]);
 }
 
 /* --- coming and going --- */
@@ -60,15 +104,15 @@ static void nothing_is_left_of_what_went(void **state)
     assert_int_equal(ranges_known(), 2);
     remove_request("two");
     assert_int_equal(ranges_known(), 1); /* nobody asks for wan any more */
-    state_remove_range(world, "a/lan", NULL);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
     assert_int_equal(ranges_known(), 1);
     assert_held("one", "");
     remove_request("one");
     assert_int_equal(ranges_known(), 0);
-    state_remove_range(world, "a/lan", NULL);
-    state_remove_request(world, "a/one", NULL);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
+    state_remove(world, STATE_REQUESTS, "a/one", NULL);
     put_range("lan", "10.0.0.0/24");
-    state_remove_range(world, "a/lan", NULL);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
     assert_int_equal(ranges_known(), 0);
 }
 
@@ -77,16 +121,16 @@ static void a_removal_means_one_uid(void **state)
     (void)state;
     put_range("lan", "10.0.0.0/24");
     put_request(.name = "one", .cidr = "10.0.0.0/28");
-    state_remove_range(world, "a/lan", "r-0");
-    state_remove_request(world, "a/one", "u-0");
+    state_remove(world, STATE_RANGES, "a/lan", "r-0");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-0");
     assert_held("one", "10.0.0.0/28");
-    state_remove_request(world, "a/one", "u-one");
+    state_remove(world, STATE_REQUESTS, "a/one", "u-one");
     assert_null(request_of("one"));
-    state_remove_range(world, "a/lan", "r-1");
+    state_remove(world, STATE_RANGES, "a/lan", "r-1");
     assert_null(home_of("lan"));
 }
 
-static void who_gives_back_is_told(void **state)
+static void what_is_given_back_is_told(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -94,7 +138,7 @@ static void who_gives_back_is_told(void **state)
     forget_told();
     remove_request("one");
     assert_true(was_told("range/a/lan"));
-    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_released("lan", "10.0.0.0/28 ");
     assert_true(was_told("request/a/one"));
     assert_int_equal(used_of_range("lan"), 0);
     /* What nobody was ever told isn't given back. */
@@ -103,8 +147,44 @@ static void who_gives_back_is_told(void **state)
     forget_told();
     remove_request("two");
     assert_true(was_told("range/a/lan"));
-    assert_null(strstr(told, "released/"));
+    assert_released("lan", "");
     assert_int_equal(used_of_range("lan"), 0);
+}
+
+/* A range that gives back thousands at once names some of them, and says how many more there
+ * were. */
+static void what_is_given_back_is_named_up_to_a_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned int removed;
+        size_t named;
+        size_t omitted;
+    } cases[] = {
+        {0, 0, 0},
+        {1, 1, 0},
+        {LEDGER_RELEASED_MOST, LEDGER_RELEASED_MOST, 0},
+        {LEDGER_RELEASED_MOST + 3, LEDGER_RELEASED_MOST, 3},
+    };
+    put_range("lan", "10.0.0.0/24");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct cidr released[LEDGER_RELEASED_MOST];
+        size_t omitted;
+        for (unsigned int n = 0; n < cases[i].removed; n++) {
+            char cidr[CIDR_TEXT_SIZE];
+            snprintf(cidr, sizeof(cidr), "10.0.0.%u", n);
+            put_request(.name = "one", .cidr = cidr);
+            remove_request("one");
+        }
+        struct state_range *home = home_of("lan");
+        mutex_guard(&world->mutex);
+        assert_int_equal(ledger_take_released(home, released, &omitted), cases[i].named);
+        assert_int_equal(omitted, cases[i].omitted);
+        if (cases[i].named > 0)
+            assert_int_equal(released[cases[i].named - 1].address.low & 255, cases[i].named - 1);
+        assert_int_equal(ledger_take_released(home, released, &omitted), 0); /* named once */
+        assert_int_equal(omitted, 0);
+    }
 }
 
 static void a_request_made_again_is_another(void **state)
@@ -115,7 +195,7 @@ static void a_request_made_again_is_another(void **state)
     forget_told();
     put_request(.name = "one", .uid = "u-again");
     assert_held("one", "");
-    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_released("lan", "10.0.0.0/28 ");
     assert_true(was_told("range/a/lan"));
     assert_int_equal(used_of_range("lan"), 0);
     /* Also one that was only decided on. */
@@ -247,7 +327,7 @@ static void an_old_event_takes_nothing_back(void **state)
     announce("lan");
     assert_int_equal(cidr_parse("10.0.0.0/28", &cidr, NULL), 0);
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
+    range_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
     mutex_unlock(&world->mutex);
     put_request(.name = "one", .wish = "28"); /* from before the write */
     assert_held("one", "10.0.0.0/28");
@@ -258,34 +338,39 @@ static void an_old_event_takes_nothing_back(void **state)
 
 /* --- answers --- */
 
+static void put_answer(const char *uid, int epoch, uint64_t since)
+{
+    char json[QUOTES_SIZE];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'namespace':'a','name':'lan','uid':'%s'},'spec':{'ranges':['10.0.0.0/"
+             "24']},'status':{'epoch':%d}}",
+             uid, epoch);
+    assert_int_equal(state_put_answer(world, STATE_RANGES, fixture_range(Q(json), NULL), since), 0);
+}
+
 static void an_answer_is_dropped_when_the_watch_was_faster(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
-    uint64_t since = state_sequence(world);
-    assert_int_equal(
-        state_put_range_answer(world, fixture_range(Q(RANGE("r-1", ",'status':{'epoch':1}")), NULL),
-                               since),
-        0);
+    put_answer("r-1", 1, state_sequence(world));
     assert_int_equal(home_of("lan")->range->epoch, 1);
-    since = state_sequence(world);
+    uint64_t since = state_sequence(world);
     put_range_with("lan", "r-1", "", "'ranges':['10.0.0.0/24']", "'epoch':3");
-    assert_int_equal(
-        state_put_range_answer(world, fixture_range(Q(RANGE("r-1", ",'status':{'epoch':2}")), NULL),
-                               since),
-        0);
+    put_answer("r-1", 2, since);
     assert_int_equal(home_of("lan")->range->epoch, 3);
-    /* Of another, or of none. */
+    /* Of the one before, which the watch has shown to be another one meanwhile. */
     since = state_sequence(world);
-    assert_int_equal(
-        state_put_range_answer(world, fixture_range(Q(RANGE("r-0", ",'status':{'epoch':9}")), NULL),
-                               since),
-        0);
-    assert_int_equal(home_of("lan")->range->epoch, 3);
-    state_remove_range(world, "a/lan", NULL);
-    assert_int_equal(state_put_range_answer(world, fixture_range(Q(RANGE("r-1", "")), NULL), since),
-                     0);
+    put_range_with("lan", "r-2", "", "'ranges':['10.0.0.0/24']", "'epoch':4");
+    put_answer("r-1", 9, since);
+    assert_int_equal(home_of("lan")->range->epoch, 4);
+    /* Of one that has gone; also while requests go on asking for it. */
+    since = state_sequence(world);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
+    put_answer("r-2", 5, since);
     assert_null(home_of("lan"));
+    put_request(.name = "one", .wish = "28");
+    put_answer("r-2", 5, since);
+    assert_null(home_of("lan")->range);
 }
 
 /* --- full lists --- */
@@ -307,7 +392,7 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     assert_null(request_of("three"));
     assert_held("two", "10.0.0.16/28");
     assert_int_equal(used_of_range("lan"), 16);
-    assert_true(was_told("released/a/lan/10.0.0.0/28"));
+    assert_released("lan", "10.0.0.0/28 ");
     assert_true(was_told("range/a/lan") && was_told("range/a/wan"));
     assert_int_equal(world->completed[STATE_REQUESTS], world->round[STATE_REQUESTS]);
 
@@ -322,7 +407,8 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     assert_null(home_of("wan"));
 }
 
-/* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether this replica leads or not. */
+/* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether
+ * this replica leads or not. */
 static void a_list_may_show_two_owners_for_a_while(void **state)
 {
     (void)state;
@@ -332,11 +418,11 @@ static void a_list_may_show_two_owners_for_a_while(void **state)
     state_replace_begin(world, STATE_REQUESTS);
     put_request(.name = "two", .cidr = "10.0.0.0/28");
     assert_held("two", "");
-    assert_true(pool_of("blue")->unresolved);
+    assert_reason("blue", "WaitingForRequest", "");
     state_replace_end(world, STATE_REQUESTS);
     assert_held("two", "10.0.0.0/28");
     assert_stored("two", true);
-    assert_false(pool_of("blue")->unresolved);
+    assert_reason("blue", "Serving", "");
     /* The same with a removal, and with one that was only decided. */
     put_request(.name = "three", .cidr = "10.0.0.0/28");
     assert_held("three", "");
@@ -345,7 +431,7 @@ static void a_list_may_show_two_owners_for_a_while(void **state)
 }
 
 /* Only a leader sorts; elsewhere what waits comes and goes just the same. */
-static void who_does_not_lead_does_not_grow(void **state)
+static void a_replica_that_does_not_lead_does_not_grow(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -389,26 +475,26 @@ static void a_pool_waits_for_its_request(void **state)
     struct address inside = fixture_address("10.0.0.17");
     put_pool("blue", 1, FROM("one"));
     assert_true(was_told("request/a/one")); /* kept for the pool from now on */
-    assert_true(pool_of("blue")->unresolved);
-    assert_false(pool_is_usable(pool_of("blue")));
+    assert_reason("blue", "WaitingForRequest", "");
+    assert_false(is_usable(pool_of("blue")));
     put_request(.name = "one", .wish = "28");
-    assert_true(pool_of("blue")->unresolved);
+    assert_reason("blue", "WaitingForRequest", "");
     put_range("lan", "10.0.0.0/24");
     put_request(.name = "zero", .cidr = "10.0.0.0/28");
     fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-18-32'},'spec':{'cidr':'10.0.0.18'}}"));
     assert_int_equal(batch("lan"), 1);
     announce("lan");
     put_pool("blue", 1, FROM("one"));
-    assert_true(pool_of("blue")->unresolved); /* decided isn't given */
+    assert_reason("blue", "WaitingForRequest", ""); /* decided isn't given */
     forget_told();
     struct cidr cidr = request_of("one")->held;
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/one", "u-one", &cidr);
+    range_grant_stored(world, "a/one", "u-one", &cidr);
     mutex_unlock(&world->mutex);
-    const struct pool *pool = pool_of("blue");
-    assert_true(pool_is_usable(pool));
-    assert_null(pool->invalid);
-    assert_true(pool_offers(pool, &inside));
+    const struct state_pool *pool = pool_of("blue");
+    assert_true(is_usable(pool));
+    assert_reason("blue", "Serving", "");
+    assert_true(offers(pool, &inside));
     assert_true(was_told("pool/blue") && was_told("room/"));
     struct blocks_counts counts;
     blocks_counts(pool->blocks, &counts);
@@ -421,20 +507,19 @@ static void a_pool_waits_for_its_request(void **state)
     /* An edit of the pool keeps its addresses. */
     put_pool("blue", 1, FROM("one") ",'exclude':['10.0.0.20']");
     pool = pool_of("blue");
-    assert_true(pool_is_usable(pool));
+    assert_true(is_usable(pool));
     blocks_counts(pool->blocks, &counts);
     assert_int_equal(counts.total.low, 13);
     assert_int_equal(counts.used.low, 1);
     /* Should its request go all the same. */
     forget_told();
     remove_request("one");
-    assert_true(pool_of("blue")->unresolved);
-    assert_false(pool_offers(pool_of("blue"), &inside));
-    assert_non_null(strstr(pool_of("blue")->invalid, "a/one has no CIDR"));
+    assert_reason("blue", "WaitingForRequest", "request a/one has no CIDR");
+    assert_false(offers(pool_of("blue"), &inside));
     assert_true(was_told("pool/blue"));
     put_request(.name = "one", .cidr = "10.0.0.64/26", .uid = "u-again");
-    assert_true(pool_is_usable(pool_of("blue")));
-    state_remove_pool(world, "blue", NULL);
+    assert_true(is_usable(pool_of("blue")));
+    state_remove(world, STATE_POOLS, "blue", NULL);
     mutex_lock(&world->mutex);
     assert_null(state_pool_from_request(world, "a/one"));
     mutex_unlock(&world->mutex);
@@ -446,17 +531,17 @@ static void a_pool_of_a_request_may_come_last(void **state)
     put_range("lan", "2001:db8::/64");
     put_request(.name = "one", .cidr = "2001:db8::/120");
     put_pool("six", 1, FROM("one"));
-    const struct pool *pool = pool_of("six");
-    assert_true(pool_is_usable(pool));
+    const struct state_pool *pool = pool_of("six");
+    assert_true(is_usable(pool));
     assert_int_equal(pool->family, ADDRESS_IPV6);
     struct blocks_counts counts;
     blocks_counts(pool->blocks, &counts);
     assert_int_equal(counts.total.low, 256);
     /* And its range may go, and come again. */
-    state_remove_range(world, "a/lan", NULL);
-    assert_true(pool_of("six")->unresolved);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
+    assert_reason("six", "WaitingForRequest", "");
     put_range("lan", "2001:db8::/64");
-    assert_true(pool_is_usable(pool_of("six")));
+    assert_true(is_usable(pool_of("six")));
 }
 
 static void a_conflict_leaves_a_pool_without_addresses(void **state)
@@ -466,10 +551,10 @@ static void a_conflict_leaves_a_pool_without_addresses(void **state)
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     put_request(.name = "two", .cidr = "10.0.0.0/27"); /* overlaps */
     put_pool("blue", 1, FROM("two"));
-    assert_true(pool_of("blue")->unresolved);
+    assert_reason("blue", "WaitingForRequest", "");
     remove_request("one");
     assert_int_equal(batch("lan"), 0);
-    assert_true(pool_is_usable(pool_of("blue")));
+    assert_true(is_usable(pool_of("blue")));
 }
 
 static void a_pool_that_gets_addresses_may_overlap_another(void **state)
@@ -478,15 +563,15 @@ static void a_pool_that_gets_addresses_may_overlap_another(void **state)
     put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
     put_pool("older", 1, FROM("one"));
     put_range("lan", "10.0.0.0/24");
-    assert_true(pool_is_usable(pool_of("younger")));
+    assert_true(is_usable(pool_of("younger")));
     forget_told();
     put_request(.name = "one", .cidr = "10.0.0.64/28");
     assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
-    assert_true(pool_is_usable(pool_of("older")));
+    assert_true(is_usable(pool_of("older")));
     assert_true(was_told("pool/younger"));
     remove_request("one");
     assert_null(pool_of("younger")->conflict);
-    assert_true(pool_is_usable(pool_of("younger")));
+    assert_true(is_usable(pool_of("younger")));
 }
 
 static void nothing_is_left_when_everything_is_excluded(void **state)
@@ -495,19 +580,17 @@ static void nothing_is_left_when_everything_is_excluded(void **state)
     put_range("lan", "10.0.0.0/24");
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     put_pool("blue", 1, FROM("one") ",'exclude':['10.0.0.0/27']");
-    assert_false(pool_of("blue")->unresolved);
-    assert_non_null(strstr(pool_of("blue")->invalid, "spec.exclude"));
-    assert_false(pool_is_usable(pool_of("blue")));
+    assert_reason("blue", "Invalid", "a/one has no address that spec.exclude leaves");
+    assert_false(is_usable(pool_of("blue")));
     /* Another CIDR may leave some. */
     remove_request("one");
-    assert_true(pool_of("blue")->unresolved);
+    assert_reason("blue", "WaitingForRequest", "");
     put_request(.name = "one", .cidr = "10.0.0.64/28", .uid = "u-again");
-    assert_true(pool_is_usable(pool_of("blue")));
+    assert_true(is_usable(pool_of("blue")));
     /* A specification that is wrong stays wrong. */
     put_pool("blue", 1, FROM("one") ",'exclude':['x']");
     put_request(.name = "one", .cidr = "10.0.0.96/28", .uid = "u-more");
-    assert_non_null(strstr(pool_of("blue")->invalid, "spec.exclude[0]"));
-    assert_false(pool_of("blue")->unresolved);
+    assert_reason("blue", "Invalid", "spec.exclude[0]");
 }
 
 static void two_pools_of_one_request(void **state)
@@ -517,10 +600,12 @@ static void two_pools_of_one_request(void **state)
     put_pool("older", 1, FROM("one"));
     put_pool("younger", 2, FROM("one"));
     put_request(.name = "one", .cidr = "10.0.0.0/28");
-    assert_true(pool_is_usable(pool_of("older")));
+    assert_true(is_usable(pool_of("older")));
     assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
-    state_remove_pool(world, "older", NULL);
-    assert_true(pool_is_usable(pool_of("younger")));
+    forget_told();
+    state_remove(world, STATE_POOLS, "older", NULL);
+    assert_true(is_usable(pool_of("younger")));
+    assert_true(was_told("pool/younger")); /* its status says Conflict */
 }
 
 int main(void)
@@ -529,7 +614,8 @@ int main(void)
         IPAM_TEST(requests_may_come_before_their_range),
         IPAM_TEST(nothing_is_left_of_what_went),
         IPAM_TEST(a_removal_means_one_uid),
-        IPAM_TEST(who_gives_back_is_told),
+        IPAM_TEST(what_is_given_back_is_told),
+        IPAM_TEST(what_is_given_back_is_named_up_to_a_limit),
         IPAM_TEST(a_request_made_again_is_another),
         IPAM_TEST(a_request_may_name_another_range),
         IPAM_TEST(a_range_made_again_is_another),
@@ -540,7 +626,7 @@ int main(void)
         IPAM_TEST(an_answer_is_dropped_when_the_watch_was_faster),
         IPAM_TEST(what_went_unseen_is_gone_after_the_next_list),
         IPAM_TEST(a_list_may_show_two_owners_for_a_while),
-        IPAM_TEST(who_does_not_lead_does_not_grow),
+        IPAM_TEST(a_replica_that_does_not_lead_does_not_grow),
         IPAM_TEST(only_a_list_that_came_to_its_end_counts),
         IPAM_TEST(a_pool_waits_for_its_request),
         IPAM_TEST(a_pool_of_a_request_may_come_last),

@@ -1,9 +1,11 @@
-/* Two replicas, each with its own state, and a server that stores ranges and requests; everything happens in any order, late,
- * twice or never: watches that lag, writes that arrive long after their sender lost the lead, answers that get lost, restarts. After
- * every step no two requests have overlapping sub-networks in the server, and each replica's memory keeps its rules; at the end,
+/* Two replicas, each with its own state, and a server that stores ranges and requests; everything
+ * happens in any order, late, twice or never: watches that lag, writes that arrive long after their
+ * sender lost the lead, answers that get lost, restarts. After every step no two requests have
+ * overlapping sub-networks in the server, and each replica's memory keeps its rules; at the end,
  * with everything delivered and one leader, every request has what it can have.
  *
- * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines. IPWARDEN_SEED=N replays a run. */
+ * The steps of a leader are those of server/reconcile/range_reconcile.c, in few lines.
+ * IPWARDEN_SEED=N replays a run. */
 #include "tests/unit/ipam_fixture.h"
 
 #define RANGES 2
@@ -192,13 +194,15 @@ static void deliver(struct replica *replica, bool range)
     const struct event *event = &events[(*position)++];
     snprintf(key, sizeof(key), "a/%c%u", range ? 'r' : 'n', event->index);
     if (event->removed && range)
-        state_remove_range(replica->state, key, event->uid);
+        state_remove(replica->state, STATE_RANGES, key, event->uid);
     else if (event->removed)
-        state_remove_request(replica->state, key, event->uid);
+        state_remove(replica->state, STATE_REQUESTS, key, event->uid);
     else if (range)
-        assert_int_equal(state_put_range(replica->state, fixture_range(event->json, NULL)), 0);
+        assert_int_equal(state_put(replica->state, STATE_RANGES, fixture_range(event->json, NULL)),
+                         0);
     else
-        assert_int_equal(state_put_request(replica->state, fixture_request(event->json, NULL)), 0);
+        assert_int_equal(
+            state_put(replica->state, STATE_REQUESTS, fixture_request(event->json, NULL)), 0);
 }
 
 static void watch(struct replica *replica, bool range)
@@ -216,9 +220,10 @@ static void list(struct replica *replica, bool range)
             continue;
         char *json = range ? encode_range(i) : encode_request(i);
         if (range)
-            assert_int_equal(state_put_range(replica->state, fixture_range(json, NULL)), 0);
+            assert_int_equal(state_put(replica->state, STATE_RANGES, fixture_range(json, NULL)), 0);
         else
-            assert_int_equal(state_put_request(replica->state, fixture_request(json, NULL)), 0);
+            assert_int_equal(state_put(replica->state, STATE_REQUESTS, fixture_request(json, NULL)),
+                             0);
         free(json);
     }
     state_replace_end(replica->state, kind);
@@ -254,13 +259,13 @@ static void encode_status(const struct state_range *home, char *ret_text)
     size_t length = 0;
     *ret_text = '\0';
     for (size_t i = 0; i < home->unstored_count; i++) {
-        const struct ipam_request *request = home->unstored[i];
+        const struct state_request *request = home->unstored[i];
         cidr_format(&request->held, text);
-        length +=
-            (size_t)snprintf(ret_text + length, TEXT_MOST - length,
-                             "%s{'namespace':'a','name':'%s','uid':'%s','cidr':'%s'}%s",
-                             i == 0 ? ",'pending':[" : ",", request->meta.name, request->meta.uid,
-                             text, i + 1 == home->unstored_count ? "]" : "");
+        length += (size_t)snprintf(ret_text + length, TEXT_MOST - length,
+                                   "%s{'namespace':'a','name':'%s','uid':'%s','cidr':'%s'}%s",
+                                   i == 0 ? ",'pending':[" : ",", request->object.meta->name,
+                                   request->object.meta->uid, text,
+                                   i + 1 == home->unstored_count ? "]" : "");
     }
     size_t count = blocks_round_robin_export(home->blocks, next);
     for (size_t i = 0; i < count; i++) {
@@ -318,7 +323,7 @@ static void look_at_range(unsigned int number, unsigned int index)
         is_under_way(WRITE_STATUS, number, index))
         return; /* one pass over an object at a time */
     if (home->range == NULL) {
-        assert_int_equal(ipam_grant_batch(replica->state, home, 0, &more), 0);
+        assert_int_equal(range_grant_batch(replica->state, home, 0, &more), 0);
         return;
     }
     if (!is_ours(lead, home->range)) {
@@ -328,10 +333,10 @@ static void look_at_range(unsigned int number, unsigned int index)
     if (replica->request_position < lead->fence)
         return;
     if (!lead->honoured) {
-        assert_int_equal(ipam_grant_take_over(replica->state, home), 0);
+        assert_int_equal(range_grant_take_over(replica->state, home), 0);
         lead->honoured = true;
     }
-    assert_true(ipam_grant_batch(replica->state, home, 1 + below(4), &more) >= 0);
+    assert_true(range_grant_batch(replica->state, home, 1 + below(4), &more) >= 0);
     if (has_unannounced(home) || below(3) == 0)
         range_flight(number, index, WRITE_STATUS, home, 0);
 }
@@ -342,17 +347,17 @@ static void look_at_request(unsigned int number, unsigned int index)
     char key[16];
     snprintf(key, sizeof(key), "a/n%u", index);
     mutex_guard(&replica->state->mutex);
-    const struct ipam_request *request = state_request(replica->state, key);
+    const struct state_request *request = state_request(replica->state, key);
     struct flight *flight = new_flight();
     if (request == NULL || flight == NULL || request->held.address.family == 0 ||
-        ipam_request_is_stored(request) || !request->announced ||
+        ledger_is_stored(request) || !request->announced ||
         is_under_way(WRITE_REQUEST, number, index))
         return;
     *flight = (struct flight){.kind = WRITE_REQUEST,
                               .replica = number,
                               .life = replica->life,
                               .index = index,
-                              .uid = number_of(request->meta.uid)};
+                              .uid = number_of(request->object.meta->uid)};
     cidr_format(&request->held, flight->text);
 }
 
@@ -366,7 +371,8 @@ static void answer_range(const struct flight *flight)
     char *json = encode_range(flight->index);
     snprintf(key, sizeof(key), "a/r%u", flight->index);
     assert_int_equal(
-        state_put_range_answer(replica->state, fixture_range(json, NULL), flight->since), 0);
+        state_put_answer(replica->state, STATE_RANGES, fixture_range(json, NULL), flight->since),
+        0);
     free(json);
     mutex_guard(&replica->state->mutex);
     struct state_range *home = state_range(replica->state, key);
@@ -377,7 +383,7 @@ static void answer_range(const struct flight *flight)
         return;
     }
     if (home != NULL && home->range != NULL && lead->honoured && is_ours(lead, home->range))
-        ipam_grant_announced(replica->state, home, flight->sequence);
+        range_grant_announced(replica->state, home, flight->sequence);
 }
 
 static bool store_range(const struct flight *flight)
@@ -420,7 +426,7 @@ static void land(struct flight *flight)
             snprintf(uid, sizeof(uid), "%u", flight->uid);
             assert_int_equal(cidr_parse(flight->text, &cidr, NULL), 0);
             mutex_guard(&replica->state->mutex);
-            ipam_grant_stored(replica->state, key, uid, &cidr);
+            range_grant_stored(replica->state, key, uid, &cidr);
         }
     }
     flight->kind = NO_FLIGHT;
@@ -548,7 +554,7 @@ static void assert_at_rest(const struct replica *replica)
         char name[16];
         char text[CIDR_TEXT_SIZE] = "";
         snprintf(name, sizeof(name), "n%u", i);
-        const struct ipam_request *request = request_of(name);
+        const struct state_request *request = request_of(name);
         assert_int_equal(request != NULL, requests[i].exists);
         if (request == NULL)
             continue;

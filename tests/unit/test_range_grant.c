@@ -1,6 +1,8 @@
-/* The leader's decisions: who gets what, in which order, why not, what a new leader forgets and honours, and when a grant may be
- * told to its request. */
+/* The leader's decisions: who gets what, in which order, why not, what a new leader forgets and
+ * honours, and when a grant may be told to its request. */
 #include "tests/unit/ipam_fixture.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* --- batches --- */
 
@@ -60,7 +62,8 @@ static void a_younger_one_that_fits_is_not_held_up(void **state)
     assert_held("whole", "10.0.0.0/24");
 }
 
-/* A spec that found no room once isn't tried for each that says the same: 20,000 that wait cost what one does. */
+/* A spec that found no room once isn't tried for each that says the same: 20,000 that wait cost
+ * what one does. */
 static void many_that_wait_cost_little(void **state)
 {
     (void)state;
@@ -99,7 +102,7 @@ static void each_kind_of_wish_is_served(void **state)
         {"3/%8", "10.0.3.0/24"}, {"10.0.2.0/25", "10.0.2.0/25"}, {"32", "10.0.0.68/32"},
     };
     put_range_with("lan", "r-1", "", "'ranges':['10.0.0.0/22'],'defaultPrefixLength':28", "");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         char name[16];
         snprintf(name, sizeof(name), "n%zu", i);
         put_request(.name = name, .wish = cases[i].wish, .created = (int)i + 1);
@@ -134,7 +137,7 @@ static void what_can_never_be_is_invalid(void **state)
         {"10.0.0.1/24", "host bits"},
     };
     put_range("lan", "10.0.0.0/24");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         put_request(.name = "one", .wish = cases[i].wish);
         assert_int_equal(batch("lan"), 0);
         assert_verdict("one", IPAM_INVALID, cases[i].text);
@@ -165,7 +168,7 @@ static void without_its_range_it_waits(void **state)
     assert_int_equal(batch("lan"), 1);
     assert_held("one", "10.0.0.16/28");
     assert_verdict("one", IPAM_READY, "");
-    state_remove_range(world, "a/lan", NULL);
+    state_remove(world, STATE_RANGES, "a/lan", NULL);
     assert_int_equal(batch("lan"), 0);
     assert_verdict("one", IPAM_RANGE_NOT_FOUND, "");
 }
@@ -222,18 +225,18 @@ static void as_many_as_a_status_holds_are_under_way(void **state)
     (void)state;
     bool more;
     put_range("lan", "10.0.0.0/16");
-    for (int i = 0; i < IPAM_GRANT_UNSTORED_MOST + 3; i++) {
+    for (int i = 0; i < RANGE_GRANT_UNSTORED_MOST + 3; i++) {
         char name[32];
         snprintf(name, sizeof(name), "n%d", i);
         put_request(.name = name, .created = 1 + i);
     }
-    assert_int_equal(batch_most("lan", 100000, &more), IPAM_GRANT_UNSTORED_MOST);
+    assert_int_equal(batch_most("lan", 100000, &more), RANGE_GRANT_UNSTORED_MOST);
     assert_true(more);
     assert_int_equal(batch_most("lan", 100000, &more), 0);
     assert_true(more);
     struct cidr cidr = request_of("n7")->held;
     mutex_lock(&world->mutex);
-    ipam_grant_stored(world, "a/n7", "u-n7", &cidr);
+    range_grant_stored(world, "a/n7", "u-n7", &cidr);
     mutex_unlock(&world->mutex);
     assert_int_equal(batch_most("lan", 100000, &more), 1);
     assert_held("n512", "10.0.2.0/32");
@@ -242,7 +245,7 @@ static void as_many_as_a_status_holds_are_under_way(void **state)
 
 /* --- what stands in a status already --- */
 
-static void who_shows_what_another_has_waits(void **state)
+static void a_request_that_shows_what_another_has_waits(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
@@ -299,7 +302,7 @@ static void is_announced_only_when_it_was_held_before(void **state)
     assert_int_equal(batch("lan"), 1);
     forget_told();
     mutex_lock(&world->mutex);
-    ipam_grant_announced(world, state_range(world, "a/lan"), sequence);
+    range_grant_announced(world, state_range(world, "a/lan"), sequence);
     mutex_unlock(&world->mutex);
     assert_true(request_of("one")->announced);
     assert_false(request_of("two")->announced);
@@ -316,7 +319,7 @@ static void store(const char *key, const char *uid, const char *text)
     struct cidr cidr;
     assert_int_equal(cidr_parse(text, &cidr, NULL), 0);
     mutex_guard(&world->mutex);
-    ipam_grant_stored(world, key, uid, &cidr);
+    range_grant_stored(world, key, uid, &cidr);
 }
 
 static void is_stored_when_the_server_says_so(void **state)
@@ -334,7 +337,7 @@ static void is_stored_when_the_server_says_so(void **state)
     assert_string_equal(told, "");
     store("a/one", "u-one", "10.0.0.0/28");
     assert_stored("one", true);
-    assert_int_equal(request_of("one")->told, IPAM_READY);
+    assert_int_equal(request_of("one")->request->told, IPAM_READY);
     assert_int_equal(home_of("lan")->unstored_count, 0);
     assert_true(was_told("range/a/lan")); /* it needs to be pending no longer */
     forget_told();
@@ -355,42 +358,45 @@ static void put_lan_status(const char *status)
 static void what_is_pending_is_honoured(void **state)
 {
     (void)state;
-    put_lan_status(
-        "'pending':[" PENDING("one", "u-one", "10.0.0.64/28") "," PENDING("two", "u-old", "10.0.0.80/28") "," PENDING("gone", "u-gone", "10.0.0.96/28") "," PENDING(
-            "has", "u-has",
-            "10.0.0.112/28") "," PENDING("three", "u-three",
-                                         "10.0.1.0/28") "," PENDING("four", "u-four",
-                                                                    "10.0.0.0/28") "," PENDING("fiv"
-                                                                                               "e",
-                                                                                               "u-"
-                                                                                               "fiv"
-                                                                                               "e",
-                                                                                               "10."
-                                                                                               "0."
-                                                                                               "0."
-                                                                                               "64/"
-                                                                                               "28") "," PENDING("far",
-                                                                                                                 "u-far",
-                                                                                                                 "10.0.0.128/28") "]");
-    put_request(.name = "one", .wish = "28", .created = 1);
-    put_request(.name = "two", .wish = "28", .created = 2); /* another of that name */
-    put_request(.name = "has", .cidr = "10.0.0.0/28", .created = 3);
-    put_request(.name = "three", .wish = "28", .created = 4); /* outside */
-    put_request(.name = "four", .wish = "28", .created = 5);  /* another has it in its status */
-    put_request(.name = "five", .wish = "28", .created = 6);  /* another was first */
-    put_request(.name = "far", .wish = "28", .range = "wan", .created = 7);
+    static const struct {
+        const char *pending;
+        struct request_row request;
+        const char *held; /* by the new leader; "": the entry isn't honoured */
+    } cases[] = {
+        {PENDING("one", "u-one", "10.0.0.64/28"), {.name = "one"}, "10.0.0.64/28"},
+        {PENDING("gone", "u-gone", "10.0.0.96/28"), {.name = NULL}, ""},
+        {PENDING("two", "u-old", "10.0.0.80/28"), {.name = "two"}, ""}, /* another of that name */
+        {PENDING("three", "u-three", "10.0.1.0/28"), {.name = "three"}, ""}, /* outside */
+        {PENDING("has", "u-has", "10.0.0.112/28"), /* its status comes first */
+         {.name = "has", .cidr = "10.0.0.0/28"},
+         "10.0.0.0/28"},
+        {PENDING("four", "u-four", "10.0.0.0/28"), {.name = "four"}, ""},  /* that is has's */
+        {PENDING("five", "u-five", "10.0.0.64/28"), {.name = "five"}, ""}, /* one was first */
+        {PENDING("far", "u-far", "10.0.0.128/28"), {.name = "far", .range = "wan"}, ""},
+    };
+    char status[2048] = "'pending':[";
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        strcat(status, i > 0 ? "," : "");
+        strcat(status, cases[i].pending);
+    }
+    put_lan_status(strcat(status, "]"));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct request_row row = cases[i].request;
+        row.wish = "28";
+        row.created = (int)i + 1;
+        if (row.name != NULL)
+            put_row(&row);
+    }
     forget_told();
     take_over("lan");
-    assert_held("one", "10.0.0.64/28");
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (cases[i].request.name != NULL)
+            assert_held(cases[i].request.name, cases[i].held);
     assert_true(request_of("one")->announced);
     assert_true(was_told("request/a/one"));
-    assert_held("has", "10.0.0.0/28");
-    assert_held("far", "");
     static const char *const others[] = {"two", "three", "four", "five"};
-    for (size_t i = 0; i < 4; i++)
-        assert_held(others[i], "");
-    assert_int_equal(batch("lan"), 4);
-    for (size_t i = 0; i < 4; i++)
+    assert_int_equal(batch("lan"), COUNT(others));
+    for (size_t i = 0; i < COUNT(others); i++)
         assert_false(request_of(others[i])->announced);
     take_over("lan"); /* once more gives the same */
     assert_held("one", "10.0.0.64/28");
@@ -417,8 +423,8 @@ static void what_was_not_stored_is_forgotten(void **state)
     assert_false(request_of("two")->announced);
 }
 
-/* This replica once decided something that it could not write; then another led, and decided otherwise. What stands in the
- * statuses is what is. */
+/* This replica once decided something that it could not write; then another led, and decided
+ * otherwise. What stands in the statuses is what is. */
 static void what_another_leader_gave_is_known(void **state)
 {
     (void)state;
@@ -428,7 +434,8 @@ static void what_another_leader_gave_is_known(void **state)
     assert_int_equal(batch("lan"), 2);
     assert_held("one", "10.0.0.0/28");
     assert_held("two", "10.0.0.16/28");
-    /* Of the same second, and seen by the other in the other order. The statuses come one by one. */
+    /* Of the same second, and seen by the other in the other order. The statuses come one by
+     * one. */
     put_request(.name = "one", .wish = "28", .created = 2, .cidr = "10.0.0.16/28");
     put_request(.name = "two", .wish = "28", .created = 2, .cidr = "10.0.0.0/28");
     put_request(.name = "oldest", .wish = "28", .created = 1);
@@ -505,7 +512,7 @@ int main(void)
         IPAM_TEST(a_range_on_its_way_out_gives_nothing),
         IPAM_TEST(a_request_on_its_way_out_gets_nothing),
         IPAM_TEST(as_many_as_a_status_holds_are_under_way),
-        IPAM_TEST(who_shows_what_another_has_waits),
+        IPAM_TEST(a_request_that_shows_what_another_has_waits),
         IPAM_TEST(what_a_status_shows_comes_before_all_wishes),
         IPAM_TEST(is_announced_only_when_it_was_held_before),
         IPAM_TEST(is_stored_when_the_server_says_so),

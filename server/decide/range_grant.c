@@ -1,5 +1,5 @@
-/* The leader's decisions about requests. */
-#include "server/decide/ipam_grant.h"
+/* The leader's decisions: which request gets which CIDR of its range, and why others get none. */
+#include "server/decide/range_grant.h"
 
 #include "allocator/request_spec.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ipam_grant_take_over(struct state *state, struct state_range *home)
+int range_grant_take_over(struct state *state, struct state_range *home)
 {
     assert(mutex_is_held(&state->mutex));
     const struct ipam_range *range = home->range;
@@ -45,8 +45,8 @@ int ipam_grant_take_over(struct state *state, struct state_range *home)
     return 0;
 }
 
-int ipam_grant_check(const struct ipam_request *request, const struct ipam_range *range,
-                     struct error *error)
+int range_grant_check(const struct ipam_request *request, const struct ipam_range *range,
+                      struct error *error)
 {
     struct request_spec spec;
     if (*request->spec == '\0') {
@@ -62,7 +62,7 @@ static int take(const struct state_range *home, const struct state_request *requ
                 struct cidr *ret_cidr, struct error *error)
 {
     if (*request->request->spec == '\0') {
-        int result = ipam_grant_check(request->request, home->range, error);
+        int result = range_grant_check(request->request, home->range, error);
         return result < 0
                    ? result
                    : blocks_allocate(home->blocks, home->range->prefix_length, ret_cidr, error);
@@ -91,7 +91,8 @@ static void describe_busy(const struct state_range *home, const struct state_req
         used, total, largest);
 }
 
-/* Gives the request what it asks for, or notes why not. Returns 1, 0 or -ENOMEM. failed: specs that found no room before. */
+/* Grants the request what it asks for, or notes why it gets nothing. failed: the specs of other
+ * requests that found no room in this batch. Returns 1 when something was granted, 0 or -ENOMEM. */
 static int grant_one(struct state *state, struct state_range *home, struct state_request *request,
                      struct map *failed)
 {
@@ -112,7 +113,8 @@ static int grant_one(struct state *state, struct state_range *home, struct state
     case -ENOMEM:
         return -ENOMEM;
     case -ENOSPC:
-        /* Counts change with every grant; a request that goes on waiting keeps the words it has. */
+        /* The counts in the text change with every grant, and each change would be a write. A
+         * request that goes on waiting keeps its first text. */
         if (request->verdict != IPAM_BUSY) {
             describe_busy(home, request, text, sizeof(text));
             ledger_judge(state, request, IPAM_BUSY, text);
@@ -126,7 +128,7 @@ static int grant_one(struct state *state, struct state_range *home, struct state
     }
 }
 
-/* Why nothing at all can be given; IPAM_UNKNOWN when something can. */
+/* Why the range can give nothing at all; IPAM_UNKNOWN when it can give something. */
 static enum ipam_verdict range_verdict(const struct state_range *home, char *text, size_t size)
 {
     const struct ipam_range *range = home->range;
@@ -146,8 +148,8 @@ static enum ipam_verdict range_verdict(const struct state_range *home, char *tex
     return IPAM_UNKNOWN;
 }
 
-int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int most,
-                     bool *ret_more)
+int range_grant_batch(struct state *state, struct state_range *home, unsigned int most,
+                      bool *ret_more)
 {
     assert(mutex_is_held(&state->mutex));
     char text[800];
@@ -171,7 +173,7 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
                          request->request->invalid != NULL ? request->request->invalid : text);
             continue;
         }
-        if (granted >= most || home->unstored_count >= IPAM_GRANT_UNSTORED_MOST) {
+        if (granted >= most || home->unstored_count >= RANGE_GRANT_UNSTORED_MOST) {
             *ret_more = true;
             break;
         }
@@ -182,7 +184,7 @@ int ipam_grant_batch(struct state *state, struct state_range *home, unsigned int
     return result < 0 ? result : (int)granted;
 }
 
-void ipam_grant_announced(struct state *state, struct state_range *home, uint64_t sequence)
+void range_grant_announced(struct state *state, struct state_range *home, uint64_t sequence)
 {
     assert(mutex_is_held(&state->mutex));
     for (size_t i = 0; i < home->unstored_count; i++) {
@@ -194,8 +196,8 @@ void ipam_grant_announced(struct state *state, struct state_range *home, uint64_
     }
 }
 
-void ipam_grant_stored(struct state *state, const char *key, const char *uid,
-                       const struct cidr *cidr)
+void range_grant_stored(struct state *state, const char *key, const char *uid,
+                        const struct cidr *cidr)
 {
     assert(mutex_is_held(&state->mutex));
     struct state_request *request = state_request(state, key);
@@ -204,6 +206,6 @@ void ipam_grant_stored(struct state *state, const char *key, const char *uid,
         return;
     request->request->cidr = *cidr;
     request->request->told = IPAM_READY;
-    request->request->told_since[0] = '\0'; /* the watch says */
+    request->request->told_since[0] = '\0'; /* the watch brings it */
     ledger_stored(state, request);
 }
