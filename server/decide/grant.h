@@ -16,7 +16,8 @@ struct grant_result {
     const char *text; /* with status: why, and what to do */
 };
 
-/* Called once, on the api thread, or on the caller's when nothing had to be asked of the API server. */
+/* Called once: on the api thread, or on the caller's within grant_begin(), which happens when nothing had to be asked of the
+ * API server and may happen when its answers came before all was sent. */
 typedef void (*grant_callback)(void *context, const struct grant_result *result);
 
 struct grant_request {

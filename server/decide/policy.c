@@ -114,6 +114,15 @@ static bool is_given_up(const struct policy_decision *decision, const struct add
            names_another(request->service, address);
 }
 
+/* Whether the claim of the address names others only. */
+static bool is_anothers(const struct state *state, const struct address *address,
+                        const struct service *service)
+{
+    const struct state_address *entry = state_address(state, address);
+    return entry != NULL && entry->claims != NULL &&
+           state_claim_for(state, address, service) == NULL;
+}
+
 /* In the mutating call: an address that an earlier call for the same request chose, and that doesn't suit any more since
  * another webhook has changed the Service meanwhile. */
 static bool is_stale_choice(const struct policy_decision *decision, const struct address *address)
@@ -127,7 +136,8 @@ static bool is_stale_choice(const struct policy_decision *decision, const struct
         return false;
     return !policy_is_choice(decision, address) || names_another(service, address) ||
            (!service_addresses_have(&service->requested, address) &&
-            !policy_pool_is_chosen(service, pool->pool)) ||
+            (!policy_pool_is_chosen(service, pool->pool) ||
+             is_anothers(decision->state, address, service))) ||
            !policy_could_claim(decision->state, address, service);
 }
 

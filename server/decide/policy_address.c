@@ -261,6 +261,23 @@ static bool is_settled(const struct policy_decision *decision, const struct addr
     return held && !ports_are_added(request);
 }
 
+/* What ipwarden chose is meant for the Service alone: whoever wants to share an address names it. */
+static void judge_choice(const struct policy_decision *decision, const struct address *address,
+                         const struct claim *mine, struct verdict *verdict)
+{
+    const struct policy_request *request = decision->request;
+    if (request->stage != POLICY_CLAIM || verdict->standing != STANDING_JOINS || mine != NULL ||
+        !policy_is_choice(decision, address) ||
+        service_addresses_have(&request->service->requested, address))
+        return;
+    char name[ADDRESS_TEXT_SIZE];
+    address_format(address, name);
+    verdict->standing = STANDING_TAKEN;
+    snprintf(verdict->text, sizeof(verdict->text),
+             "%s belongs to Service %.140s (claim %s) by now: try again", name,
+             verdict->claim->services[0].key, verdict->claim->meta.name);
+}
+
 static const char *const fields[] = {
     [POLICY_LISTED] = "spec.externalIPs",
     [POLICY_NAMED] = "metadata.annotations[ipcontroller.ext/addresses]",
@@ -316,6 +333,8 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         return 0;
     bool runs = listed && (request->stage == POLICY_STORED || mine != NULL);
     judge(decision->state, address, service, runs, &verdict);
+    if (origin == POLICY_LISTED)
+        judge_choice(decision, address, mine, &verdict);
     if (verdict.standing == STANDING_TAKEN || verdict.standing == STANDING_FORBIDDEN) {
         *ret_granted = false;
         deny(decision, address, origin, listed, &verdict);

@@ -1,13 +1,15 @@
 /* What stands behind a fake API server when a test says nothing else: claims that can be created,
  * read, patched and deleted as the real one does it (names are unique, resource versions and
  * preconditions count), and other objects that a test puts there to be read. Patches of those are
- * taken and change nothing. A test prepares faults with fake_api_answer, which comes first. */
+ * taken and change nothing. Claims (of one pool) and pools can be listed. A test prepares faults
+ * with fake_api_answer, which comes first. */
 #ifndef IPWARDEN_TESTS_FAKE_CLUSTER_H
 #define IPWARDEN_TESTS_FAKE_CLUSTER_H
 
 #include "server/base/buffer.h"
 #include "server/base/json_view.h"
 #include "server/objects/claim.h"
+#include "server/objects/pool.h"
 #include "tests/unit/fake_client.h"
 #include "tests/unit/single_quotes.h"
 
@@ -91,17 +93,16 @@ static inline const char *fake_cluster_raw(const struct json_view *view, const c
     return text;
 }
 
-/* A claim's document with new services and annotation, under a new version. */
+/* A claim's document with new services, under a new version. */
 static inline void fake_cluster_write_claim(struct fake_cluster *cluster, const char *path,
                                             const struct json_view *claim, const char *uid,
-                                            const char *services, const char *reserved_at)
+                                            const char *services)
 {
     char body[4096];
     snprintf(body, sizeof(body),
-             "{\"metadata\":{\"name\":\"%s\",\"uid\":%s,\"resourceVersion\":\"%u\",\"annotations\":"
-             "{\"ipcontroller.ext/reserved-at\":%s}},\"spec\":{\"cidr\":%s,\"pool\":%s,"
-             "\"services\":%s}}",
-             strrchr(path, '/') + 1, uid, ++cluster->version, reserved_at,
+             "{\"metadata\":{\"name\":\"%s\",\"uid\":%s,\"resourceVersion\":\"%u\"},\"spec\":{"
+             "\"cidr\":%s,\"pool\":%s,\"services\":%s}}",
+             strrchr(path, '/') + 1, uid, ++cluster->version,
              fake_cluster_raw(claim, "spec", "cidr", NULL, "null"),
              fake_cluster_raw(claim, "spec", "pool", NULL, "null"), services);
     fake_cluster_store(cluster, path, body);
@@ -121,7 +122,7 @@ static inline bool fake_cluster_create(struct fake_cluster *cluster, const struc
         return fake_cluster_status(answer, 409, "AlreadyExists");
     snprintf(uid, sizeof(uid), "\"made-%u\"", cluster->version + 1);
     fake_cluster_write_claim(cluster, path, body, uid,
-                             fake_cluster_raw(body, "spec", "services", NULL, "[]"), "\"\"");
+                             fake_cluster_raw(body, "spec", "services", NULL, "[]"));
     return fake_cluster_give(answer, 201, fake_cluster_find(cluster, path)->body);
 }
 
@@ -152,29 +153,68 @@ static inline bool fake_cluster_change(struct fake_cluster *cluster, const char 
         fake_cluster_give(answer, 200, Q("{'kind':'Status','status':'Success'}"));
         fake_cluster_drop(cluster, object);
     } else {
-        const char *kept = fake_cluster_raw(&stored, "metadata", "annotations",
-                                            "ipcontroller.ext/reserved-at", "");
-        const char *reserved =
-            fake_cluster_raw(body, "metadata", "annotations", "ipcontroller.ext/reserved-at", kept);
         char uid[64];
         snprintf(uid, sizeof(uid), "%s",
                  fake_cluster_raw(&stored, "metadata", "uid", NULL, "\"\""));
         char services[2048];
         snprintf(services, sizeof(services), "%s",
                  fake_cluster_raw(body, "spec", "services", NULL, "[]"));
-        char annotation[128];
-        snprintf(annotation, sizeof(annotation), "%s", reserved);
         char copy[4096];
         struct json_view before;
         snprintf(copy, sizeof(copy), "%s", object->body);
         json_view_init(&before);
         if (json_view_parse(&before, copy, strlen(copy), JSON_VIEW_DEPTH, NULL) < 0)
             abort();
-        fake_cluster_write_claim(cluster, path, &before, uid, services, annotation);
+        fake_cluster_write_claim(cluster, path, &before, uid, services);
         json_view_clear(&before);
         fake_cluster_give(answer, 200, fake_cluster_find(cluster, path)->body);
     }
     json_view_clear(&stored);
+    return true;
+}
+
+/* Whether the object is of the collection, and of the pool that the line asks for, if any. */
+static inline bool fake_cluster_is_listed(const struct fake_object *object, const char *path,
+                                          const char *line)
+{
+    static const char selector[] = "labelSelector=" CLAIM_LABEL_POOL "%3D";
+    const char *asked = strstr(line, selector);
+    size_t length = strlen(path);
+    char pool[96] = "";
+    char body[4096];
+    struct json_view view;
+    if (strncmp(object->path, path, length) != 0 || object->path[length] != '/')
+        return false;
+    if (asked == NULL)
+        return true;
+    if (sscanf(asked + strlen(selector), "%95[^& ]", pool) != 1)
+        abort();
+    snprintf(body, sizeof(body), "%s", object->body);
+    json_view_init(&view);
+    if (json_view_parse(&view, body, strlen(body), JSON_VIEW_DEPTH, NULL) < 0)
+        abort();
+    bool listed = json_view_equals(
+        &view, json_view_path(&view, json_view_root(&view), "spec", "pool", NULL), pool);
+    json_view_clear(&view);
+    return listed;
+}
+
+static inline bool fake_cluster_list(const struct fake_cluster *cluster, const char *path,
+                                     const char *line, struct fake_answer *answer)
+{
+    struct buffer list;
+    const char *between = "";
+    buffer_init(&list, sizeof(cluster->objects));
+    buffer_printf(&list, "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[");
+    for (size_t i = 0; i < cluster->count; i++) {
+        if (!fake_cluster_is_listed(&cluster->objects[i], path, line))
+            continue;
+        buffer_printf(&list, "%s%s", between, cluster->objects[i].body);
+        between = ",";
+    }
+    buffer_printf(&list, "]}");
+    fake_cluster_give(answer, 200, list.data);
+    buffer_clear(&list);
     return true;
 }
 
@@ -203,6 +243,9 @@ static inline bool fake_cluster_handle(void *context, const struct fake_request 
         answered = fake_cluster_create(cluster, &body, answer);
     else if (strcmp(method, "POST") == 0)
         answered = fake_cluster_give(answer, 201, request->body); /* events */
+    else if (strcmp(method, "GET") == 0 &&
+             (strcmp(path, CLAIM_PATH) == 0 || strcmp(path, POOL_PATH) == 0))
+        answered = fake_cluster_list(cluster, path, request->line, answer);
     else if (object == NULL && (claim || strcmp(method, "GET") == 0))
         answered = fake_cluster_status(answer, 404, "NotFound");
     else if (strcmp(method, "GET") == 0)

@@ -1,0 +1,184 @@
+/* Who may have one address, by tables: what is refused to whom, and who shares. */
+#include "tests/unit/policy_fixture.h"
+
+static const struct policy_case cases[] = {
+    {.name = "another's address, listed by hand",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-5-32", "192.0.2.5/32", "{'namespace':'other','name':'web'}")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'")),
+     .outcome = POLICY_REFUSED,
+     .text = "192.0.2.5 belongs to Service other/web (claim 192-0-2-5-32)",
+     .doubt = "192.0.2.5"},
+    {.name = "another uid under the same name is another",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-5-32", "192.0.2.5/32",
+                      "{'namespace':'default','name':'web','uid':'u-before','ports':['TCP/80']}")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'")),
+     .outcome = POLICY_REFUSED,
+     .text = "uses port TCP/80 too",
+     .doubt = "192.0.2.5"},
+    {.name = "what another lists without a claim",
+     .pools = {BLUE},
+     .services = {HAS("old", "") SPEC(EXTERNAL("'192.0.2.1'"))},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.1'")),
+     .outcome = POLICY_REFUSED,
+     .text = "192.0.2.1 is used by Service default/old",
+     .doubt = "192.0.2.1"},
+    {.name = "a claim that is being released blocks the address",
+     .pools = {BLUE},
+     .claims = {"{'metadata':{'name':'192-0-2-5-32','uid':'c','deletionTimestamp':"
+                "'2026-01-01T00:00:00Z'},'spec':{'cidr':'192.0.2.5/32','services':[" HAND(
+                    "web") "]}}"},
+     .stage = POLICY_CLAIM,
+     .old = HAS("web", "") SPEC(""),
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'")),
+     .outcome = POLICY_REFUSED,
+     .text = "is just being released",
+     .doubt = "192.0.2.5"},
+    {.name = "a manual hold",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", "")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "names no Service",
+     .doubt = "192.0.2.2"},
+    {.name = "in no pool",
+     .pools = {BLUE},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'198.51.100.9'")),
+     .outcome = POLICY_REFUSED,
+     .text = "in no pool",
+     .doubt = "pools"},
+    {.name = "in no pool, but foreign ones are allowed: claimed all the same",
+     .pools = {BLUE},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'198.51.100.9'")),
+     .external = "198.51.100.9",
+     .given = "",
+     .steps = "create 198.51.100.9 - hand",
+     .options = {.foreign_addresses_allowed = true}},
+    {.name = "excluded",
+     .pools = {POOL("blue", "192.0.2.0/29", ",'exclude':['192.0.2.2']")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "excluded by pool blue",
+     .doubt = "pools"},
+    {.name = "a pool that doesn't serve the namespace",
+     .pools = {POOL("red", "192.0.2.0/29", ",'namespaces':['team']")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "doesn't serve namespace default",
+     .doubt = "pools"},
+
+    {.name = "one namespace, another port: shared",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", HAND("first"))},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") ON("443", EXTERNAL("'192.0.2.2'")),
+     .external = "192.0.2.2",
+     .given = "",
+     .steps = "update 192.0.2.2 hand"},
+    {.name = "one namespace, the same port",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", HAND("first"))},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "uses port TCP/80 too",
+     .doubt = "192.0.2.2"},
+    {.name = "the same port as the stored Service has now, whatever the claim notes",
+     .pools = {BLUE},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", HAND("first"))},
+     .services = {HAS("first", "") ON("443", EXTERNAL("'192.0.2.2'"))},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") ON("443", EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "uses port TCP/443 too",
+     .doubt = "192.0.2.2"},
+    {.name = "sharing Never",
+     .pools = {POOL("blue", "192.0.2.0/29", ",'sharing':'Never'")},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", HAND("first"))},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") ON("443", EXTERNAL("'192.0.2.2'")),
+     .outcome = POLICY_REFUSED,
+     .text = "sharing is Never",
+     .doubt = "192.0.2.2"},
+    {.name = "sharing Any",
+     .pools = {POOL("blue", "192.0.2.0/29", ",'sharing':'Any'")},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32",
+                      "{'namespace':'other','name':'x','ports':['TCP/80']}")},
+     .stage = POLICY_CLAIM,
+     .service = HAS("web", "") ON("443", EXTERNAL("'192.0.2.2'")),
+     .external = "192.0.2.2",
+     .given = "",
+     .steps = "update 192.0.2.2 hand"},
+};
+
+static void judges(void **unused)
+{
+    (void)unused;
+    policy_check_cases(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+struct question {
+    const char *name;
+    const char *address;
+    const char *claim;
+    bool could;       /* as a dry run says */
+    bool claimed_for; /* the Service is on the claim */
+    const char *text; /* part of the explanation */
+};
+
+static const struct question questions[] = {
+    {"free", "192.0.2.5", NULL, true, false, "192.0.2.5 is not claimed for Service default/web"},
+    {"its own", "192.0.2.5", CLAIM("192-0-2-5-32", "192.0.2.5/32", HAND("web")), true, true,
+     "is not claimed"},
+    {"another's", "192.0.2.5", CLAIM("192-0-2-5-32", "192.0.2.5/32", HAND("first")), false, false,
+     "default/first, which uses port TCP/80 too"},
+    {"of another namespace", "192.0.2.5",
+     CLAIM("192-0-2-5-32", "192.0.2.5/32", "{'namespace':'other','name':'x'}"), false, false,
+     "belongs to Service other/x"},
+    {"its own, on its way out", "192.0.2.5",
+     "{'metadata':{'name':'192-0-2-5-32','uid':'c','deletionTimestamp':'2026-01-01T00:00:00Z'},"
+     "'spec':{'cidr':'192.0.2.5','services':[" HAND("web") "]}}",
+     false, false, "is just being released"},
+    {"in no pool", "198.51.100.1", NULL, false, false, "is in no pool"},
+};
+
+static void explains(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        const struct question *row = &questions[i];
+        struct policy_case world = {.pools = {BLUE}, .claims = {row->claim}};
+        struct state *state = policy_state(&world);
+        struct service *service = fixture_service(Q(HAS("web", "") SPEC("")));
+        struct address address = fixture_address(row->address);
+        char text[512];
+        print_message("    %s\n", row->name);
+        mutex_lock(&state->mutex);
+        assert_int_equal(policy_could_claim(state, &address, service), row->could);
+        assert_int_equal(policy_is_claimed_for(state, &address, service), row->claimed_for);
+        policy_explain(state, &address, service, text, sizeof(text));
+        mutex_unlock(&state->mutex);
+        if (strstr(text, row->text) == NULL)
+            fail_msg("\"%s\" has no \"%s\"", text, row->text);
+        service_free(service);
+        state_free(state);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(judges),
+        cmocka_unit_test(explains),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
