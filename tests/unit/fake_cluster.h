@@ -91,17 +91,16 @@ static inline const char *fake_cluster_raw(const struct json_view *view, const c
     return text;
 }
 
-/* A claim's document with new services and annotation, under a new version. */
+/* A claim's document with new services, under a new version. */
 static inline void fake_cluster_write_claim(struct fake_cluster *cluster, const char *path,
                                             const struct json_view *claim, const char *uid,
-                                            const char *services, const char *reserved_at)
+                                            const char *services)
 {
     char body[4096];
     snprintf(body, sizeof(body),
-             "{\"metadata\":{\"name\":\"%s\",\"uid\":%s,\"resourceVersion\":\"%u\",\"annotations\":"
-             "{\"ipcontroller.ext/reserved-at\":%s}},\"spec\":{\"cidr\":%s,\"pool\":%s,"
-             "\"services\":%s}}",
-             strrchr(path, '/') + 1, uid, ++cluster->version, reserved_at,
+             "{\"metadata\":{\"name\":\"%s\",\"uid\":%s,\"resourceVersion\":\"%u\"},\"spec\":{"
+             "\"cidr\":%s,\"pool\":%s,\"services\":%s}}",
+             strrchr(path, '/') + 1, uid, ++cluster->version,
              fake_cluster_raw(claim, "spec", "cidr", NULL, "null"),
              fake_cluster_raw(claim, "spec", "pool", NULL, "null"), services);
     fake_cluster_store(cluster, path, body);
@@ -121,7 +120,7 @@ static inline bool fake_cluster_create(struct fake_cluster *cluster, const struc
         return fake_cluster_status(answer, 409, "AlreadyExists");
     snprintf(uid, sizeof(uid), "\"made-%u\"", cluster->version + 1);
     fake_cluster_write_claim(cluster, path, body, uid,
-                             fake_cluster_raw(body, "spec", "services", NULL, "[]"), "\"\"");
+                             fake_cluster_raw(body, "spec", "services", NULL, "[]"));
     return fake_cluster_give(answer, 201, fake_cluster_find(cluster, path)->body);
 }
 
@@ -152,25 +151,19 @@ static inline bool fake_cluster_change(struct fake_cluster *cluster, const char 
         fake_cluster_give(answer, 200, Q("{'kind':'Status','status':'Success'}"));
         fake_cluster_drop(cluster, object);
     } else {
-        const char *kept = fake_cluster_raw(&stored, "metadata", "annotations",
-                                            "ipcontroller.ext/reserved-at", "");
-        const char *reserved =
-            fake_cluster_raw(body, "metadata", "annotations", "ipcontroller.ext/reserved-at", kept);
         char uid[64];
         snprintf(uid, sizeof(uid), "%s",
                  fake_cluster_raw(&stored, "metadata", "uid", NULL, "\"\""));
         char services[2048];
         snprintf(services, sizeof(services), "%s",
                  fake_cluster_raw(body, "spec", "services", NULL, "[]"));
-        char annotation[128];
-        snprintf(annotation, sizeof(annotation), "%s", reserved);
         char copy[4096];
         struct json_view before;
         snprintf(copy, sizeof(copy), "%s", object->body);
         json_view_init(&before);
         if (json_view_parse(&before, copy, strlen(copy), JSON_VIEW_DEPTH, NULL) < 0)
             abort();
-        fake_cluster_write_claim(cluster, path, &before, uid, services, annotation);
+        fake_cluster_write_claim(cluster, path, &before, uid, services);
         json_view_clear(&before);
         fake_cluster_give(answer, 200, fake_cluster_find(cluster, path)->body);
     }
