@@ -283,6 +283,7 @@ static int put(struct state *state, void *object_take)
                                : old != NULL    ? old->offered
                                                 : NULL);
     bool status_only = old != NULL && book != NULL && entry->blocks == book &&
+                       strcmp(old->meta.uid, pool->meta.uid) == 0 &&
                        old->meta.generation == pool->meta.generation &&
                        old->meta.deleting == pool->meta.deleting;
     if (old != NULL)

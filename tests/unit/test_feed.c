@@ -1,6 +1,7 @@
 /* The informers' objects arrive in state: listed, changed, removed, gone between two lists; what can't be read is skipped
  * and said, and keeps nothing else from being seen. */
 #include "server/state/feed.h"
+#include "server/state/state_addresses.h"
 #include "tests/unit/fake_client.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
@@ -11,8 +12,8 @@
 #define SERVICES "GET /api/v1/services"
 #define CLAIMS "GET " CLAIM_PATH
 #define POOLS "GET " POOL_PATH
-#define RANGES "GET " IPAM_PATH "/ipamranges"
-#define REQUESTS "GET " IPAM_PATH "/ipamrequests"
+#define RANGES "GET " IPAM_RANGE_PATH
+#define REQUESTS "GET " IPAM_REQUEST_PATH
 #define LIST(version, items) "{'metadata':{'resourceVersion':'" version "'},'items':[" items "]}"
 #define EVENT(type, object) "{'type':'" type "','object':" object "}\n"
 #define WEB(uid, address)                                                                          \

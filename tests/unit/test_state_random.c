@@ -1,8 +1,11 @@
-/* Services, claims, pools and requests in flight come and go at random, lists break off and are made again; after each step
- * state is compared with a model so simple that it can't be wrong: sets of 40 addresses as bits. Invariant I4 of the
+/* Services, claims, pools, writes under way and choices come and go at random, lists break off and are made again; after
+ * each step state is compared with a model so simple that it can't be wrong: sets of 40 addresses as bits. Invariant I4 of the
  * address books: total = used + free, and used is exactly what is busy.
  *
  * The seed is printed; IPWARDEN_TEST_SEED=<number> runs that one alone. */
+#include "server/state/state_addresses.h"
+#include "server/state/state_claims.h"
+#include "server/state/state_pools.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -23,7 +26,6 @@ struct model_service {
     unsigned int uid;
     uint64_t external;
     uint64_t ingress;
-    uint64_t assigned;
 };
 
 struct model_claim {
@@ -32,7 +34,7 @@ struct model_claim {
     size_t count;
     struct {
         unsigned int service;
-        unsigned int uid; /* 0: reserved */
+        unsigned int uid; /* 0: none, as in the older version */
     } entries[2];
 };
 
@@ -40,6 +42,7 @@ struct model_pool {
     bool there;
     unsigned int spec;
     unsigned int created;
+    unsigned int generation;
     int priority;
 };
 
@@ -47,7 +50,9 @@ static struct {
     struct model_service services[SERVICES];
     struct model_claim claims[CLAIMS];
     struct model_pool pools[POOLS];
-    unsigned int in_flight[ADDRESSES];
+    unsigned int claiming[ADDRESSES];
+    unsigned int chosen[ADDRESSES]; /* when; 0: not, or not any more */
+    unsigned int next_choice;
     unsigned int next_uid;
 } model;
 
@@ -125,11 +130,8 @@ static void send_service(unsigned int i)
     const struct model_service *service = &model.services[i];
     char json[QUOTES_SIZE];
     snprintf(json, sizeof(json),
-             "{'metadata':{'namespace':'a','name':'s%u','uid':'u%u','annotations':{"
-             "'ipcontroller.ext/address':'",
-             i, service->uid);
-    append_list(json, sizeof(json), "", "", service->assigned);
-    append(json, sizeof(json), "'}},'spec':{'externalIPs':[");
+             "{'metadata':{'namespace':'a','name':'s%u','uid':'u%u'},'spec':{'externalIPs':[", i,
+             service->uid);
     append_list(json, sizeof(json), "'", "'", service->external);
     append(json, sizeof(json), "]},'status':{'loadBalancer':{'ingress':[");
     append_list(json, sizeof(json), "{'ip':'", "'}", service->ingress);
@@ -167,7 +169,7 @@ static void send_pool(unsigned int i)
     snprintf(json, sizeof(json),
              "{'metadata':{'name':'p%u','uid':'pu%u','generation':%u,"
              "'creationTimestamp':'1970-01-01T00:00:%02uZ'},'spec':{'priority':%d,%s}}",
-             i, i, any(3), pool->created, pool->priority, specs[pool->spec].text);
+             i, i, pool->generation, pool->created, pool->priority, specs[pool->spec].text);
     fixture_put_pool(world, Q(json));
 }
 
@@ -180,7 +182,6 @@ static void change_service(void)
     service->there = true;
     service->external = few_addresses();
     service->ingress = few_addresses();
-    service->assigned = few_addresses();
     send_service(i);
 }
 
@@ -192,7 +193,7 @@ static void remove_service(void)
     bool right = any(3) > 0;
     snprintf(key, sizeof(key), "a/s%u", i);
     snprintf(uid, sizeof(uid), "u%u", right ? model.services[i].uid : 999999);
-    state_remove_service(world, key, uid);
+    state_remove(world, STATE_SERVICES, key, uid);
     if (right)
         model.services[i].there = false;
 }
@@ -203,6 +204,9 @@ static void change_claim(void)
     struct model_claim *claim = &model.claims[i];
     if (!claim->there)
         claim->uid = ++model.next_uid;
+    /* A claim that is new has what was chosen. */
+    if (!claim->there)
+        model.chosen[i % ADDRESSES] = 0;
     claim->there = true;
     claim->count = any(3);
     for (size_t j = 0; j < claim->count; j++) {
@@ -218,7 +222,7 @@ static void remove_claim(void)
     unsigned int i = any(CLAIMS);
     char name[32];
     snprintf(name, sizeof(name), "c%u", i);
-    state_remove_claim(world, name, NULL);
+    state_remove(world, STATE_CLAIMS, name, NULL);
     model.claims[i].there = false;
 }
 
@@ -229,8 +233,11 @@ static void change_pool(void)
     if (!pool->there)
         pool->created = any(3);
     pool->there = true;
-    pool->spec = any(SPECS);
-    pool->priority = (int)any(3);
+    if (any(3) > 0) { /* else only its status has changed */
+        pool->generation++;
+        pool->spec = any(SPECS);
+        pool->priority = (int)any(3);
+    }
     send_pool(i);
 }
 
@@ -239,22 +246,70 @@ static void remove_pool(void)
     unsigned int i = any(POOLS);
     char name[32];
     snprintf(name, sizeof(name), "p%u", i);
-    state_remove_pool(world, name, NULL);
+    state_remove(world, STATE_POOLS, name, NULL);
     model.pools[i].there = false;
 }
 
-static void mark_or_unmark(void)
+static void begin_or_end_claiming(void)
 {
     unsigned int i = any(ADDRESSES);
     struct address address = address_of(i);
     mutex_guard(&world->mutex);
-    if (model.in_flight[i] > 0 && any(3) > 0) {
-        state_unmark(world, &address);
-        model.in_flight[i]--;
+    if (model.claiming[i] > 0 && any(3) > 0) {
+        state_claiming_end(world, &address);
+        model.claiming[i]--;
     } else {
-        assert_int_equal(state_mark(world, &address), 0);
-        model.in_flight[i]++;
+        assert_int_equal(state_claiming_begin(world, &address), 0);
+        model.claiming[i]++;
     }
+}
+
+/* What is begun is ended, before state goes. */
+static void end_all_claiming(void)
+{
+    mutex_guard(&world->mutex);
+    for (unsigned int i = 0; i < ADDRESSES; i++) {
+        struct address address = address_of(i);
+        for (; model.claiming[i] > 0; model.claiming[i]--)
+            state_claiming_end(world, &address);
+    }
+}
+
+static void choose(void)
+{
+    unsigned int i = any(ADDRESSES);
+    struct address address = address_of(i);
+    mutex_guard(&world->mutex);
+    state_note_choice(world, &address);
+    model.chosen[i] = ++model.next_choice;
+}
+
+static void forget_choice(void)
+{
+    unsigned int i = any(ADDRESSES);
+    struct address address = address_of(i);
+    mutex_guard(&world->mutex);
+    state_forget_choice(world, &address);
+    model.chosen[i] = 0;
+}
+
+static unsigned int oldest_choice(void)
+{
+    unsigned int oldest = ADDRESSES;
+    for (unsigned int i = 0; i < ADDRESSES; i++)
+        if (model.chosen[i] != 0 && (oldest == ADDRESSES || model.chosen[i] < model.chosen[oldest]))
+            oldest = i;
+    return oldest;
+}
+
+static void forget_oldest_choices(void)
+{
+    size_t count = any(4);
+    size_t expected = 0;
+    for (; expected < count && oldest_choice() != ADDRESSES; expected++)
+        model.chosen[oldest_choice()] = 0;
+    mutex_guard(&world->mutex);
+    assert_int_equal(state_forget_oldest_choices(world, count), expected);
 }
 
 /* A list, perhaps after one that broke off, in which some of what was there is missing. */
@@ -298,7 +353,7 @@ static uint64_t busy_addresses(void)
         if (model.claims[i].there)
             busy |= UINT64_C(1) << (i % ADDRESSES);
     for (unsigned int i = 0; i < ADDRESSES; i++)
-        if (model.in_flight[i] > 0)
+        if (model.claiming[i] > 0 || model.chosen[i] != 0)
             busy |= UINT64_C(1) << i;
     return busy;
 }
@@ -324,7 +379,7 @@ static bool has_conflict(unsigned int i)
     return false;
 }
 
-static void check_book(const struct pool *pool, uint64_t offered, uint64_t busy)
+static void check_book(const struct state_pool *pool, uint64_t offered, uint64_t busy)
 {
     struct blocks_counts counts;
     blocks_counts(pool->blocks, &counts);
@@ -334,7 +389,7 @@ static void check_book(const struct pool *pool, uint64_t offered, uint64_t busy)
     for (unsigned int i = 0; i < ADDRESSES; i++) {
         struct address address = address_of(i);
         struct cidr single = cidr_single(&address);
-        assert_int_equal(pool_offers(pool, &address), offered >> i & 1);
+        assert_int_equal(state_pool_offers(pool, &address), offered >> i & 1);
         if ((offered >> i & 1) != 0)
             assert_int_equal(blocks_is_busy(pool->blocks, &single), busy >> i & 1);
     }
@@ -346,20 +401,20 @@ static void check_pools(uint64_t busy)
     for (unsigned int i = 0; i < POOLS; i++) {
         char name[32];
         snprintf(name, sizeof(name), "p%u", i);
-        const struct pool *pool = state_pool(world, name);
+        const struct state_pool *pool = state_pool(world, name);
         assert_int_equal(pool != NULL, model.pools[i].there);
         if (pool == NULL)
             continue;
         count++;
         uint64_t offered = specs[model.pools[i].spec].offered;
-        assert_int_equal(pool->invalid == NULL, offered != 0);
+        assert_int_equal(pool->pool->invalid == NULL, offered != 0);
         assert_int_equal(pool->conflict != NULL, has_conflict(i));
         if (offered != 0)
             check_book(pool, offered, busy);
     }
     assert_int_equal(world->pool_count, count);
     for (size_t i = 1; i < count; i++)
-        assert_true(pool_compare(world->pools[i - 1], world->pools[i]) < 0);
+        assert_true(pool_compare(world->pools[i - 1]->pool, world->pools[i]->pool) < 0);
 }
 
 static void check_addresses(uint64_t busy)
@@ -373,51 +428,103 @@ static void check_addresses(uint64_t busy)
         assert_int_equal(entry != NULL, busy >> i & 1);
         if (entry == NULL)
             continue;
-        for (const struct claim *claim = entry->claims; claim != NULL; claim = claim->next)
+        for (const struct state_claim *claim = entry->claims; claim != NULL; claim = claim->next)
             claims++;
         assert_int_equal(claims, model.claims[i].there + model.claims[i + ADDRESSES].there);
         for (unsigned int j = 0; j < SERVICES; j++)
             services += model.services[j].there &&
                         ((model.services[j].external | model.services[j].ingress) >> i & 1) != 0;
         assert_int_equal(entry->service_count, services);
-        assert_int_equal(entry->in_flight, model.in_flight[i]);
+        assert_int_equal(entry->claiming, model.claiming[i]);
+        assert_int_equal(entry->chosen_until != 0, model.chosen[i] != 0);
         assert_true(entry->busy);
     }
 }
 
-static bool owns(const struct model_claim *claim, size_t entry, unsigned int address)
+/* Whether the Service that the entry names is stored. */
+static bool is_stored(const struct model_claim *claim, size_t entry)
 {
     const struct model_service *service = &model.services[claim->entries[entry].service];
     return service->there &&
-           (claim->entries[entry].uid == 0 || claim->entries[entry].uid == service->uid) &&
-           ((service->external | service->ingress | service->assigned) >> address & 1) != 0;
+           (claim->entries[entry].uid == 0 || claim->entries[entry].uid == service->uid);
+}
+
+/* ... and lists the address of the claim. */
+static bool lists(const struct model_claim *claim, size_t entry, unsigned int address)
+{
+    const struct model_service *service = &model.services[claim->entries[entry].service];
+    return is_stored(claim, entry) && ((service->external | service->ingress) >> address & 1) != 0;
+}
+
+static void check_entry(const struct state_claim *claim, const struct model_claim *expected,
+                        size_t entry, unsigned int address)
+{
+    const struct state_claim_entry *noted = &claim->entries[entry];
+    bool stored = is_stored(expected, entry);
+    bool listed = lists(expected, entry, address);
+    assert_ptr_equal(noted->claim, claim);
+    assert_ptr_equal(noted->service, &claim->claim->services[entry]);
+    assert_int_equal(state_claim_service(world, noted->service) != NULL, stored);
+    assert_int_equal(noted->tenant == NULL, stored);
+    assert_int_equal(noted->absent_since == 0, listed);
+    assert_true(noted->was_stored || !stored);
+    assert_true(noted->was_listed || !listed);
+}
+
+/* All entries of one namespace: those without their Service, the oldest first. */
+static void check_tenant(size_t expected)
+{
+    const struct state_tenant *tenant = map_get_string(world->tenants, "a");
+    size_t count = 0;
+    int64_t since = 0;
+    assert_int_equal(tenant != NULL, expected > 0);
+    if (tenant == NULL)
+        return;
+    for (const struct state_claim_entry *entry = tenant->first; entry != NULL;
+         entry = entry->next) {
+        assert_ptr_equal(entry->tenant, tenant);
+        assert_true(entry->unstored_since >= since);
+        since = entry->unstored_since;
+        count++;
+    }
+    assert_int_equal(count, expected);
+    assert_int_equal(tenant->count, expected);
+}
+
+static enum state_claim_class class_of(const struct model_claim *claim)
+{
+    for (size_t i = 0; i < claim->count; i++)
+        if (!is_stored(claim, i))
+            return STATE_CLAIM_UNSTORED;
+    return claim->count > 0 ? STATE_CLAIM_HELD : STATE_CLAIM_HOLD;
 }
 
 static void check_claims(void)
 {
     size_t count = 0;
-    size_t confirmed = 0;
+    size_t unstored = 0;
+    size_t totals[STATE_CLAIM_CLASSES] = {0};
     size_t named[SERVICES] = {0};
     for (unsigned int i = 0; i < CLAIMS; i++) {
         const struct model_claim *expected = &model.claims[i];
         char name[32];
         snprintf(name, sizeof(name), "c%u", i);
-        const struct claim *claim = state_claim(world, name);
+        const struct state_claim *claim = state_claim(world, name);
         assert_int_equal(claim != NULL, expected->there);
         if (claim == NULL)
             continue;
         count++;
-        confirmed += expected->count > 0 && expected->entries[0].uid != 0;
+        totals[class_of(expected)]++;
         for (size_t j = 0; j < expected->count; j++) {
-            bool owned = owns(expected, j, i % ADDRESSES);
-            assert_int_equal(state_claim_owner(world, claim, &claim->services[j]) != NULL, owned);
-            assert_int_equal(claim->services[j].absent_since == 0, owned);
+            check_entry(claim, expected, j, i % ADDRESSES);
+            unstored += !is_stored(expected, j);
             if (j == 0 || expected->entries[0].service != expected->entries[1].service)
                 named[expected->entries[j].service]++;
         }
     }
-    assert_int_equal(map_count(world->claims), count);
-    assert_int_equal(world->confirmed, confirmed);
+    assert_int_equal(map_count(world->objects[STATE_CLAIMS]), count);
+    assert_memory_equal(world->claim_totals, totals, sizeof(totals));
+    check_tenant(unstored);
     for (unsigned int i = 0; i < SERVICES; i++) {
         char key[32];
         size_t found;
@@ -441,9 +548,11 @@ static void check_everything(void)
 static void run(uint64_t seed)
 {
     static void (*const steps[])(void) = {
-        change_service, change_service, change_service, remove_service, change_claim,
-        change_claim,   change_claim,   remove_claim,   change_pool,    remove_pool,
-        mark_or_unmark, mark_or_unmark, list_again,
+        change_service, change_service, change_service,        remove_service,
+        change_claim,   change_claim,   change_claim,          remove_claim,
+        change_pool,    remove_pool,    begin_or_end_claiming, begin_or_end_claiming,
+        choose,         choose,         forget_choice,         forget_oldest_choices,
+        list_again,
     };
     memset(&model, 0, sizeof(model));
     random_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
@@ -454,6 +563,7 @@ static void run(uint64_t seed)
         steps[any(sizeof(steps) / sizeof(steps[0]))]();
         check_everything();
     }
+    end_all_claiming();
     state_free(world);
 }
 

@@ -1,0 +1,165 @@
+/* Pools that come, change, overlap and go, and what their books know. */
+#include "tests/unit/state_world.h"
+
+static void a_new_pool_knows_what_is_busy(void **state)
+{
+    (void)state;
+    put_service("web", "1", "'192.0.2.1','198.51.100.1'");
+    put_claim("c2", "192.0.2.2", ENTRY("web", ""));
+    put_pool("blue", 1, 1, "'cidr':'192.0.2.0/24'");
+    assert_int_equal(used_of("blue"), 2);
+    put_pool("blue", 1, 2, "'cidr':'192.0.2.0/24','exclude':['192.0.2.2']");
+    assert_int_equal(used_of("blue"), 1);
+    put_pool("blue", 1, 3, "'cidr':'nonsense'");
+    assert_null(pool_of("blue")->blocks);
+    put_service("two", "2", "'192.0.2.3'");
+    put_pool("blue", 1, 4, "'cidr':'192.0.2.0/24'");
+    assert_int_equal(used_of("blue"), 3);
+}
+
+static void a_change_of_status_makes_no_room(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("blue", 1, 1, "'cidr':'192.0.2.0/24'");
+    put_service("web", "1", "'192.0.2.1'");
+    told[0] = '\0';
+    put_pool("blue", 1, 1, "'cidr':'192.0.2.0/24'");
+    assert_true(was_told("ipclaimpools/blue"));
+    assert_false(was_told("room/"));
+    assert_int_equal(used_of("blue"), 1);
+    put_pool("blue", 1, 2, "'cidr':'192.0.2.0/24','namespaces':['b']");
+    assert_true(was_told("room/"));
+    assert_int_equal(used_of("blue"), 1);
+}
+
+static void the_younger_of_two_that_overlap_gives_nothing(void **state)
+{
+    (void)state;
+    struct address address = fixture_address("192.0.2.1");
+    put_pool("older", 1, 1, "'cidr':'192.0.2.0/25','priority':9");
+    put_pool("younger", 2, 1, "'cidr':'192.0.2.0/24'");
+    assert_null(pool_of("younger")->conflict); /* not judged before all are known */
+    fixture_synced(world);
+    state_replace_begin(world, STATE_POOLS);
+    put_pool("older", 1, 1, "'cidr':'192.0.2.0/25','priority':9");
+    put_pool("younger", 2, 1, "'cidr':'192.0.2.0/24'");
+    state_replace_end(world, STATE_POOLS);
+    assert_null(pool_of("older")->conflict);
+    assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
+    mutex_lock(&world->mutex);
+    assert_string_equal(state_pool_offering(world, &address)->object.meta->name, "older");
+    mutex_unlock(&world->mutex);
+    put_service("web", "1", "'192.0.2.1'");
+    assert_int_equal(used_of("older"), 1);
+    assert_int_equal(used_of("younger"), 1);
+    told[0] = '\0';
+    put_pool("older", 1, 2, "'cidr':'192.0.2.0/28','exclude':['192.0.2.0/29']");
+    assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
+    put_pool("younger", 2, 2, "'cidr':'192.0.2.0/24','ranges':['192.0.2.128/25']");
+    assert_null(pool_of("younger")->conflict);
+    assert_true(was_told("ipclaimpools/younger"));
+    put_pool("younger", 2, 3, "'cidr':'192.0.2.0/24'");
+    assert_non_null(pool_of("younger")->conflict);
+    state_remove(world, STATE_POOLS, "older", NULL);
+    assert_null(pool_of("younger")->conflict);
+}
+
+static void pools_stay_in_order(void **state)
+{
+    (void)state;
+    put_pool("c", 1, 1, "'cidr':'10.1.0.0/24','priority':5");
+    put_pool("b", 1, 1, "'cidr':'10.2.0.0/24'");
+    put_pool("a", 1, 1, "'cidr':'10.3.0.0/24','priority':5");
+    assert_string_equal(world->pools[0]->pool->meta.name, "b");
+    assert_string_equal(world->pools[1]->pool->meta.name, "a");
+    put_pool("b", 1, 2, "'cidr':'10.2.0.0/24','priority':9");
+    assert_string_equal(world->pools[0]->pool->meta.name, "a");
+    assert_string_equal(world->pools[2]->pool->meta.name, "b");
+    state_remove(world, STATE_POOLS, "a", NULL);
+    assert_string_equal(world->pools[0]->pool->meta.name, "c");
+    /* Deleted and made again, which the watch shows as a change of the same generation. */
+    told[0] = '\0';
+    fixture_put_pool(world, Q("{'metadata':{'name':'b','uid':'p-other','generation':2},'spec':{"
+                              "'cidr':'10.2.0.0/24','priority':1}}"));
+    assert_string_equal(world->pools[0]->pool->meta.name, "b");
+    assert_true(was_told("room/"));
+}
+
+/* --- RoundRobin pools --- */
+
+#define AROUND "'cidr':'192.0.2.0/29','mode':'RoundRobin'"
+
+/* "" for the start */
+static void assert_next(const char *pool, const char *expected)
+{
+    char text[ADDRESS_TEXT_SIZE] = "";
+    if (pool_of(pool)->next.family != 0)
+        address_format(&pool_of(pool)->next, text);
+    assert_string_equal(text, expected);
+}
+
+static void a_claim_moves_the_pointer_of_its_pool(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("around", 1, 1, AROUND);
+    put_pool("first", 2, 1, "'cidr':'198.51.100.0/29'");
+    assert_next("around", "");
+    put_claim("192-0-2-3-32", "192.0.2.3", ENTRY("web", ""));
+    assert_next("around", "192.0.2.4");
+    put_claim("198-51-100-1-32", "198.51.100.1", ENTRY("web", ""));
+    assert_next("around", "192.0.2.4");
+    assert_next("first", "");
+    put_claim("192-0-2-1-32", "192.0.2.1", ENTRY("web", "")); /* wherever it was made */
+    put_claim("192-0-2-3-32", "192.0.2.3",
+              ENTRY("web", "u-1")); /* one from before, written again */
+    assert_next("around", "192.0.2.2");
+    state_remove(world, STATE_CLAIMS, "192-0-2-1-32", NULL);
+    assert_next("around", "192.0.2.2");
+    /* An edit of the pool, and what its status says, move nothing. */
+    put_pool("around", 1, 2, AROUND ",'priority':3");
+    assert_next("around", "192.0.2.2");
+    fixture_put_pool(world, Q("{'metadata':{'name':'around','uid':'p-around','generation':2},"
+                              "'spec':{" AROUND "},'status':{'roundRobin':['192.0.2.6/32']}}"));
+    assert_next("around", "192.0.2.2");
+}
+
+/* Behind the last address that there is comes the first. */
+static void the_pointer_comes_round(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("end", 1, 1, "'cidr':'255.255.255.254/31','mode':'RoundRobin'");
+    put_claim("255-255-255-254-32", "255.255.255.254", ENTRY("web", ""));
+    assert_next("end", "255.255.255.255");
+    put_claim("255-255-255-255-32", "255.255.255.255", ENTRY("web", ""));
+    assert_next("end", "");
+}
+
+/* What is listed at the start came before what the pool's status remembers. */
+static void a_start_keeps_the_pointer(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q("{'metadata':{'name':'around','uid':'p-1'},'spec':{" AROUND
+                              "},'status':{'roundRobin':['192.0.2.6/32']}}"));
+    put_claim("192-0-2-2-32", "192.0.2.2", ENTRY("web", ""));
+    assert_next("around", "192.0.2.6");
+    fixture_synced(world);
+    put_claim("192-0-2-6-32", "192.0.2.6", ENTRY("other", ""));
+    assert_next("around", "192.0.2.7");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_new_pool_knows_what_is_busy),
+        TEST(a_change_of_status_makes_no_room),
+        TEST(the_younger_of_two_that_overlap_gives_nothing),
+        TEST(pools_stay_in_order),
+        TEST(a_claim_moves_the_pointer_of_its_pool),
+        TEST(the_pointer_comes_round),
+        TEST(a_start_keeps_the_pointer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
