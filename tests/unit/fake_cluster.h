@@ -153,7 +153,7 @@ static inline bool fake_cluster_change(struct fake_cluster *cluster, const char 
         fake_cluster_drop(cluster, object);
     } else {
         const char *kept = fake_cluster_raw(&stored, "metadata", "annotations",
-                                            "ipcontroller.ext/reserved-at", "");
+                                            "ipcontroller.ext/reserved-at", "\"\"");
         const char *reserved =
             fake_cluster_raw(body, "metadata", "annotations", "ipcontroller.ext/reserved-at", kept);
         char uid[64];

@@ -68,7 +68,9 @@ static const struct refused refused[] = {
      "does not judge"},
     {"'uid':'the-uid','operation':'CREATE','subResource':'proxy','object':" PLAIN "," SERVICES,
      "does not judge"},
-    {"'uid':'the-uid','operation':'CREATE','object':{'metadata':{}}," SERVICES, "metadata.name"},
+    {"'uid':'the-uid','operation':'UPDATE','object':" PLAIN
+     ",'oldObject':{'metadata':{}}," SERVICES,
+     "metadata.name"},
 };
 
 static void what_has_a_uid_is_answered_with_a_review(void **state)
