@@ -4,7 +4,6 @@
 
 #define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
 #define TINY "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32'}}"
-#define GREEN "{'metadata':{'name':'green'},'spec':{'cidr':'203.0.113.0/29'}}"
 #define WEB(metadata, spec)                                                                        \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1'" metadata "},'spec':{" spec "}}"
 #define AUTO ",'annotations':{'external-ip':'auto'}"
