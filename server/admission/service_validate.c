@@ -112,9 +112,13 @@ void service_validate(struct review *review)
     struct service_pair pair;
     if (!service_review_read(review, &pair))
         return;
-    if (review->operation == REVIEW_CREATE && !review->dry_run &&
-        is_known(review->admission->state, pair.service->meta.key))
+    if (*pair.service->meta.name == '\0') {
+        service_pair_clear(&pair);
+        review_refuse(review, 422, NULL, "metadata.name: missing");
+    } else if (review->operation == REVIEW_CREATE && !review->dry_run &&
+               is_known(review->admission->state, pair.service->meta.key)) {
         check_name(review, &pair);
-    else
+    } else {
         claim(review, &pair);
+    }
 }

@@ -323,13 +323,15 @@ int policy_grant(struct policy_decision *decision, const struct address *address
     const struct claim *mine = known != NULL ? known->claim : NULL;
     const struct claim_service *entry = mine != NULL ? claim_find_service(mine, service) : NULL;
     bool listed = before != NULL && service_lists(before, address);
+    bool anew = origin == POLICY_LISTED && request->stage == POLICY_CLAIM && request->old != NULL &&
+                !service_addresses_have(&request->old->external, address);
     struct verdict verdict;
     *ret_granted = true;
     if (decision->plan->outcome == POLICY_REFUSED || decision->plan->outcome == POLICY_RETRY) {
         *ret_granted = false;
         return 0;
     }
-    if (is_settled(decision, address, mine, listed))
+    if (is_settled(decision, address, mine, listed && !anew))
         return 0;
     bool runs = listed && (request->stage == POLICY_STORED || mine != NULL);
     judge(decision->state, address, service, runs, &verdict);
@@ -340,7 +342,8 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         deny(decision, address, origin, listed, &verdict);
         return 0;
     }
-    bool given = entry != NULL             ? entry->given
+    /* What was given, and then listed by hand, isn't given any more: it stays for as long as it is listed. */
+    bool given = entry != NULL && !anew    ? entry->given
                  : origin == POLICY_LISTED ? policy_is_choice(decision, address)
                                            : true;
     if (verdict.standing == STANDING_FREE)

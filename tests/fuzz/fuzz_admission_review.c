@@ -1,10 +1,12 @@
 /* Any body as an admission review, in front of a state with a few objects and an API server that does what the first line
- * of the input says. Exactly one answer comes, it is well formed, nothing is left in flight, and a dry run writes nothing.
+ * of the input says. Exactly one answer comes, it is well formed, nothing is left under way, only the validating call writes, and
+ * a dry run leaves no trace.
  *
  * First line: 'm' (mutate) or 'v' (validate), then one character for each request to the API server: '.' good, 'e' exists and is
  * another's, 'o' exists and is ours, 'c' conflict, 'n' not found, 's' internal error, 't' timeout, 'g' an answer
  * that makes no sense, 'x' can't be sent; good when there are no more. The rest is the body. */
 #include "server/admission/review.h"
+#include "server/state/state_addresses.h"
 #include "tests/unit/fake_request.h"
 
 #include <errno.h>
@@ -35,6 +37,27 @@ char *k8s_delete_options(const char *uid, const char *resource_version)
                     uid != NULL ? uid : "", resource_version != NULL ? resource_version : "") < 0
                ? NULL
                : text;
+}
+
+/* Only what comes late is asked for again, and nothing comes late here. */
+int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(void *context),
+              void *context)
+{
+    (void)client;
+    (void)nanoseconds;
+    (void)callback;
+    (void)context;
+    return -ENOMEM;
+}
+
+/* As the client refuses them. */
+static bool is_path(const char *path)
+{
+    for (const char *at = path; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || strchr("?#%\x7f", *at) != NULL ||
+            (*at == '/' && strchr("/.", at[1]) != NULL))
+            return false;
+    return true;
 }
 
 /* A claim for the address in the path or the body. */
@@ -72,6 +95,25 @@ static void encode_claim(const struct k8s_request *request, char kind, char *tex
                  : "[{\"namespace\":\"elsewhere\",\"name\":\"other\",\"uid\":\"o\"}]");
 }
 
+/* What stands at the path. */
+static void encode_answer(const struct k8s_request *request, char kind, char *text, size_t size)
+{
+    bool claims = strncmp(request->path, CLAIM_PATH, strlen(CLAIM_PATH)) == 0;
+    if (kind == 'g')
+        snprintf(text, size, "{\"metadata\":{\"name\":7}}");
+    else if (request->verb == K8S_LIST)
+        snprintf(text, size, "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[%s]}",
+                 claims ? ""
+                        : "{\"metadata\":{\"name\":\"green\"},\"spec\":{\"cidr\":"
+                          "\"203.0.113.0/29\"}}");
+    else if (!claims)
+        snprintf(text, size,
+                 "{\"metadata\":{\"namespace\":\"a\",\"name\":\"old\",\"uid\":\"s\"},"
+                 "\"spec\":{\"externalIPs\":[\"192.0.2.3\"]}}");
+    else if (request->verb != K8S_DELETE)
+        encode_claim(request, kind, text, size);
+}
+
 int k8s_submit(struct k8s_client *client, const struct k8s_request *request, k8s_callback callback,
                void *context, struct error *error)
 {
@@ -95,7 +137,9 @@ int k8s_submit(struct k8s_client *client, const struct k8s_request *request, k8s
     pending = '.';
     if (kind == 'x')
         return -ENOMEM;
-    server.writes += request->verb != K8S_GET;
+    if (!is_path(request->path))
+        return -EINVAL;
+    server.writes += request->verb != K8S_GET && request->verb != K8S_LIST;
     bool found_by_reading = request->verb == K8S_GET && (kind == 'e' || kind == 'o');
     for (size_t i = 0; !found_by_reading && i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (kinds[i].kind == kind) {
@@ -104,10 +148,7 @@ int k8s_submit(struct k8s_client *client, const struct k8s_request *request, k8s
         }
     if (response.error.code == -EEXIST)
         pending = kind;
-    if (request->verb == K8S_CREATE || request->verb == K8S_MERGE_PATCH || request->verb == K8S_GET)
-        encode_claim(request, kind, body, sizeof(body));
-    if (kind == 'g')
-        snprintf(body, sizeof(body), "{\"metadata\":{\"name\":7}}");
+    encode_answer(request, kind, body, sizeof(body));
     response.body_length = strlen(body);
     callback(context, &response);
     return 0;
@@ -115,76 +156,71 @@ int k8s_submit(struct k8s_client *client, const struct k8s_request *request, k8s
 
 /* --- the state --- */
 
-static void put(struct state *state, const char *json)
+static void put(struct state *state, enum state_kind kind, const char *json)
 {
     struct json_view view;
-    struct service *service;
-    struct pool *pool;
-    struct claim *claim;
-    struct ipam_range *range;
-    struct ipam_request *request;
+    void *object;
     json_view_init(&view);
     REQUIRE(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, NULL) == 0);
-    const struct json_node *root = json_view_root(&view);
-    if (json_view_path(&view, root, "spec", "mode", NULL) != NULL)
-        REQUIRE(ipam_range_decode(&view, root, NULL, NULL, &range, NULL) == 0 &&
-                state_put_range(state, range) == 0);
-    else if (json_view_path(&view, root, "spec", "range", NULL) != NULL)
-        REQUIRE(ipam_request_decode(&view, root, NULL, NULL, &request, NULL) == 0 &&
-                state_put_request(state, request) == 0);
-    else if (json_view_path(&view, root, "metadata", "namespace", NULL) != NULL)
-        REQUIRE(service_decode(&view, root, NULL, false, &service, NULL) == 0 &&
-                state_put_service(state, service) == 0);
-    else if (json_view_path(&view, root, "spec", "services", NULL) != NULL)
-        REQUIRE(claim_decode(&view, root, &claim, NULL) == 0 && state_put_claim(state, claim) == 0);
-    else
-        REQUIRE(pool_decode(&view, root, NULL, &pool, NULL) == 0 &&
-                state_put_pool(state, pool) == 0);
+    REQUIRE(state_kind(kind)->decode(&view, json_view_root(&view), &object, NULL) == 0 &&
+            state_put(state, kind, object) == 0);
     json_view_clear(&view);
 }
 
 static struct state *make_state(void)
 {
-    static const char *const objects[] = {
-        "{\"metadata\":{\"name\":\"blue\"},\"spec\":{\"cidr\":\"192.0.2.0/29\"}}",
-        "{\"metadata\":{\"name\":\"six\"},\"spec\":{\"cidr\":\"2001:db8::/126\"}}",
-        ("{\"metadata\":{\"name\":\"192-0-2-2-32\",\"uid\":\"c\",\"resourceVersion\":\"5\"},"
-         "\"spec\":{\"cidr\":\"192.0.2.2/32\",\"services\":[{\"namespace\":\"a\",\"name\":"
-         "\"web\"}]}}"),
-        ("{\"metadata\":{\"namespace\":\"a\",\"name\":\"lan\",\"uid\":\"r\"},\"spec\":{\"mode\":"
-         "\"FirstMatch\",\"ranges\":[\"10.0.0.0/24\"]}}"),
-        ("{\"metadata\":{\"namespace\":\"a\",\"name\":\"net\",\"uid\":\"q\"},\"spec\":{\"range\":{"
-         "\"name\":\"lan\",\"namespace\":\"a\"}},\"status\":{\"cidr\":\"10.0.0.16/28\"}}"),
-        ("{\"metadata\":{\"name\":\"from\"},\"spec\":{\"fromRequest\":{\"namespace\":\"a\","
-         "\"name\":"
-         "\"net\"}}}"),
-        "{\"metadata\":{\"namespace\":\"a\",\"name\":\"old\",\"uid\":\"s\"},\"spec\":{"
-        "\"externalIPs\":[\"192.0.2.3\"]}}",
+    static const struct {
+        enum state_kind kind;
+        const char *json;
+    } objects[] = {
+        {STATE_POOLS, "{\"metadata\":{\"name\":\"blue\"},\"spec\":{\"cidr\":\"192.0.2.0/29\"}}"},
+        {STATE_POOLS, "{\"metadata\":{\"name\":\"six\"},\"spec\":{\"cidr\":\"2001:db8::/126\"}}"},
+        {STATE_POOLS, "{\"metadata\":{\"name\":\"tiny\"},\"spec\":{\"cidr\":\"203.0.113.9/32\"}}"},
+        {STATE_CLAIMS,
+         "{\"metadata\":{\"name\":\"203-0-113-9-32\",\"uid\":\"t\",\"resourceVersion\":\"4\"},"
+         "\"spec\":{\"cidr\":\"203.0.113.9/32\",\"pool\":\"tiny\",\"services\":[{\"namespace\":"
+         "\"b\",\"name\":\"owner\",\"uid\":\"o\",\"given\":true}]}}"},
+        {STATE_CLAIMS,
+         "{\"metadata\":{\"name\":\"192-0-2-2-32\",\"uid\":\"c\",\"resourceVersion\":\"5\"},"
+         "\"spec\":{\"cidr\":\"192.0.2.2/32\",\"pool\":\"blue\",\"services\":[{\"namespace\":"
+         "\"a\",\"name\":\"web\",\"uid\":\"u\",\"given\":true,\"ports\":[\"TCP/80\"]}]}}"},
+        {STATE_RANGES,
+         "{\"metadata\":{\"namespace\":\"a\",\"name\":\"lan\",\"uid\":\"r\"},\"spec\":{\"mode\":"
+         "\"FirstMatch\",\"ranges\":[\"10.0.0.0/24\"]}}"},
+        {STATE_REQUESTS,
+         "{\"metadata\":{\"namespace\":\"a\",\"name\":\"net\",\"uid\":\"q\"},\"spec\":{\"range\":{"
+         "\"name\":\"lan\",\"namespace\":\"a\"}},\"status\":{\"cidr\":\"10.0.0.16/28\"}}"},
+        {STATE_POOLS,
+         "{\"metadata\":{\"name\":\"from\"},\"spec\":{\"fromRequest\":{\"namespace\":\"a\","
+         "\"name\":\"net\"}}}"},
+        {STATE_SERVICES, "{\"metadata\":{\"namespace\":\"a\",\"name\":\"old\",\"uid\":\"s\"},"
+                         "\"spec\":{\"externalIPs\":[\"192.0.2.3\"]}}"},
     };
     struct state *state = state_new(NULL);
     REQUIRE(state != NULL);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
-        put(state, objects[i]);
+        put(state, objects[i].kind, objects[i].json);
     for (int i = 0; i < STATE_KINDS; i++)
         state->synced[i] = true;
     return state;
 }
 
-static void check_state(struct state *state)
+static void check_state(struct state *state, bool dry_run)
 {
     size_t position = 0;
     mutex_lock(&state->mutex);
     for (const struct state_address *entry;
          (entry = map_next(state->addresses, &position)) != NULL;)
-        REQUIRE(entry->in_flight == 0 && entry->busy);
+        REQUIRE(entry->claiming == 0 && entry->busy);
+    REQUIRE(!dry_run || state->chosen_first == NULL);
     mutex_unlock(&state->mutex);
 }
 
-static void check_answer(const struct http_request *request, bool dry_run_only)
+static void check_answer(const struct http_request *request, bool may_write)
 {
     struct json_view view;
     REQUIRE(request->answers == 1 && request->answer != NULL);
-    REQUIRE(!dry_run_only || server.writes == 0);
+    REQUIRE(may_write || server.writes == 0);
     if (request->status != 200) {
         REQUIRE(request->status == 400);
         return;
@@ -195,7 +231,12 @@ static void check_answer(const struct http_request *request, bool dry_run_only)
     const struct json_node *response = json_view_member(&view, json_view_root(&view), "response");
     REQUIRE(json_view_is_string(json_view_member(&view, response, "uid")));
     bool allowed = json_view_bool(json_view_member(&view, response, "allowed"));
-    REQUIRE(allowed == (json_view_member(&view, response, "status") == NULL));
+    const struct json_node *status = json_view_member(&view, response, "status");
+    int64_t code = 0;
+    REQUIRE(allowed == (status == NULL));
+    REQUIRE(allowed || json_view_int64(&view, json_view_member(&view, status, "code"), &code));
+    REQUIRE((code == 429) ==
+            (json_view_path(&view, status, "details", "retryAfterSeconds", NULL) != NULL));
     REQUIRE(allowed || json_view_member(&view, response, "patch") == NULL);
     json_view_clear(&view);
 }
@@ -229,9 +270,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct admission admission = {.state = state};
     struct http_request request = {
         .content_type = "application/json", .timeout = "10s", .body = body, .length = length};
-    (data[0] == 'm' ? review_handle_mutate : review_handle_validate)(&admission, &request);
-    check_answer(&request, is_dry_run(body, length));
-    check_state(state);
+    bool mutates = data[0] == 'm';
+    bool dry_run = is_dry_run(body, length);
+    (mutates ? review_handle_mutate : review_handle_validate)(&admission, &request);
+    check_answer(&request, !mutates && !dry_run);
+    check_state(state, dry_run);
     free(request.answer);
     state_free(state);
     free(body);

@@ -26,6 +26,7 @@ static inline int admission_set_up(void **state)
         .requests = metrics_declare(all_metrics, METRICS_COUNTER, "requests", "", "kind",
                                     "operation", "result", NULL),
         .duration = metrics_declare(all_metrics, METRICS_HISTOGRAM, "duration", "", "kind", NULL),
+        .junk_refusals = metrics_declare(all_metrics, METRICS_COUNTER, "junk", "", NULL),
     };
     fixture_synced(world);
     return 0;
@@ -44,7 +45,8 @@ static inline int admission_tear_down(void **state)
 struct verdict {
     unsigned int status; /* HTTP */
     bool allowed;
-    int64_t code; /* 0 when allowed */
+    int64_t code;        /* 0 when allowed */
+    int64_t retry_after; /* seconds; 0: the client isn't told to come again */
     char reason[64];
     char message[1024];
     char warning[1024];
@@ -111,6 +113,9 @@ static inline void read_verdict(const char *answer, struct verdict *verdict)
     if (!json_view_int64(&view, json_view_member(&view, status, "code"), &verdict->code))
         verdict->code = 0;
     assert_int_equal(verdict->allowed, verdict->code == 0);
+    if (!json_view_int64(&view, json_view_path(&view, status, "details", "retryAfterSeconds", NULL),
+                         &verdict->retry_after))
+        verdict->retry_after = 0;
     read_text(&view, json_view_member(&view, status, "reason"), verdict->reason,
               sizeof(verdict->reason));
     read_text(&view, json_view_member(&view, status, "message"), verdict->message,
@@ -136,6 +141,17 @@ static inline void review_text(bool mutating, const char *content_type, const ch
     ret_verdict->status = request.status;
     read_verdict(request.answer, ret_verdict);
     free(request.answer);
+}
+
+/* Whether the metrics have this line. */
+static inline bool has_metric(const char *line)
+{
+    struct buffer text;
+    buffer_init(&text, 1U << 20);
+    metrics_render(all_metrics, &text);
+    bool found = strstr(text.data, line) != NULL;
+    buffer_clear(&text);
+    return found;
 }
 
 /* A review in single quotes. more is further members of request, each with a comma in front. */

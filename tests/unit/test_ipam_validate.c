@@ -242,7 +242,7 @@ static void the_request_of_a_pool_stays(void **state)
     assert_string_equal(verdict.reason, "Forbidden");
     assert_non_null(strstr(verdict.message, "a/the-name"));
     assert_non_null(strstr(verdict.message, "pool blue"));
-    state_remove_pool(world, "blue", NULL);
+    state_remove(world, STATE_POOLS, "blue", NULL);
     fixture_put_pool(world, Q("{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
                               "'name':'the-name'}}}"));
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);

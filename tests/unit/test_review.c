@@ -68,7 +68,9 @@ static const struct refused refused[] = {
      "does not judge"},
     {"'uid':'the-uid','operation':'CREATE','subResource':'proxy','object':" PLAIN "," SERVICES,
      "does not judge"},
-    {"'uid':'the-uid','operation':'CREATE','object':{'metadata':{}}," SERVICES, "metadata.name"},
+    {"'uid':'the-uid','operation':'UPDATE','object':" PLAIN
+     ",'oldObject':{'metadata':{}}," SERVICES,
+     "metadata.name"},
 };
 
 static void what_has_a_uid_is_answered_with_a_review(void **state)
@@ -165,10 +167,10 @@ static void answers_within_the_caller_s_timeout(void **state)
         fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/24'}}"));
         fake_api_answer(cluster->api,
                         &(struct fake_answer){.request = "POST", .ending = FAKE_HOLD});
-        review_text(true, "application/json", cases[i].timeout,
+        review_text(false, "application/json", cases[i].timeout,
                     Q(REVIEW("'uid':'the-uid','operation':'CREATE'," SERVICES
-                             ",'object':{'metadata':{'namespace':'a','name':'web','annotations':{"
-                             "'external-ip':'auto'}}}")),
+                             ",'object':{'metadata':{'namespace':'a','name':'web','uid':'u-1'},"
+                             "'spec':{'externalIPs':['192.0.2.1']}}")),
                     &verdict);
         int64_t taken = (fake_now() - start) / CLOCK_MILLISECOND;
         assert_int_equal(verdict.code, 503);
@@ -183,13 +185,10 @@ static void answers_are_counted(void **state)
 {
     (void)state;
     struct verdict verdict;
-    struct buffer text;
     review(true, "services", "CREATE", PLAIN, NULL, "", &verdict);
     review(false, "ipclaims", "CREATE", "{'metadata':{'name':'x'},'spec':{'cidr':'x'}}", NULL, "",
            &verdict);
     review_text(false, "text/plain", NULL, "", &verdict);
-    buffer_init(&text, 1U << 20);
-    metrics_render(all_metrics, &text);
     static const char *const lines[] = {
         "requests{kind=\"services\",operation=\"CREATE\",result=\"allowed\"} 1",
         "requests{kind=\"ipclaims\",operation=\"CREATE\",result=\"refused\"} 1",
@@ -197,9 +196,8 @@ static void answers_are_counted(void **state)
         "duration_count{kind=\"services\"} 1",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-        if (strstr(text.data, lines[i]) == NULL)
+        if (!has_metric(lines[i]))
             fail_msg("no %s", lines[i]);
-    buffer_clear(&text);
 }
 
 /* A review that has come as far as its verdict. */
@@ -214,6 +212,71 @@ static struct review *judged(struct http_request *request)
     snprintf(judged->uid, sizeof(judged->uid), "the-uid");
     json_view_init(&judged->view);
     return judged;
+}
+
+struct refusal {
+    unsigned int code;
+    const char *field;
+    const char *reason;
+    const char *cause;  /* reason of the one cause; "": none */
+    const char *result; /* as it is counted */
+    int64_t retry_after;
+};
+
+/* client-go comes again by itself after a 429 that says when. */
+static const struct refusal refusals[] = {
+    {403, NULL, "Forbidden", "", "refused", 0},
+    {403, "spec.externalIPs", "Forbidden", "FieldValueForbidden", "refused", 0},
+    {409, NULL, "AlreadyExists", "", "refused", 0},
+    {422, NULL, "Invalid", "", "refused", 0},
+    {422, "spec.externalIPs", "Invalid", "FieldValueInvalid", "refused", 0},
+    {429, NULL, "TooManyRequests", "", "retry", 1},
+    {429, "spec.externalIPs", "TooManyRequests", "FieldValueForbidden", "retry", 1},
+    {500, NULL, "InternalError", "", "error", 0},
+    {503, NULL, "ServiceUnavailable", "", "error", 0},
+};
+
+static void check_details(const struct refusal *refusal, const char *answer)
+{
+    struct json_view view;
+    char cause[64];
+    json_view_init(&view);
+    assert_int_equal(json_view_parse(&view, answer, strlen(answer), JSON_VIEW_DEPTH, NULL), 0);
+    const struct json_node *details =
+        json_view_path(&view, json_view_root(&view), "response", "status", "details", NULL);
+    const struct json_node *first =
+        json_view_first(&view, json_view_member(&view, details, "causes"));
+    assert_int_equal(details != NULL, refusal->field != NULL || refusal->retry_after > 0);
+    read_text(&view, json_view_member(&view, first, "reason"), cause, sizeof(cause));
+    assert_string_equal(cause, refusal->cause);
+    json_view_clear(&view);
+}
+
+static void a_refusal_says_what_to_do(void **state)
+{
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        const struct refusal *refusal = &refusals[i];
+        struct http_request request = {.status = 0};
+        struct verdict verdict = {0};
+        char metric[128];
+        review_refuse(judged(&request), refusal->code, refusal->field, "no, and here is why");
+        assert_int_equal(request.status, 200);
+        read_verdict(request.answer, &verdict);
+        check_details(refusal, request.answer);
+        free(request.answer);
+        assert_int_equal(verdict.code, refusal->code);
+        assert_string_equal(verdict.reason, refusal->reason);
+        assert_string_equal(verdict.causes, refusal->field != NULL ? refusal->field : "");
+        assert_non_null(strstr(verdict.message, "no, and here is why"));
+        if (verdict.retry_after != refusal->retry_after)
+            fail_msg("%u: again after %lld s", refusal->code, (long long)verdict.retry_after);
+        snprintf(metric, sizeof(metric),
+                 "requests{kind=\"services\",operation=\"CREATE\",result=\"%s\"} 1",
+                 refusal->result);
+        assert_true(has_metric(metric));
+        admission_tear_down(state);
+        admission_set_up(state);
+    }
 }
 
 static void check_out_of_memory(struct http_request *request)
@@ -283,6 +346,7 @@ int main(void)
         TEST(nothing_is_judged_before_everything_is_known),
         TEST(answers_within_the_caller_s_timeout),
         TEST(answers_are_counted),
+        TEST(a_refusal_says_what_to_do),
         TEST(a_failed_patch_never_passes_for_none),
         TEST(an_answer_that_can_t_be_written_is_a_failure),
     };

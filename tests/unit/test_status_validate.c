@@ -1,0 +1,240 @@
+/* The validating call on a Service's status: what an edit adds to the ingress must be claimed for the Service, as the API
+ * server has it now; what memory says doesn't count. It never writes. */
+#include "tests/unit/admission_fixture.h"
+
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
+#define OURS "'type':'LoadBalancer','loadBalancerClass':'ipcontroller.ext/ipwarden'"
+#define OTHERS "'type':'LoadBalancer','loadBalancerClass':'example.com/other'"
+#define GOING ",'deletionTimestamp':'1970-01-01T00:00:10Z'"
+#define WEB(metadata, spec, addresses)                                                             \
+    "{'metadata':{'namespace':'a','name':'web','uid':'u-1'" metadata "},'spec':{" spec             \
+    "},'status':{'loadBalancer':{'ingress':[" addresses "]}}}"
+#define IP(address) "{'ip':'" address "'}"
+#define CLAIM_WITH(metadata, address, services)                                                    \
+    "{'metadata':{'name':'c','uid':'c-1','resourceVersion':'7'" metadata                           \
+    "},'spec':{'cidr':'" address "/32','services':[" services "]}}"
+#define CLAIM(services) CLAIM_WITH("", "192.0.2.1", services)
+#define MINE "{'namespace':'a','name':'web','uid':'u-1','given':true}"
+#define EARLIER "{'namespace':'a','name':'web','uid':'u-0','given':true}"
+#define OWNER "{'namespace':'b','name':'owner','uid':'u-2','given':true}"
+#define READ "GET/192-0-2-1-32"
+
+struct row {
+    const char *name;
+    const char *known;  /* a claim that memory has */
+    const char *stored; /* the claim of 192.0.2.1 that the API server has */
+    const char *object;
+    const char *old;
+    int status;   /* of the answer to the reading; 0: as it is stored */
+    int64_t code; /* 0: allowed */
+    const char *message;
+    const char *requests; /* NULL: none */
+};
+
+static const struct row rows[] = {
+    {.name = "claimed",
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .requests = READ},
+    {.name = "claimed, together with another",
+     .stored = CLAIM(OWNER "," MINE),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .requests = READ},
+    {.name = "claimed, as memory knows, and another's by now",
+     .known = CLAIM(MINE),
+     .stored = CLAIM(OWNER),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "b/owner",
+     .requests = READ},
+    {.name = "another's, as memory knows, and claimed by now",
+     .known = CLAIM(OWNER),
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .requests = READ},
+    {.name = "taken by hand",
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "not claimed for Service a/web",
+     .requests = READ},
+    {.name = "claimed for an earlier Service of that name",
+     .stored = CLAIM(EARLIER),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "192.0.2.1",
+     .requests = READ},
+    {.name = "being released",
+     .stored = CLAIM_WITH(GOING, "192.0.2.1", MINE),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "being released",
+     .requests = READ},
+    {.name = "held back by hand",
+     .stored = CLAIM(""),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "names no Service",
+     .requests = READ},
+    {.name = "a claim that makes no sense",
+     .stored = "{'metadata':{'name':'c'},'spec':{'cidr':'x'}}",
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "192.0.2.1",
+     .requests = READ},
+    {.name = "the API server can't be asked: what memory knows is not enough",
+     .known = CLAIM(MINE),
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, ""),
+     .status = 500,
+     .code = 503,
+     .message = "try again",
+     .requests = READ},
+    {.name = "in no pool",
+     .object = WEB("", OURS, IP("198.51.100.1")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "in no pool",
+     .requests = "GET/198-51-100-1-32"},
+    {.name = "each one must be claimed",
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS, IP("192.0.2.1") "," IP("192.0.2.2")),
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "192.0.2.2",
+     .requests = READ " GET/192-0-2-2-32"},
+    {.name = "only what is added must be",
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS, IP("192.0.2.2") "," IP("192.0.2.1")),
+     .old = WEB("", OURS, IP("192.0.2.2")),
+     .requests = READ},
+    {.name = "there before",
+     .object = WEB("", OURS, IP("192.0.2.1")),
+     .old = WEB("", OURS, IP("192.0.2.1"))},
+    {.name = "there before in spec.externalIPs only: a claim says so, too",
+     .stored = CLAIM(MINE),
+     .object = WEB("", OURS ",'externalIPs':['192.0.2.1']", IP("192.0.2.1")),
+     .old = WEB("", OURS ",'externalIPs':['192.0.2.1']", ""),
+     .requests = READ},
+    {.name = "taken away", .object = WEB("", OURS, ""), .old = WEB("", OURS, IP("192.0.2.1"))},
+    {.name = "a host name",
+     .object = WEB("", OURS, "{'hostname':'web.example.com'}"),
+     .old = WEB("", OURS, "")},
+    {.name = "what can't be read",
+     .object = WEB("", OURS, IP("192.0.2.300")),
+     .old = WEB("", OURS, ""),
+     .code = 422,
+     .message = "status.loadBalancer.ingress"},
+    {.name = "what couldn't be read before",
+     .object = WEB("", OURS, IP("192.0.2.300")),
+     .old = WEB("", OURS, IP("192.0.2.300"))},
+    {.name = "spec.externalIPs are no business of this call",
+     .object = WEB("", "'externalIPs':['192.0.2.1']", ""),
+     .old = WEB("", "", "")},
+    {.name = "served by others, an address of theirs",
+     .object = WEB("", OTHERS, IP("198.51.100.1")),
+     .old = WEB("", OTHERS, "")},
+    {.name = "served by others, an address of theirs that somebody has claimed",
+     .known = CLAIM_WITH("", "198.51.100.1", OWNER),
+     .object = WEB("", OTHERS, IP("198.51.100.1")),
+     .old = WEB("", OTHERS, ""),
+     .code = 403,
+     .message = "198.51.100.1",
+     .requests = "GET/198-51-100-1-32"},
+    {.name = "served by others, an address of ours",
+     .object = WEB("", OTHERS, IP("192.0.2.1")),
+     .old = WEB("", OTHERS, ""),
+     .code = 403,
+     .message = "not claimed",
+     .requests = READ},
+    {.name = "no LoadBalancer at all, an address of ours",
+     .object = WEB("", "", IP("192.0.2.1")),
+     .old = WEB("", "", ""),
+     .code = 403,
+     .message = "not claimed",
+     .requests = READ},
+    {.name = "on its way out: a finalizer may keep it for ever, so the same holds",
+     .object = WEB(GOING, OURS, IP("192.0.2.1")),
+     .old = WEB(GOING, OURS, ""),
+     .code = 403,
+     .message = "not claimed",
+     .requests = READ},
+    {.name = "on its way out: what was there stays",
+     .object = WEB(GOING, OURS, IP("192.0.2.1")),
+     .old = WEB(GOING, OURS, IP("192.0.2.1"))},
+    {.name = "uid, name and namespace are those of the stored object",
+     .stored = CLAIM(OWNER),
+     .object = "{'metadata':{'namespace':'b','name':'owner','uid':'u-2'},'spec':{" OURS
+               "},'status':{'loadBalancer':{'ingress':[" IP("192.0.2.1") "]}}}",
+     .old = WEB("", OURS, ""),
+     .code = 403,
+     .message = "b/owner",
+     .requests = READ},
+};
+
+/* A dry run is answered the same. */
+static void the_api_server_says_whose_it_is(void **state)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (int dry = 0; dry < 2; dry++) {
+            const struct row *row = &rows[i];
+            struct verdict verdict;
+            fixture_put_pool(world, Q(BLUE));
+            if (row->known != NULL)
+                fixture_put_claim(world, Q(row->known));
+            if (row->stored != NULL)
+                fake_cluster_put(cluster, CLAIM_PATH "/192-0-2-1-32", row->stored);
+            if (row->status != 0)
+                fake_api_answer(cluster->api,
+                                &(struct fake_answer){.request = "GET", .status = row->status});
+            review(false, "services/status", "UPDATE", row->object, row->old,
+                   dry ? ",'dryRun':true" : "", &verdict);
+            if (verdict.code != row->code || verdict.retry_after != 0)
+                fail_msg("%s: %lld %s", row->name, (long long)verdict.code, verdict.message);
+            if (row->message != NULL && strstr(verdict.message, row->message) == NULL)
+                fail_msg("%s: %s", row->name, verdict.message);
+            if (row->code == 403)
+                assert_string_equal(verdict.causes, "status.loadBalancer.ingress");
+            assert_string_equal(verdict.patch, "");
+            const char *requests = fake_cluster_requests(cluster, 0);
+            if (strcmp(requests, row->requests != NULL ? row->requests : "") != 0)
+                fail_msg("%s: %s", row->name, requests);
+            admission_tear_down(state);
+            admission_set_up(state);
+        }
+}
+
+/* What was read is known from then on. */
+static void what_was_read_is_kept(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    fixture_put_pool(world, Q(BLUE));
+    fake_cluster_put(cluster, CLAIM_PATH "/192-0-2-1-32", CLAIM(MINE));
+    review(false, "services/status", "UPDATE", WEB("", OURS, IP("192.0.2.1")), WEB("", OURS, ""),
+           "", &verdict);
+    assert_true(verdict.allowed);
+    mutex_guard(&world->mutex);
+    assert_non_null(state_claim(world, "c"));
+}
+
+#define TEST(function)                                                                             \
+    cmocka_unit_test_setup_teardown(function, admission_set_up, admission_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_api_server_says_whose_it_is),
+        TEST(what_was_read_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
