@@ -34,8 +34,8 @@ static inline struct service *fixture_service_request(const char *json)
     struct error error = {0};
     json_view_init(&view);
     assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, &error), 0);
-    int result = service_decode_request(&view, json_view_root(&view), NULL, "default", &service,
-                                        &error);
+    int result =
+        service_decode_request(&view, json_view_root(&view), NULL, "default", &service, &error);
     if (result != 0)
         print_error("%s\n", error.text);
     assert_int_equal(result, 0);
