@@ -243,7 +243,7 @@ static inline bool fake_cluster_handle(void *context, const struct fake_request 
         answered = fake_cluster_create(cluster, &body, answer);
     else if (strcmp(method, "POST") == 0)
         answered = fake_cluster_give(answer, 201, request->body); /* events */
-    else if (strcmp(method, "GET") == 0 &&
+    else if (object == NULL && strcmp(method, "GET") == 0 &&
              (strcmp(path, CLAIM_PATH) == 0 || strcmp(path, POOL_PATH) == 0))
         answered = fake_cluster_list(cluster, path, request->line, answer);
     else if (object == NULL && (claim || strcmp(method, "GET") == 0))

@@ -3,6 +3,7 @@
 #ifndef IPWARDEN_TESTS_UNIT_IPAM_RECONCILE_FIXTURE_H
 #define IPWARDEN_TESTS_UNIT_IPAM_RECONCILE_FIXTURE_H
 
+#include "server/reconcile/reconciler.h"
 #include "server/reconcile/work.h"
 #include "tests/unit/fake_ipam.h"
 
