@@ -39,6 +39,7 @@ static struct reconciler *reconciler;
 static struct k8s_events *events; /* NULL: none are recorded */
 static struct clock_fake clock_now;
 static atomic_bool may_act;
+static atomic_bool answers_held; /* requests come, and are answered when this is over */
 
 static pthread_mutex_t pass_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t pass_ended = PTHREAD_COND_INITIALIZER;
@@ -50,6 +51,12 @@ static inline bool ask_may_act(void *context)
 {
     (void)context;
     return may_act;
+}
+
+static inline bool handle(void *context, const struct fake_request *request,
+                          struct fake_answer *answer)
+{
+    return !answers_held && fake_cluster_handle(context, request, answer);
 }
 
 static inline void observe(void *context, const char *kind, const char *result)
@@ -71,9 +78,11 @@ static inline int set_up_with(bool with_events)
     /* Early, so that deadlines by the real clock are later. */
     clock_fake_init(&clock_now, CLOCK_SECOND, 5000 * CLOCK_SECOND);
     cluster = fake_cluster_new();
+    fake_api_handle(cluster->api, handle, cluster);
     world = state_new(&(struct state_options){.clock = &clock_now.clock});
     fixture_synced(world);
     may_act = true;
+    answers_held = false;
     passes = 0;
     service_passes = 0;
     claim_passes = 0;
