@@ -36,7 +36,8 @@
 static struct fake_cluster *cluster;
 static struct state *world;
 static struct reconciler *reconciler;
-static struct k8s_events *events; /* NULL: none are recorded */
+static struct k8s_events *events; /* NULL: none are recorded (any more) */
+static bool has_events;
 static struct clock_fake clock_now;
 static atomic_bool may_act;
 static atomic_bool answers_held; /* requests come, and are answered when this is over */
@@ -75,6 +76,7 @@ static inline void observe(void *context, const char *kind, const char *result)
 
 static inline int set_up_with(bool with_events)
 {
+    has_events = with_events;
     /* Early, so that deadlines by the real clock are later. */
     clock_fake_init(&clock_now, CLOCK_SECOND, 5000 * CLOCK_SECOND);
     cluster = fake_cluster_new();
@@ -134,9 +136,8 @@ static inline int tear_down(void **state)
 /* Between two rows of a table. */
 static inline void start_over(void)
 {
-    bool with_events = events != NULL;
     tear_down(NULL);
-    set_up_with(with_events);
+    set_up_with(has_events);
 }
 
 /* The same object in state and behind the API server. */
@@ -181,16 +182,17 @@ static inline void await_pass(unsigned int before)
     await_passes(passes > before);
 }
 
-/* Waits for a pass over the only claim there is that began after this call, and for its end. A pass that was under way
+/* Waits for a pass over the only object of its kind that began after this call, and for its end. A pass that was under way
  * before may come first. */
-static inline void await_look(const char *name)
+static inline void await_look(enum state_kind kind, const char *key)
 {
+    _Atomic unsigned int *count = kind == STATE_CLAIMS ? &claim_passes : &service_passes;
     for (int i = 0; i < 2; i++) {
-        unsigned int before = claim_passes;
+        unsigned int before = *count;
         mutex_lock(&world->mutex);
-        state_tell(world, STATE_CLAIMS, name);
+        state_tell(world, kind, key);
         mutex_unlock(&world->mutex);
-        await_passes(claim_passes > before);
+        await_passes(*count > before);
     }
 }
 

@@ -385,11 +385,11 @@ static void a_renewed_entry_survives_what_was_stored_before(void **state)
     put_claim_everywhere(ONE, CLAIM_NEXT(RENEWED));
     fixture_put_service(world, Q(WEB("u-1", ",'labels':{'a':'b'}")));
     fixture_put_service(world, Q(WEB_BARE("u-1")));
-    await_look(ONE);
+    await_look(STATE_CLAIMS, ONE);
     assert_requests("");
     /* And now as the edit left it. */
     fixture_put_service(world, Q(WEB("u-1", "")));
-    await_look(ONE);
+    await_look(STATE_CLAIMS, ONE);
     /* It has listed the address for longer than any request takes: that was after the renewal. */
     clock_fake_advance(&clock_now, GRACE);
     fixture_put_service(world, Q(WEB_BARE("u-1")));
