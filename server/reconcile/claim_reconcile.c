@@ -71,6 +71,16 @@ static struct judgement judge_ports(const struct reconciler *reconciler,
     return (struct judgement){CLAIM_WAIT, reconciler->options.grace - age};
 }
 
+/* Whether the stored Service has stopped listing the address since the entry was renewed. The watch of Services may lag behind
+ * that of claims, and show after a renewal what was stored before it: so only what the Service has shown for the grace
+ * counts. */
+static bool has_stopped(const struct reconciler *reconciler, const struct state_claim_entry *entry)
+{
+    return entry->was_listed &&
+           (entry->renewed_at == 0 ||
+            entry->absent_since - entry->renewed_at >= reconciler->options.grace);
+}
+
 /* Whether the stored Service shall have the address, though it doesn't show it yet. */
 static bool is_wanted(const struct state *state, const struct service *service,
                       const struct address *address)
@@ -97,7 +107,7 @@ static struct judgement judge_absent(const struct reconciler *reconciler,
         return (struct judgement){CLAIM_DROP, 0};
     if (service != NULL && is_wanted(state, service, &entry->claim->claim->address))
         return (struct judgement){CLAIM_NOTHING, 0};
-    if (service != NULL && entry->was_listed)
+    if (service != NULL && has_stopped(reconciler, entry))
         return (struct judgement){CLAIM_DROP, 0};
     return left > 0 ? (struct judgement){CLAIM_WAIT, left} : (struct judgement){CLAIM_CHECK, 0};
 }
