@@ -77,39 +77,6 @@ void status_write_count(struct json_writer *writer, const char *name, struct add
         json_member_string(writer, name, text);
 }
 
-void status_append_conditions(struct buffer *body, const char *stored,
-                              const struct condition *conditions, size_t count, int64_t generation,
-                              const struct clock *clock)
-{
-    struct json_view view;
-    const struct json_node *root = parse(&view, stored);
-    const struct json_node *old = json_view_member(&view, root, "conditions");
-    buffer_append_string(body, "\"conditions\":[");
-    for (size_t i = 0; i < count; i++) {
-        const struct condition *condition = &conditions[i];
-        char since[CLOCK_RFC3339_SIZE];
-        transition_time(&view, old, condition, clock, since);
-        buffer_printf(body,
-                      "%s{\"type\":\"%s\",\"status\":\"%s\",\"reason\":\"%s\","
-                      "\"observedGeneration\":%lld,\"lastTransitionTime\":\"%s\",\"message\":",
-                      i > 0 ? "," : "", condition->type, condition->status ? "True" : "False",
-                      condition->reason, (long long)generation, since);
-        buffer_append_json_string(body, condition->message);
-        buffer_append_char(body, '}');
-    }
-    buffer_append_char(body, ']');
-    json_view_clear(&view);
-}
-
-void status_append_count(struct buffer *body, const char *before, const char *name,
-                         struct address_count count)
-{
-    char text[ADDRESS_COUNT_TEXT_SIZE];
-    bool exact = count.carry == 0 && count.high == 0 && count.low < (UINT64_C(1) << 53);
-    address_count_format(count, text);
-    buffer_printf(body, exact ? "%s\"%s\":%s" : "%s\"%s\":\"%s\"", before, name, text);
-}
-
 bool status_is_current(const char *stored, const char *wanted, const char *const *members,
                        size_t count)
 {

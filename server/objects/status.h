@@ -30,12 +30,6 @@ void status_write_conditions(struct json_writer *writer, const char *stored,
 /* Writes a member that is a count: as a string from 2^53 on, since JSON numbers are doubles to many
  * readers. */
 void status_write_count(struct json_writer *writer, const char *name, struct address_count count);
-/* The same two into a buffer, without a writer; before is written before the name. */
-void status_append_conditions(struct buffer *body, const char *stored,
-                              const struct condition *conditions, size_t count, int64_t generation,
-                              const struct clock *clock);
-void status_append_count(struct buffer *body, const char *before, const char *name,
-                         struct address_count count);
 /* Whether the stored status has the same members as wanted, both JSON. A member that is null counts
  * as absent. */
 bool status_is_current(const char *stored, const char *wanted, const char *const *members,
