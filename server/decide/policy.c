@@ -214,18 +214,6 @@ static int decide_named(struct policy_decision *decision)
     return 0;
 }
 
-/* Whether an owned address still has a place: not when somebody named or listed another of its family. */
-static bool is_displaced(const struct policy_decision *decision, const struct address *address)
-{
-    const struct service *service = decision->request->service;
-    const struct policy_plan *plan = decision->plan;
-    if (service_addresses_have(&plan->given, address))
-        return false;
-    return names_another(service, address) ||
-           (!state_serves_load_balancer(decision->state, service) &&
-            service_addresses_have_family(&plan->external, address->family));
-}
-
 /* An address that a claim gives to the Service is kept, whatever an edit left out. */
 static int keep_owned(struct policy_decision *decision, const struct claim *claim)
 {
@@ -235,7 +223,8 @@ static int keep_owned(struct policy_decision *decision, const struct claim *clai
     const struct claim_service *entry = claim_find_service(claim, decision->request->service);
     bool granted;
     if (claim->meta.deleting || entry == NULL || !entry->given ||
-        !policy_family_is_wanted(decision, address->family) || is_displaced(decision, address) ||
+        !policy_family_is_wanted(decision, address->family) ||
+        names_another(decision->request->service, address) ||
         service_addresses_have(&plan->given, address))
         return 0;
     /* One that no stored object lists is only good while its family has nothing else. */
@@ -387,12 +376,12 @@ static void limit_unstored(struct policy_decision *decision)
     char text[300];
     bool creates = decision->request->stage == POLICY_CLAIM && decision->request->old == NULL;
     if (!creates || plan->step_count == 0 || most == 0 ||
-        state_tenant_unstored(state, namespace_name, POLICY_UNSTORED_AGE, most) < most)
+        state_tenant_unstored(state, namespace_name, POLICY_UNSTORED_AGE, most + 1) <= most)
         return;
     plan->crowded = true;
     plan->outcome = POLICY_GRANTED;
     snprintf(text, sizeof(text),
-             "namespace %.64s holds %zu addresses for Services that were never stored, since their "
+             "namespace %.64s holds more than %zu addresses for Services that were never stored, since their "
              "creation failed (quota, another webhook): mend that; they are free again after the "
              "grace period",
              namespace_name, most);
