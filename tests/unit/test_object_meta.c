@@ -1,4 +1,4 @@
-/* The metadata of namespaced objects: what is read, what is taken for absent, and what can't be without. */
+/* Metadata: what is read, what is taken for absent and what a copy has; the keys and paths that are made of it. */
 #include "server/objects/object_meta.h"
 #include "tests/unit/single_quotes.h"
 
@@ -14,49 +14,69 @@
 #include <stdio.h>
 
 /* json in single quotes; to be cleared */
-static int decode(const char *json, const char *namespace_name, struct object_meta *ret_meta)
+static void decode(const char *json, const char *namespace_name, struct object_meta *ret_meta)
 {
     struct json_view view;
     struct error error = {0};
     const char *text = Q(json);
     json_view_init(&view);
     assert_int_equal(json_view_parse(&view, text, strlen(text), JSON_VIEW_DEPTH, &error), 0);
-    int result = object_meta_decode(&view, json_view_root(&view), namespace_name, ret_meta, &error);
-    if (result < 0) {
-        assert_int_equal(error.code, result);
-        assert_non_null(strstr(error.text, "metadata.name"));
-    }
+    assert_int_equal(
+        object_meta_decode(&view, json_view_root(&view), namespace_name, ret_meta, &error), 0);
     json_view_clear(&view);
-    return result;
+}
+
+static const char full[] = "{'metadata':{'namespace':'a','name':'lan','uid':'u-1',"
+                           "'resourceVersion':'7','generation':3,"
+                           "'creationTimestamp':'1970-01-01T00:00:10Z',"
+                           "'deletionTimestamp':'1970-01-01T00:00:11Z'}}";
+
+static void assert_full(const struct object_meta *meta)
+{
+    assert_string_equal(meta->key, "a/lan");
+    assert_string_equal(meta->namespace_name, "a");
+    assert_string_equal(meta->name, "lan");
+    assert_ptr_equal(meta->name, meta->key + 2);
+    assert_string_equal(meta->uid, "u-1");
+    assert_string_equal(meta->resource_version, "7");
+    assert_int_equal(meta->generation, 3);
+    assert_int_equal(meta->created, 10 * CLOCK_SECOND);
+    assert_true(meta->deleting);
 }
 
 static void reads_every_field(void **state)
 {
     (void)state;
     struct object_meta meta;
-    assert_int_equal(decode("{'metadata':{'namespace':'a','name':'lan','uid':'u-1',"
-                            "'resourceVersion':'7','generation':3,"
-                            "'creationTimestamp':'1970-01-01T00:00:10Z',"
-                            "'deletionTimestamp':'1970-01-01T00:00:11Z'}}",
-                            "elsewhere", &meta),
-                     0);
-    assert_string_equal(meta.key, "a/lan");
-    assert_string_equal(meta.namespace_name, "a");
-    assert_string_equal(meta.name, "lan");
-    assert_string_equal(meta.uid, "u-1");
-    assert_string_equal(meta.resource_version, "7");
-    assert_int_equal(meta.generation, 3);
-    assert_int_equal(meta.created, 10 * CLOCK_SECOND);
-    assert_true(meta.deleting);
+    decode(full, "elsewhere", &meta);
+    assert_full(&meta);
     object_meta_clear(&meta);
     assert_null(meta.key);
+}
+
+static void a_copy_is_the_same_and_its_own(void **state)
+{
+    (void)state;
+    struct object_meta meta;
+    struct object_meta copy;
+    decode(full, NULL, &meta);
+    assert_int_equal(object_meta_copy(&meta, &copy), 0);
+    object_meta_clear(&meta); /* AddressSanitizer sees what is still shared */
+    assert_full(&copy);
+    object_meta_clear(&copy);
+    decode("{}", NULL, &meta);
+    assert_int_equal(object_meta_copy(&meta, &copy), 0);
+    object_meta_clear(&meta);
+    assert_string_equal(copy.key, "");
+    assert_ptr_equal(copy.name, copy.key);
+    object_meta_clear(&copy);
 }
 
 static void has_defaults(void **state)
 {
     (void)state;
     struct object_meta meta;
-    assert_int_equal(decode("{'metadata':{'name':'lan'}}", "a", &meta), 0);
+    decode("{'metadata':{'name':'lan'}}", "a", &meta);
     assert_string_equal(meta.key, "a/lan");
     assert_string_equal(meta.uid, "");
     assert_string_equal(meta.resource_version, "");
@@ -65,8 +85,8 @@ static void has_defaults(void **state)
     assert_false(meta.deleting);
     object_meta_clear(&meta);
     /* Of no namespace at all. */
-    assert_int_equal(decode("{'metadata':{'name':'lan'}}", NULL, &meta), 0);
-    assert_string_equal(meta.key, "/lan");
+    decode("{'metadata':{'name':'lan'}}", NULL, &meta);
+    assert_string_equal(meta.key, "lan");
     assert_string_equal(meta.namespace_name, "");
     assert_string_equal(meta.name, "lan");
     object_meta_clear(&meta);
@@ -100,7 +120,7 @@ static void odd_values_are_absent(void **state)
         struct object_meta meta;
         char json[512];
         snprintf(json, sizeof(json), "{'metadata':{'name':'lan',%s}}", odd[i]);
-        assert_int_equal(decode(json, "a", &meta), 0);
+        decode(json, "a", &meta);
         if (strcmp(meta.key, "a/lan") != 0 || *meta.uid != '\0' || *meta.resource_version != '\0' ||
             meta.generation != 0 || meta.created != 0 || meta.deleting)
             fail_msg("%s", odd[i]);
@@ -108,7 +128,8 @@ static void odd_values_are_absent(void **state)
     }
 }
 
-static void can_not_be_without_a_name(void **state)
+/* The API server has still to make a name up, or the object is none: every text is there and empty. */
+static void can_be_without_a_name(void **state)
 {
     (void)state;
     static const char *const nameless[] = {
@@ -129,37 +150,38 @@ static void can_not_be_without_a_name(void **state)
     };
     for (size_t i = 0; i < sizeof(nameless) / sizeof(nameless[0]); i++) {
         struct object_meta meta;
-        if (decode(nameless[i], "a", &meta) != -EINVAL)
-            fail_msg("%s", nameless[i]);
+        struct error error = {0};
+        decode(nameless[i], "a", &meta);
+        if (strcmp(meta.key, "a/") != 0 || *meta.name != '\0' || *meta.uid != '\0' ||
+            *meta.resource_version != '\0')
+            fail_msg("%s: %s", nameless[i], meta.key);
+        assert_int_equal(object_meta_require_name(&meta, &error), -EINVAL);
+        assert_non_null(strstr(error.text, "metadata.name"));
         object_meta_clear(&meta);
     }
 }
 
-/* No object of the API server has a name of more than 253 bytes. */
-static void names_have_an_end(void **state)
+/* An object that can't be is decoded whole: it has no key of another. */
+static void long_names_are_whole(void **state)
 {
     (void)state;
-    char name[258];
-    char json[600];
-    for (int length = 253; length <= 257; length++) {
-        struct object_meta meta;
-        memset(name, 'n', sizeof(name));
-        name[length] = '\0';
-        snprintf(json, sizeof(json), "{'metadata':{'name':'%s'}}", name);
-        int result = decode(json, "a", &meta);
-        assert_int_equal(result, length < 256 ? 0 : -EINVAL);
-        if (result == 0)
-            assert_string_equal(meta.name, name);
-        object_meta_clear(&meta);
-    }
+    char name[1001];
+    char json[1100];
+    struct object_meta meta;
+    memset(name, 'n', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    snprintf(json, sizeof(json), "{'metadata':{'name':'%s'}}", name);
+    decode(json, "a", &meta);
+    assert_string_equal(meta.name, name);
+    assert_int_equal(object_meta_require_name(&meta, NULL), 0);
+    object_meta_clear(&meta);
 }
 
 static void escapes_are_undone(void **state)
 {
     (void)state;
     struct object_meta meta;
-    assert_int_equal(decode("{'metadata':{'n\\u0061me':'l\\u0061n','uid':'\\u00fc'}}", "a", &meta),
-                     0);
+    decode("{'metadata':{'n\\u0061me':'l\\u0061n','uid':'\\u00fc'}}", "a", &meta);
     assert_string_equal(meta.key, "a/lan");
     assert_string_equal(meta.uid, "\xC3\xBC");
     object_meta_clear(&meta);
@@ -197,13 +219,94 @@ static void finds_a_finalizer(void **state)
     }
 }
 
+/* --- keys and paths --- */
+
+static void keys_are_made_and_split(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *namespace_name;
+        const char *name;
+        const char *key;
+    } cases[] = {
+        {"shop", "web", "shop/web"},
+        {"", "node-1", "node-1"},
+        {NULL, "node-1", "node-1"},
+        {"shop", "", "shop/"},
+        {"", "", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char namespace_name[OBJECT_KEY_SIZE];
+        struct object_key key = object_key(cases[i].namespace_name, cases[i].name);
+        assert_string_equal(key.text, cases[i].key);
+        const char *name = object_key_split(key.text, namespace_name);
+        assert_string_equal(name, cases[i].name);
+        assert_string_equal(namespace_name,
+                            cases[i].namespace_name != NULL ? cases[i].namespace_name : "");
+    }
+}
+
+/* The longest namespace and name fit; what is longer is cut, and still a text. */
+static void keys_have_an_end(void **state)
+{
+    (void)state;
+    char namespace_name[64];
+    char name[600];
+    char found[OBJECT_KEY_SIZE];
+    memset(namespace_name, 's', sizeof(namespace_name));
+    memset(name, 'n', sizeof(name));
+    namespace_name[63] = '\0';
+    name[253] = '\0';
+    struct object_key key = object_key(namespace_name, name);
+    assert_string_equal(object_key_split(key.text, found), name);
+    assert_string_equal(found, namespace_name);
+    struct object_path path =
+        object_path("/apis/ipcontroller.ext/v2/ipranges", key.text, "/status");
+    assert_non_null(strstr(path.text, "n/status"));
+    name[253] = 'n';
+    name[599] = '\0';
+    key = object_key(namespace_name, name);
+    assert_int_equal(strlen(key.text), OBJECT_KEY_SIZE - 1);
+    path = object_path("/apis/ipcontroller.ext/v2/ipranges", key.text, "/status");
+    assert_true(strlen(path.text) < OBJECT_PATH_SIZE);
+}
+
+static void paths_lead_to_objects(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *collection;
+        const char *key;
+        const char *after;
+        const char *path;
+    } cases[] = {
+        {"/api/v1/services", "shop/web", "", "/api/v1/namespaces/shop/services/web"},
+        {"/api/v1/services", "shop/web", "/status", "/api/v1/namespaces/shop/services/web/status"},
+        {"/apis/ipcontroller.ext/v2/ipclaims", "10-0-0-1-32", "",
+         "/apis/ipcontroller.ext/v2/ipclaims/10-0-0-1-32"},
+        {"/apis/ipcontroller.ext/v2/ipclaimpools", "lan", "/status",
+         "/apis/ipcontroller.ext/v2/ipclaimpools/lan/status"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct object_path path = object_path(cases[i].collection, cases[i].key, cases[i].after);
+        assert_string_equal(path.text, cases[i].path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_field),     cmocka_unit_test(has_defaults),
-        cmocka_unit_test(odd_values_are_absent), cmocka_unit_test(can_not_be_without_a_name),
-        cmocka_unit_test(names_have_an_end),     cmocka_unit_test(escapes_are_undone),
+        cmocka_unit_test(reads_every_field),
+        cmocka_unit_test(a_copy_is_the_same_and_its_own),
+        cmocka_unit_test(has_defaults),
+        cmocka_unit_test(odd_values_are_absent),
+        cmocka_unit_test(can_be_without_a_name),
+        cmocka_unit_test(long_names_are_whole),
+        cmocka_unit_test(escapes_are_undone),
         cmocka_unit_test(finds_a_finalizer),
+        cmocka_unit_test(keys_are_made_and_split),
+        cmocka_unit_test(keys_have_an_end),
+        cmocka_unit_test(paths_lead_to_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
