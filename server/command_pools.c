@@ -55,7 +55,8 @@ static int check_access(const struct command *command, struct error *error)
                 "%s may not be listed; this account needs get, list and watch on "
                 "services, ipclaimpools, ipclaims, ipamranges and ipamrequests: %.120s",
                 row->name, cause.text);
-        if (code == -ENOENT)
+        /* Without Services it is no cluster at all, and nothing of ours would help. */
+        if (code == -ENOENT && kind != STATE_SERVICES)
             return error_set(error, code,
                              "the API server at %.80s has no kind %s; install ipwarden's "
                              "(deploy/crds), or name another cluster by --kubeconfig or --context",

@@ -91,7 +91,7 @@ static void check_against_state(const struct state *state, const struct pool *po
                          "leaves no address: every address of the request's CIDR is excluded");
     if (offer.ranges != NULL)
         check_overlap(state, pool, offer.ranges, errors);
-    if (pool->invalid == NULL && before.ranges != NULL)
+    if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
         check_shrink(state, before.ranges, pool, offer.ranges, errors);
     ranges_free(offer.resolved);
     ranges_free(before.resolved);

@@ -179,6 +179,24 @@ static bool answer_not_found(void *context, const struct fake_request *request,
     return fake_objects_status(answer, 404, "NotFound");
 }
 
+/* A cluster without ipwarden: it has what every cluster has. */
+static bool answer_only_services(void *context, const struct fake_request *request,
+                                 struct fake_answer *answer)
+{
+    if (strstr(request->line, " /api/v1/") == NULL)
+        return fake_objects_status(answer, 404, "NotFound");
+    return fake_objects_answer(context, request, answer);
+}
+
+/* A cluster with another's, or an older, set of our kinds. */
+static bool answer_no_requests(void *context, const struct fake_request *request,
+                               struct fake_answer *answer)
+{
+    if (strstr(request->line, REQUESTS) != NULL)
+        return fake_objects_status(answer, 404, "NotFound");
+    return fake_objects_answer(context, request, answer);
+}
+
 static bool answer_nothing(void *context, const struct fake_request *request,
                            struct fake_answer *answer)
 {
@@ -211,15 +229,29 @@ static int run_against(fake_handler handler, const char *words)
 static void test_not_installed(void **state)
 {
     (void)state;
+    assert_int_equal(run_against(answer_only_services, ""), 1);
+    assert_non_null(strstr(errors, "has no kind ipclaims; install"));
+    assert_non_null(strstr(errors, "http://127.0.0.1:"));
+    assert_int_equal(run_against(answer_no_requests, ""), 1);
+    assert_non_null(strstr(errors, "has no kind ipamrequests; install"));
+    assert_string_equal(output, "");
+}
+
+/* To install something there would be bad advice. */
+static void test_no_cluster(void **state)
+{
+    (void)state;
     assert_int_equal(run_against(answer_not_found, ""), 1);
-    assert_non_null(strstr(errors, "has no kind ipclaimpools; install"));
+    assert_non_null(strstr(errors, "services can't be read from http://127.0.0.1:"));
+    assert_null(strstr(errors, "install"));
+    assert_string_equal(output, "");
 }
 
 static void test_no_answer(void **state)
 {
     (void)state;
     assert_int_equal(run_against(answer_nothing, "--timeout 200ms"), 1);
-    assert_non_null(strstr(errors, "ipclaimpools can't be read from http://127.0.0.1:"));
+    assert_non_null(strstr(errors, "services can't be read from http://127.0.0.1:"));
     assert_int_equal(run_against(answer_not_all, "--timeout 500ms"), 1);
     assert_non_null(strstr(errors, "not everything could be read within 0.5 s; --timeout"));
     assert_string_equal(output, "");
@@ -262,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_forbidden, begin, end),
         cmocka_unit_test_setup_teardown(test_not_installed, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_cluster, begin, end),
         cmocka_unit_test_setup_teardown(test_no_answer, begin, end),
         cmocka_unit_test_setup_teardown(test_unreachable, begin, end),
         cmocka_unit_test_setup_teardown(test_usage, begin, end),

@@ -69,7 +69,7 @@ static void a_pool_goes_with_its_last_address(void **state)
     lead();
     await_requests("PATCH" POOL_URL "/status");
     assert_in(body_of(0), "'reason':'Deleting'");
-    state_remove_claim(world, ONE, NULL);
+    state_remove(world, STATE_CLAIMS, ONE, NULL);
     await_requests("PATCH" POOL_URL "/status " APPLY);
     assert_null(strstr(body_of(1), "finalizers"));
 }

@@ -63,8 +63,9 @@ static void says_all_that_is_wrong(void **state)
     (void)state;
     fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
     fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
-    fixture_put_service(world,
-                        Q("{'metadata':{'name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
+    fixture_put_service(
+        world,
+        Q("{'metadata':{'namespace':'a','name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
     check_rows(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
