@@ -10,14 +10,14 @@ import faults
 import objects
 from comings import GRACE
 from faults import HttpProxy
-from harness import PATIENCE, SPACE, wait_until
+from harness import FULL, PATIENCE, SPACE, wait_until
 from replicas import Replica
 
 WATCH = r"[?&]watch=(1|true)"
 ALL = 1 << 30
 # Seconds within which the leader has done what it has seen.
 SOON = PATIENCE / 30
-CREATES = 150
+CREATES = 150 if FULL else 40
 
 
 @contextlib.contextmanager
@@ -128,11 +128,12 @@ WAYS = {
 @pytest.mark.parametrize("how", WAYS)
 def test_an_address_whose_hold_was_deleted_a_moment_ago_is_had(late, how):
     lab = late
-    _, address = small_pool(lab)
+    pool, address = small_pool(lab)
+    name = pool["metadata"]["name"]
     for _ in range(3):
         lab.create(objects.claim(address))
         wait_until(
-            lambda: lab.try_create(WAYS[how](lab, address), dry_run=True).status == 403,
+            lambda: lab.fleet.count("ipwarden_pool_addresses", pool=name, state="used") == 1,
             "the hold to be seen",
         )
         lab.delete(objects.claim(address))
@@ -185,7 +186,8 @@ def test_kubectl_notices_nothing_of_an_address_that_was_taken_a_moment_ago(late)
         lab.create(objects.claim(address))
     manifest = json.dumps(lab.service("web", auto=True))
     done = lab.kubectl("create", "-f", "-", "-o", "json", input=manifest)
-    assert done.stderr == ""
+    # But for what the API server says of the field to everybody.
+    assert [line for line in done.stderr.splitlines() if "is deprecated" not in line] == []
     assert objects.external(json.loads(done.stdout)) == [str(network[3])]
     for address in holds:
         lab.delete(objects.claim(address))
@@ -214,13 +216,14 @@ def test_what_is_stored_is_not_reaped_by_one_that_has_not_seen_it_yet(lab):
     lab.pool(size=8)
     with late_by(lab, 5, grace=1):
         services = [lab.create(lab.service(auto=True)) for _ in range(4)]
-        balancers = [lab.create(lab.load_balancer()) for _ in range(2)]
         before = {claim["metadata"]["uid"] for claim in lab.claims()}
-        assert len(before) == 6
+        assert len(before) == 4
+        # That of a load balancer may go as long as nothing shows its address; then it gets another.
+        balancers = [lab.create(lab.load_balancer()) for _ in range(2)]
         until = time.monotonic() + 9
 
         def is_reaped():
-            assert before == {claim["metadata"]["uid"] for claim in lab.claims()}
+            assert before <= {claim["metadata"]["uid"] for claim in lab.claims()}
             return time.monotonic() > until
 
         wait_until(is_reaped, "the grace, and some more, to be over")

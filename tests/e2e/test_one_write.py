@@ -9,7 +9,7 @@ from counting import Calls, Writes, settle
 from harness import parallel, wait_until
 from other_webhook import changes_after_us
 
-# What the API server itself finds wrong with a Service, after the mutating webhooks.
+# What the API server finds wrong with a Service, if nobody else does: after the mutating webhooks.
 MISTAKES = {
     "a port out of range": {"ports": [{"port": 70000}]},
     "a target port that is no name": {"ports": [{"port": 80, "targetPort": "no name"}]},
@@ -69,7 +69,7 @@ def test_a_service_that_the_api_server_finds_invalid_leaves_nothing(pooled, how,
     service = asking(pooled, how)
     service["spec"].update(MISTAKES[mistake])
     answer = pooled.try_create(service)
-    assert answer.status == 422 and "webhook" not in answer.message, answer
+    assert answer.status == 422, answer
     assert pooled.get(service) is None
 
 
@@ -119,7 +119,14 @@ def edited(pooled, stored, edit):
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_of_a_stale_object_changes_no_claim(pooled, stored, edit, untouched):
     item = edited(pooled, stored, edit)
-    pooled.patch(stored, {"metadata": {"labels": {"a": "b"}}})
+    newer = pooled.patch(stored, {"metadata": {"labels": {"a": "b"}}})
+    # An API server judges an update by what its cache has, and does it again when that was old.
+    version = newer["metadata"]["resourceVersion"]
+    cached = objects.path_of(stored) + "?resourceVersion=0"
+    wait_until(
+        lambda: pooled.read(cached).body["metadata"]["resourceVersion"] == version,
+        "the cache to know the newer one",
+    )
     answer = pooled.request("PUT", objects.path_of(item), item)
     assert answer.status == 409 and "object has been modified" in answer.message, answer
 
@@ -167,7 +174,7 @@ def test_a_call_that_comes_again_writes_nothing_again(pooled, how):
         created = pooled.create(asking(pooled, how))
         assert _labelled(created) and others
         # Both calls, and the first one again, since another webhook changed the object after it.
-        mutated = how != "load balancer"
+        mutated = how in ("auto", "by hand")
         assert calls.count() == (3 if mutated else 1)
         assert writes.of("ipclaims") == writes.of("ipclaims", "POST") == 1, writes.all()
 

@@ -100,9 +100,10 @@ def test_addresses_that_another_webhook_lists_are_claimed_or_refused(lab, asks):
     for address, status in ((first, 403), (last, 201), ("192.0.2.1", 403)):
         with changes_after_us(lab, lambda item, a=address: [add("/spec/externalIPs", [a])]):
             answer = lab.try_create(lab.service(auto=asks))
-        assert answer.status == status, answer
+        # One that wants an address may get its own in place of what the other webhook lists.
+        assert answer.status == status or (answer.ok and asks), answer
         if answer.ok:
-            assert last in objects.external(answer.body)
+            assert (last in objects.external(answer.body)) == (address == last)
             for listed in objects.external(answer.body):
                 lab.claimed(listed, answer.body)
         else:
