@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRIES_PER_REPLICA 32
-#define LAG_MOST 1000 /* addresses that a book without memory may have missed */
+#define TRIES_MOST 4096 /* free addresses of a pool that are looked at for one of our own */
 
 bool policy_pool_is_chosen(const struct service *service, const struct pool *pool)
 {
@@ -27,49 +26,52 @@ bool policy_pool_is_chosen(const struct service *service, const struct pool *poo
     return false;
 }
 
-/* Candidates of one pool, one after the other. */
+/* Candidates of one pool, one after the other, each once. */
 struct candidates {
     const struct state_pool *pool;
-    struct address from; /* RoundRobin: where the search goes on */
-    uint64_t nth;        /* FirstMatch: the next free one, counted from the lowest */
+    struct address from;  /* RoundRobin: where the search goes on */
+    uint64_t nth;         /* FirstMatch: the next free one, counted from the lowest */
+    struct address first; /* that came; family 0: none yet */
+    struct address last;
 };
 
 static bool candidates_next(struct candidates *candidates, struct address *ret_address)
 {
-    if (candidates->pool->pool->mode != BLOCKS_ROUND_ROBIN)
-        return blocks_nth_free(candidates->pool->blocks, candidates->nth++, ret_address);
-    if (!blocks_next_free(candidates->pool->blocks, &candidates->from, ret_address))
+    bool round_robin = candidates->pool->pool->mode == BLOCKS_ROUND_ROBIN;
+    const struct blocks *blocks = candidates->pool->blocks;
+    bool found = round_robin ? blocks_next_free(blocks, &candidates->from, ret_address)
+                             : blocks_nth_free(blocks, candidates->nth++, ret_address);
+    /* Behind the end the book names the lowest again, or goes on naming the last. */
+    if (!found || address_equal(ret_address, &candidates->first) ||
+        address_equal(ret_address, &candidates->last))
         return false;
+    if (candidates->first.family == 0)
+        candidates->first = *ret_address;
+    candidates->last = *ret_address;
     if (!address_add(ret_address, 1, &candidates->from))
         candidates->from = (struct address){0};
     return true;
 }
 
-/* The pointer of a RoundRobin pool itself moves when a claim is seen (state_pools_advance), so that a decision which comes
- * to nothing, or a dry run, leaves no trace. */
+/* The lowest free address that this replica answers for. Without one it takes an address that another replica answers for,
+ * the furthest from where that one looks first. The pointer of a RoundRobin pool itself moves when a claim is seen
+ * (state_pools_advance), so that a decision which comes to nothing, or a dry run, leaves no trace. */
 static bool pool_take_one(const struct policy_decision *decision, const struct state_pool *pool,
                           struct address *ret_address)
 {
     const struct state *state = decision->state;
     struct candidates candidates = {
         .pool = pool, .from = pool->next, .nth = decision->request->contention};
-    size_t tries = LAG_MOST;
-    size_t preferred = state->replica_count * TRIES_PER_REPLICA;
     bool found = false;
     struct address address;
-    while (tries-- > 0 && candidates_next(&candidates, &address)) {
-        /* The entry is the truth, should the book ever lag behind it. */
+    for (size_t tries = 0; tries < TRIES_MOST && candidates_next(&candidates, &address); tries++) {
+        /* Chosen lately, or the book lags behind. */
         if (state_address(state, &address) != NULL)
             continue;
-        if (!found)
-            *ret_address = address;
+        *ret_address = address;
         found = true;
-        if (state_replica_answers_for(state, &address)) {
-            *ret_address = address;
+        if (state_replica_answers_for(state, &address))
             return true;
-        }
-        if (preferred-- == 0)
-            break;
     }
     if (!found && decision->request->contention > 0) /* those passed over may be free */
         return blocks_nth_free(pool->blocks, 0, ret_address) &&

@@ -179,7 +179,7 @@ struct state_address {
     int64_t chosen_until;  /* monotonic: an answer of this replica has named it; 0: none */
     struct state_address *chosen_next; /* among those that were chosen, the oldest first */
     struct state_address *chosen_previous;
-    bool busy; /* as the books of the pools have it */
+    bool busy; /* as the books of the pools have it; an address that was only chosen is free */
 };
 
 /* A replica that answers admission. */
@@ -199,6 +199,7 @@ struct state {
     size_t pool_count;
     struct state_address *chosen_first; /* addresses that were chosen lately */
     struct state_address *chosen_last;
+    size_t chosen_count;
     size_t claim_totals[STATE_CLAIM_CLASSES];
     struct state_replica *replicas; /* those that live; none known: this one is alone */
     size_t replica_count;

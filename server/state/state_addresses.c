@@ -43,13 +43,12 @@ struct state_address *state_address_ensure(struct state *state, const struct add
 /* A book that can't be marked for want of memory does no harm: picking looks at the entry as well. */
 void state_address_settle(struct state *state, struct state_address *entry)
 {
-    bool busy = entry->claims != NULL || entry->service_count > 0 || entry->claiming > 0 ||
-                entry->chosen_until != 0;
+    bool busy = entry->claims != NULL || entry->service_count > 0 || entry->claiming > 0;
     if (busy != entry->busy) {
         entry->busy = busy;
         state_pools_mark(state, &entry->address, busy);
     }
-    if (!busy) {
+    if (!busy && entry->chosen_until == 0) {
         map_remove(state->addresses, entry->key, sizeof(entry->key));
         free(entry->services);
         free(entry);
@@ -133,6 +132,7 @@ static void choice_unlink(struct state *state, struct state_address *entry)
     entry->chosen_next = NULL;
     entry->chosen_previous = NULL;
     entry->chosen_until = 0;
+    state->chosen_count--;
 }
 
 void state_note_choice(struct state *state, const struct address *address)
@@ -149,7 +149,8 @@ void state_note_choice(struct state *state, const struct address *address)
     else
         state->chosen_first = entry;
     state->chosen_last = entry;
-    state_address_settle(state, entry);
+    if (++state->chosen_count > STATE_CHOICES_MOST)
+        (void)state_forget_oldest_choices(state, 1);
 }
 
 void state_forget_choice(struct state *state, const struct address *address)

@@ -7,6 +7,7 @@
 
 /* How long an address that was named in an answer isn't named in another; nanoseconds. */
 #define STATE_CHOICE_LASTS (5 * CLOCK_SECOND)
+#define STATE_CHOICES_MOST 1024 /* that are remembered at the same time */
 
 /* The entry of a busy address, or NULL. */
 struct state_address *state_address(const struct state *state, const struct address *address);
@@ -28,8 +29,8 @@ void state_address_remove_service(struct state *state, const struct address *add
 must_check int state_claiming_begin(struct state *state, const struct address *address);
 void state_claiming_end(struct state *state, const struct address *address);
 
-/* An answer names the address, so that another request finds another one for a while. It decides nothing. Without memory
- * nothing is noted. */
+/* An answer names the address, so that another request finds another one for a while. It decides nothing: the address counts
+ * as free all the while. Without memory nothing is noted. */
 void state_note_choice(struct state *state, const struct address *address);
 /* The address has its claim now, or it will get none. */
 void state_forget_choice(struct state *state, const struct address *address);
