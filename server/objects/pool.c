@@ -251,6 +251,11 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     pool->has_finalizer = object_meta_has_finalizer(view, object, POOL_FINALIZER);
     decode_addresses(&decoder, spec);
     decode_policy(&decoder, spec);
+    if (pool->invalid != NULL) {
+        ranges_free(pool->offered);
+        pool->offered = NULL;
+        pool->family = 0;
+    }
     size_t length = 0;
     const struct json_node *status = json_view_member(view, object, "status");
     const char *raw = status == NULL ? "" : json_view_raw(view, status, &length);

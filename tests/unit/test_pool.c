@@ -1,4 +1,4 @@
-/* IpClaimPools: which addresses one offers, every fault in one go, and the order of pools. */
+/* IpClaimPools as plain data: which addresses one offers, every fault in one go, and the order of pools. */
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -23,14 +23,18 @@ static void reads_every_field(void **state)
           "'namespaces':['a','b'],'sharing':'Any','onExhausted':'Pending'},"
           "'status':{'ipv4':{'used':1}}}"),
         NULL);
-    assert_string_equal(pool->name, "blue");
-    assert_string_equal(pool->uid, "p-1");
-    assert_string_equal(pool->resource_version, "3");
-    assert_int_equal(pool->generation, 4);
-    assert_int_equal(pool->created, 10 * CLOCK_SECOND);
-    assert_true(pool->deleting);
+    assert_string_equal(pool->meta.name, "blue");
+    assert_string_equal(pool->meta.key, "blue");
+    assert_string_equal(pool->meta.namespace_name, "");
+    assert_string_equal(pool->meta.uid, "p-1");
+    assert_string_equal(pool->meta.resource_version, "3");
+    assert_int_equal(pool->meta.generation, 4);
+    assert_int_equal(pool->meta.created, 10 * CLOCK_SECOND);
+    assert_true(pool->meta.deleting);
     assert_true(pool->has_finalizer);
-    assert_false(pool_is_usable(pool));
+    assert_null(pool->invalid);
+    assert_null(pool->from_request);
+    assert_int_equal(pool->mode, BLOCKS_FIRST_MATCH);
     assert_int_equal(pool->family, ADDRESS_IPV4);
     assert_false(pool->auto_assign);
     assert_int_equal(pool->priority, -3);
@@ -52,8 +56,27 @@ static void has_defaults(void **state)
     assert_int_equal(pool->on_exhausted, POOL_EXHAUSTED_BY_KIND);
     assert_string_equal(pool->status, "");
     assert_true(pool_serves_namespace(pool, "anything"));
-    assert_true(pool_is_usable(pool));
+    assert_false(pool->meta.deleting);
+    assert_false(pool->has_finalizer);
+    assert_null(pool->invalid);
     assert_null(pool->excluded);
+}
+
+static bool offers(const struct ranges *ranges, const char *text)
+{
+    struct address address = fixture_address(text);
+    return ranges_family(ranges) == address.family && ranges_contains(ranges, &address);
+}
+
+/* How many addresses the ranges have, in decimal. */
+static void count_text(const struct ranges *ranges, char text[ADDRESS_COUNT_TEXT_SIZE])
+{
+    struct blocks *blocks = blocks_new(ranges, BLOCKS_FIRST_MATCH, NULL);
+    struct blocks_counts counts;
+    assert_non_null(blocks);
+    blocks_counts(blocks, &counts);
+    address_count_format(counts.total, text);
+    blocks_free(blocks);
 }
 
 struct offer {
@@ -63,7 +86,7 @@ struct offer {
     const char *outside[4];
 };
 
-static const struct offer offers[] = {
+static const struct offer all_offers[] = {
     {"'cidr':'192.0.2.0/24'",
      "254",
      {"192.0.2.1", "192.0.2.254"},
@@ -92,26 +115,22 @@ static const struct offer offers[] = {
 static void offers_what_its_spec_says(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
-        const struct offer *offer = &offers[i];
+    for (size_t i = 0; i < sizeof(all_offers) / sizeof(all_offers[0]); i++) {
+        const struct offer *offer = &all_offers[i];
         _cleanup_pool_ struct pool *pool = make(offer->spec, NULL);
-        struct blocks_counts counts;
         char total[ADDRESS_COUNT_TEXT_SIZE];
         if (pool->invalid != NULL)
             fail_msg("%s: %s", offer->spec, pool->invalid);
-        blocks_counts(pool->blocks, &counts);
-        address_count_format(counts.total, total);
-        assert_string_equal(total, offer->total);
-        for (size_t j = 0; j < 3 && offer->inside[j] != NULL; j++) {
-            struct address address = fixture_address(offer->inside[j]);
-            if (!pool_offers(pool, &address))
+        count_text(pool->offered, total);
+        if (strcmp(total, offer->total) != 0)
+            fail_msg("%s: %s", offer->spec, total);
+        assert_int_equal(pool->family, ranges_family(pool->offered));
+        for (size_t j = 0; j < 3 && offer->inside[j] != NULL; j++)
+            if (!offers(pool->offered, offer->inside[j]))
                 fail_msg("%s doesn't offer %s", offer->spec, offer->inside[j]);
-        }
-        for (size_t j = 0; j < 4 && offer->outside[j] != NULL; j++) {
-            struct address address = fixture_address(offer->outside[j]);
-            if (pool_offers(pool, &address))
+        for (size_t j = 0; j < 4 && offer->outside[j] != NULL; j++)
+            if (offers(pool->offered, offer->outside[j]))
                 fail_msg("%s offers %s", offer->spec, offer->outside[j]);
-        }
     }
 }
 
@@ -159,10 +178,8 @@ static void says_every_fault_at_once(void **state)
         /* The watch gets the first of them, and a pool that gives nothing. */
         assert_non_null(pool->invalid);
         assert_memory_equal(pool->invalid, fields, strcspn(fields, " "));
-        assert_null(pool->blocks);
-        assert_false(pool_is_usable(pool));
-        struct address address = fixture_address("192.0.2.1");
-        assert_false(pool_offers(pool, &address));
+        assert_int_equal(pool->family, 0);
+        assert_null(pool->offered);
         field_errors_clear(&errors);
     }
 }
@@ -208,54 +225,83 @@ static void says_what_is_wrong_with_its_request(void **state)
         if (strcmp(fields, from_faulties[i].fields) != 0)
             fail_msg("%s: \"%s\"", from_faulties[i].spec, fields);
         assert_non_null(pool->invalid);
-        assert_false(pool->unresolved); /* no CIDR would help */
-        assert_false(pool_is_usable(pool));
+        assert_int_equal(pool->family, 0);
+        assert_null(pool->offered);
         field_errors_clear(&errors);
     }
 }
 
-static void resolve(struct pool *pool, const char *text, int expected)
+struct resolution {
+    const char *exclude; /* single quotes; "" for nothing */
+    const char *cidr;    /* the request's */
+    const char *total;   /* NULL: nothing is left */
+    const char *inside[2];
+    const char *outside[2];
+};
+
+static const struct resolution resolutions[] = {
+    /* The network and the broadcast address are nobody's, as with spec.cidr. */
+    {"", "192.0.2.0/28", "14", {"192.0.2.1", "192.0.2.14"}, {"192.0.2.0", "192.0.2.15"}},
+    {"", "192.0.2.0/31", "2", {"192.0.2.0", "192.0.2.1"}, {"192.0.2.2"}},
+    {"", "192.0.2.7/32", "1", {"192.0.2.7"}, {"192.0.2.6"}},
+    {"", "2001:db8::/126", "4", {"2001:db8::", "2001:db8::3"}, {"2001:db8::4", "192.0.2.1"}},
+    {"'192.0.2.8/29'", "192.0.2.0/28", "7", {"192.0.2.1", "192.0.2.7"}, {"192.0.2.8", "192.0.2.9"}},
+    {"'192.0.2.8/29'", "2001:db8::/126", "4", {"2001:db8::"}, {"192.0.2.1"}},
+    {"'192.0.2.8/29'", "192.0.2.8/29", NULL, {NULL}, {NULL}},
+    {"'192.0.2.9-192.0.2.14'", "192.0.2.8/29", NULL, {NULL}, {NULL}},
+    {"'192.0.2.0/24'", "192.0.2.7/32", NULL, {NULL}, {NULL}},
+    {"'2001:db8::/64'", "2001:db8::/126", NULL, {NULL}, {NULL}},
+};
+
+static void check_resolution(const struct resolution *row)
 {
-    struct cidr cidr = {0};
-    if (text != NULL)
-        assert_int_equal(cidr_parse(text, &cidr, NULL), 0);
-    assert_int_equal(pool_resolve(pool, &cidr), expected);
+    char spec[256];
+    char total[ADDRESS_COUNT_TEXT_SIZE];
+    struct cidr cidr;
+    struct ranges *ranges = NULL;
+    snprintf(spec, sizeof(spec), FROM ",'exclude':[%s]", row->exclude);
+    _cleanup_pool_ struct pool *pool = make(spec, NULL);
+    assert_int_equal(cidr_parse(row->cidr, &cidr, NULL), 0);
+    int result = pool_request_ranges(pool, &cidr, &ranges);
+    if (result != (row->total != NULL ? 0 : -EINVAL))
+        fail_msg("%s of %s: %d", row->cidr, spec, result);
+    assert_int_equal(ranges != NULL, row->total != NULL);
+    if (row->total == NULL)
+        return;
+    count_text(ranges, total);
+    if (strcmp(total, row->total) != 0)
+        fail_msg("%s of %s: %s", row->cidr, spec, total);
+    for (size_t i = 0; i < 2; i++) {
+        if (row->inside[i] != NULL && !offers(ranges, row->inside[i]))
+            fail_msg("%s of %s: not %s", row->cidr, spec, row->inside[i]);
+        if (row->outside[i] != NULL && offers(ranges, row->outside[i]))
+            fail_msg("%s of %s: %s", row->cidr, spec, row->outside[i]);
+    }
+    ranges_free(ranges);
+    assert_null(pool->offered); /* the pool itself stays as it is */
 }
 
 static void takes_the_cidr_of_its_request(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < sizeof(resolutions) / sizeof(resolutions[0]); i++)
+        check_resolution(&resolutions[i]);
+}
+
+/* It is right, though nobody knows its addresses yet. */
+static void names_its_request(void **state)
+{
+    (void)state;
     struct field_errors errors = {0};
     _cleanup_pool_ struct pool *pool = make(
         FROM ",'cidr':null,'ranges':[],'exclude':['192.0.2.8/29'],'mode':'RoundRobin'", &errors);
-    struct address inside = fixture_address("192.0.2.1");
-    struct address excluded = fixture_address("192.0.2.9");
-    struct blocks_counts counts;
-    assert_int_equal(errors.count, 0); /* it is right, it only waits */
+    assert_int_equal(errors.count, 0);
+    assert_null(pool->invalid);
     assert_string_equal(pool->from_request, "a/net");
     assert_int_equal(pool->mode, BLOCKS_ROUND_ROBIN);
-    assert_true(pool->unresolved);
-    assert_non_null(strstr(pool->invalid, "a/net has no CIDR yet"));
-    assert_false(pool_is_usable(pool) || pool_offers(pool, &inside));
-    resolve(pool, "192.0.2.0/28", 0);
-    assert_null(pool->invalid);
-    assert_true(pool_is_usable(pool) && pool_offers(pool, &inside));
-    assert_false(pool_offers(pool, &excluded));
-    assert_int_equal(blocks_mode(pool->blocks), BLOCKS_ROUND_ROBIN);
-    blocks_counts(pool->blocks, &counts);
-    assert_int_equal(counts.total.low, 7); /* .1 to .7 */
-    resolve(pool, "2001:db8::/126", 0);    /* another, of another family */
-    assert_int_equal(pool->family, ADDRESS_IPV6);
-    blocks_counts(pool->blocks, &counts);
-    assert_int_equal(counts.total.low, 4);
-    resolve(pool, "192.0.2.8/29", -EINVAL);
-    assert_non_null(strstr(pool->invalid, "no address that spec.exclude leaves"));
-    assert_false(pool_is_usable(pool) || pool->unresolved);
-    resolve(pool, NULL, -EINVAL);
-    assert_true(pool->unresolved);
-    assert_null(pool->blocks);
-    resolve(pool, "192.0.2.7/32", 0);
-    assert_true(pool_is_usable(pool));
+    assert_int_equal(pool->family, 0);
+    assert_null(pool->offered);
+    assert_true(offers(pool->excluded, "192.0.2.9"));
 }
 
 static void goes_on_where_its_status_says(void **state)
@@ -327,17 +373,15 @@ static void a_pool_without_a_name_is_none(void **state)
 static void pools_have_an_order(void **state)
 {
     (void)state;
-    struct pool a = {.name = (char[]){"a"}, .priority = 2, .created = 5};
-    struct pool b = {.name = (char[]){"b"}, .priority = 1, .created = 5};
-    struct pool c = {.name = (char[]){"c"}, .priority = 1, .created = 4};
+    struct pool a = {.meta = {.name = "a", .created = 5}, .priority = 2};
+    struct pool b = {.meta = {.name = "b", .created = 5}, .priority = 1};
+    struct pool c = {.meta = {.name = "c", .created = 4}, .priority = 1};
     assert_true(pool_compare(&b, &a) < 0 && pool_compare(&a, &b) > 0);
     assert_true(pool_compare(&b, &c) < 0 && pool_compare(&c, &b) > 0);
     assert_int_equal(pool_compare(&a, &a), 0);
     assert_true(pool_is_older(&c, &a) && !pool_is_older(&a, &c));
     assert_true(pool_is_older(&a, &b) && !pool_is_older(&b, &a));
     assert_false(pool_is_older(&a, &a));
-    b.conflict = &a;
-    assert_false(pool_is_usable(&b));
 }
 
 int main(void)
@@ -348,6 +392,7 @@ int main(void)
         cmocka_unit_test(offers_what_its_spec_says),
         cmocka_unit_test(says_every_fault_at_once),
         cmocka_unit_test(says_what_is_wrong_with_its_request),
+        cmocka_unit_test(names_its_request),
         cmocka_unit_test(takes_the_cidr_of_its_request),
         cmocka_unit_test(goes_on_where_its_status_says),
         cmocka_unit_test(a_name_must_fit_a_label),

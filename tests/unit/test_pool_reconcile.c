@@ -44,6 +44,47 @@ static void a_pool_says_how_full_it_is(void **state)
     assert_int_equal(fake_api_count(cluster->api), 1);
 }
 
+/* What a pool of the specification says once 192.0.2.1 is claimed. */
+static const struct {
+    const char *spec;
+    const char *said[5];
+} sayings[] = {
+    {"'cidr':'192.0.2.1/32'",
+     {"'type':'Exhausted','status':'True','reason':'NoFreeAddress'",
+      "'message':'no address is free'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null",
+      "'type':'Ready','status':'True'", "'type':'Conflict','status':'False','reason':'NoOverlap'"}},
+    {"'cidr':'2001:db8::/126'",
+     {"'type':'Exhausted','status':'False','reason':'FreeAddresses'",
+      "'ipv4':null,'ipv6':{'total':4,'used':0,'free':4}", "'roundRobin':null"}},
+    {"'cidr':'192.0.2.0/33'",
+     {"'type':'Ready','status':'False','reason':'Invalid'", "spec.cidr",
+      "'type':'Exhausted','status':'False'", "'ipv4':null,'ipv6':null"}},
+    {"'cidr':'192.0.2.0/24','sharing':'any'",
+     {"'type':'Ready','status':'False','reason':'Invalid'", "spec.sharing",
+      "'type':'Exhausted','status':'False'", "'ipv4':null,'ipv6':null"}},
+};
+
+static void a_pool_says_what_it_is_good_for(void **state)
+{
+    for (size_t i = 0; i < sizeof(sayings) / sizeof(sayings[0]); i++) {
+        char json[512];
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue','uid':'p-1','finalizers':['ipcontroller.ext/pool']},"
+                 "'spec':{%s}}",
+                 sayings[i].spec);
+        if (i > 0) {
+            tear_down(state);
+            set_up(state);
+        }
+        fixture_put_pool(world, Q(json));
+        put_claim_everywhere(ONE, CLAIM(""));
+        lead();
+        await_requests("PATCH" POOL_URL "/status");
+        for (size_t j = 0; j < 5 && sayings[i].said[j] != NULL; j++)
+            assert_in(body_of(0), sayings[i].said[j]);
+    }
+}
+
 static void a_pool_that_overlaps_says_with_whom(void **state)
 {
     (void)state;
@@ -120,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_pool_gets_its_finalizer),
         TEST(a_pool_says_how_full_it_is),
+        TEST(a_pool_says_what_it_is_good_for),
         TEST(a_pool_that_overlaps_says_with_whom),
         TEST(a_pool_goes_with_its_last_address),
         TEST(a_pool_without_a_cidr_says_whom_it_waits_for),

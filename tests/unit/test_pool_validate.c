@@ -72,6 +72,8 @@ static void says_all_that_is_wrong(void **state)
 /* The request a/net has 10.0.0.16/28 and a/other 10.0.0.32/28; 10.0.0.20 is claimed; pool near offers 10.0.0.44. */
 #define FROM(more) POOL("from", "'fromRequest':{'namespace':'a','name':'net'}" more)
 #define FROM_OTHER(more) POOL("from", "'fromRequest':{'namespace':'a','name':'other'}" more)
+/* a/late says it has the CIDR of a/net, which is older. */
+#define FROM_LATE(more) POOL("from", "'fromRequest':{'namespace':'a','name':'late'}" more)
 #define FROM_NOBODY POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'}")
 
 static const struct row from_rows[] = {
@@ -88,6 +90,9 @@ static const struct row from_rows[] = {
      POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'},'exclude':"
                   "['10.0.0.0/24']"),
      NULL, NULL, NULL},
+    {"a CIDR that another request has", FROM_LATE(",'exclude':['10.0.0.0/24']"), NULL, NULL, NULL},
+    {"to a CIDR that another request has", FROM_LATE(""), FROM(""), "spec.ranges",
+     "10.0.0.20 is in use"},
     {"excluded what is in use", FROM(",'exclude':['10.0.0.20']"), FROM(""), "spec.exclude",
      "10.0.0.20 is in use"},
     {"excluded what is free", FROM(",'exclude':['10.0.0.21']"), FROM(""), NULL, NULL},
@@ -109,6 +114,9 @@ static void a_pool_from_a_request_is_judged_by_its_cidr(void **state)
     fixture_put_request(world,
                         Q("{'metadata':{'namespace':'a','name':'other'},'spec':{'range':{'name':"
                           "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.32/28'}}"));
+    fixture_put_request(world,
+                        Q("{'metadata':{'namespace':'a','name':'late'},'spec':{'range':{'name':"
+                          "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.16/28'}}"));
     fixture_put_pool(world, Q(POOL("near", "'cidr':'10.0.0.44/32'")));
     fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}"));
     check_rows(from_rows, sizeof(from_rows) / sizeof(from_rows[0]));

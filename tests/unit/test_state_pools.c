@@ -86,6 +86,58 @@ static void pools_stay_in_order(void **state)
     assert_true(was_told("room/"));
 }
 
+/* --- what is said of a pool --- */
+
+/* Beside the pool "older", which has 192.0.2.0/25. */
+static const struct {
+    const char *metadata;
+    const char *spec;
+    const char *reason;
+    const char *message; /* part of it */
+    bool offers;         /* 192.0.2.1, which it may have given, though it gives nothing more */
+} sayings[] = {
+    {"", "'cidr':'192.0.2.0/24','ranges':['192.0.2.128/25']", "Serving", "", false},
+    {"", "'cidr':'192.0.2.0/24'", "Conflict", "overlaps pool older, which is older", true},
+    {"", "'cidr':'192.0.2.0/33'", "Invalid", "spec.cidr", false},
+    {"", "'cidr':'192.0.2.0/24','mode':'Random'", "Invalid", "spec.mode", false},
+    {"", "'cidr':'192.0.2.0/24','sharing':'any'", "Invalid", "spec.sharing", false},
+    {"", "'fromRequest':{'namespace':'a','name':'net'}", "WaitingForRequest",
+     "request a/net has no CIDR yet", false},
+    {"", "'fromRequest':{'namespace':'a'}", "Invalid", "spec.fromRequest.name", false},
+    {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'192.0.2.128/25'", "Deleting",
+     "when its last address is free", false},
+    {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'192.0.2.0/24'", "Deleting", "", true},
+    {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'x'", "Invalid", "spec.cidr", false},
+};
+
+static void says_why_a_pool_gives_nothing(void **state)
+{
+    (void)state;
+    struct address address = fixture_address("192.0.2.1");
+    fixture_synced(world);
+    put_pool("older", 1, 1, "'cidr':'192.0.2.0/24','ranges':['192.0.2.0/25']");
+    for (size_t i = 0; i < sizeof(sayings) / sizeof(sayings[0]); i++) {
+        char json[512];
+        char message[400];
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue','uid':'p-blue','creationTimestamp':"
+                 "'1970-01-01T00:00:02Z'%s},'spec':{%s}}",
+                 sayings[i].metadata, sayings[i].spec);
+        fixture_put_pool(world, Q(json));
+        mutex_lock(&world->mutex);
+        const struct state_pool *pool = state_pool(world, "blue");
+        const char *reason = state_pool_reason(pool, message, sizeof(message));
+        if (strcmp(reason, sayings[i].reason) != 0 || strstr(message, sayings[i].message) == NULL)
+            fail_msg("%s: %s (%s)", json, reason, message);
+        if (state_pool_is_usable(pool) != (strcmp(reason, "Serving") == 0))
+            fail_msg("%s: %s, and yet", json, reason);
+        if (state_pool_offers(pool, &address) != sayings[i].offers)
+            fail_msg("%s: offers", json);
+        assert_int_equal(pool->blocks != NULL, pool->family != 0);
+        mutex_unlock(&world->mutex);
+    }
+}
+
 /* --- RoundRobin pools --- */
 
 #define AROUND "'cidr':'192.0.2.0/29','mode':'RoundRobin'"
@@ -157,6 +209,7 @@ int main(void)
         TEST(a_change_of_status_makes_no_room),
         TEST(the_younger_of_two_that_overlap_gives_nothing),
         TEST(pools_stay_in_order),
+        TEST(says_why_a_pool_gives_nothing),
         TEST(a_claim_moves_the_pointer_of_its_pool),
         TEST(the_pointer_comes_round),
         TEST(a_start_keeps_the_pointer),
