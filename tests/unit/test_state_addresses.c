@@ -73,7 +73,6 @@ static const struct {
     {"ingress", by_ingress},
     {"claiming", by_claiming},
     {"claiming, twice", by_claiming},
-    {"choice", by_choice},
 };
 #define REASONS (sizeof(reasons) / sizeof(reasons[0]))
 
@@ -92,9 +91,6 @@ static void an_address_is_busy_until_its_last_reason_is_gone(void **state)
     for (size_t i = 0; i < REASONS; i++)
         for (size_t j = 0; j < REASONS; j++) {
             bool twice = reasons[i].change != reasons[j].change || reasons[i].change == by_claiming;
-            /* A claim for it ends a choice. */
-            bool ends = reasons[i].change == by_choice &&
-                        (reasons[j].change == by_claim || reasons[j].change == by_older_claim);
             if (!twice)
                 continue;
             fixture_synced(world);
@@ -104,14 +100,27 @@ static void an_address_is_busy_until_its_last_reason_is_gone(void **state)
             check(i, j, true, false);
             reasons[j].change(true);
             check(i, j, true, false);
-            if (!ends) {
-                reasons[i].change(false);
-                check(i, j, true, false);
-            }
+            reasons[i].change(false);
+            check(i, j, true, false);
             reasons[j].change(false);
             check(i, j, false, true);
             start_over();
         }
+}
+
+/* It is passed over when one is picked, and counts as free all the while. */
+static void a_choice_is_known_and_not_busy(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_pool("blue", 1, 1, BLUE);
+    told[0] = '\0';
+    by_choice(true);
+    assert_true(is_busy(ADDRESS));
+    assert_false(used_of("blue"));
+    by_choice(false);
+    assert_false(is_busy(ADDRESS));
+    assert_false(was_told("room/"));
 }
 
 static void an_address_that_stays_never_looks_free(void **state)
@@ -297,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_address_is_busy_until_its_last_reason_is_gone),
+        TEST(a_choice_is_known_and_not_busy),
         TEST(an_address_that_stays_never_looks_free),
         TEST(a_service_that_lists_an_address_twice_counts_once),
         TEST(the_claim_of_a_service_is_found_among_others),
