@@ -68,7 +68,6 @@ static void check_same(const struct service *one, const struct service *two)
     REQUIRE(one->family_policy == two->family_policy);
     REQUIRE(memcmp(one->families, two->families, sizeof(one->families)) == 0);
     REQUIRE(one->external_managed == two->external_managed);
-    REQUIRE(one->ingress_foreign == two->ingress_foreign);
     REQUIRE(service_addresses_equal(&one->external, &two->external));
     REQUIRE(service_addresses_equal(&one->ingress, &two->ingress));
     REQUIRE(service_addresses_equal(&one->requested, &two->requested));
