@@ -128,7 +128,8 @@ void json_put_bytes(struct json_writer *writer, const char *text, size_t length)
 }
 
 /* The text is formatted aside, because escaping may lengthen it. */
-static void put_formatted(struct json_writer *writer, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void
+put_formatted(struct json_writer *writer, const char *format, va_list arguments)
 {
     struct buffer text _cleanup_buffer_;
     buffer_init(&text, writer->buffer->maximum);

@@ -210,8 +210,6 @@ static int decode_ingress(const struct decoder *decoder)
         const struct json_node *value = json_view_member(view, item, "ip");
         const char *text = json_view_plain(view, value, &length);
         lenient.strict = decoder->strict && !array_has(view, before, item);
-        if (text == NULL || length == 0)
-            decoder->service->ingress_foreign = true;
         int result = 0;
         if (text == NULL && !json_view_is_null(value))
             result = unreadable(&lenient, field, "not an address");

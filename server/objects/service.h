@@ -56,8 +56,6 @@ struct service {
     /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What a webhook writes into a
      * request is nobody's there. */
     bool external_managed;
-    /* An ingress entry has a host name or can't be read: ipwarden didn't write it. */
-    bool ingress_foreign;
     struct service_port *ports;
     size_t port_count;
     struct service_addresses external; /* spec.externalIPs */

@@ -25,12 +25,14 @@ static void check_same(const struct claim *claim, const struct claim *again)
     REQUIRE(address_equal(&claim->address, &again->address));
     REQUIRE(texts_equal(claim->pool, again->pool));
     REQUIRE(claim->service_count == again->service_count);
+    REQUIRE(claim_is_hold(claim) == claim_is_hold(again));
     for (size_t i = 0; i < claim->service_count; i++) {
         const struct claim_service *one = &claim->services[i];
         const struct claim_service *two = &again->services[i];
-        REQUIRE(texts_equal(one->namespace_name, two->namespace_name));
-        REQUIRE(texts_equal(one->name, two->name) && texts_equal(one->uid, two->uid));
-        REQUIRE(one->name != NULL || texts_equal(one->generate_name, two->generate_name));
+        REQUIRE(strcmp(one->key, two->key) == 0 && strcmp(one->name, two->name) == 0);
+        REQUIRE(strcmp(one->namespace_name, two->namespace_name) == 0);
+        REQUIRE(strcmp(one->uid, two->uid) == 0 && strcmp(one->since, two->since) == 0);
+        REQUIRE(one->given == two->given);
         REQUIRE(service_ports_equal(one->ports, one->port_count, two->ports, two->port_count));
     }
 }
@@ -39,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct claim *claim = NULL;
     struct claim *again = NULL;
+    struct claim *copy = NULL;
     struct claim_service *copies = NULL;
     struct error error = {0};
     struct buffer buffer;
@@ -52,9 +55,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(!buffer_failed(&buffer));
     REQUIRE(claim_decode_text(buffer.data, buffer.length, &again, &error) == 0);
     check_same(claim, again);
+    copy = claim_copy(claim);
+    REQUIRE(copy != NULL && strcmp(copy->meta.key, claim->meta.key) == 0);
+    check_same(claim, copy);
     buffer_clear(&buffer);
-    claim_encode_patch(&buffer, claim->resource_version != NULL ? claim->resource_version : "",
-                       copies, claim->service_count, claim->reserved_at);
+    claim_encode_patch(&buffer, claim->meta.resource_version, copies, claim->service_count);
     struct json_view view;
     json_view_init(&view);
     REQUIRE(json_view_parse(&view, buffer.data, buffer.length, JSON_VIEW_DEPTH, NULL) == 0);
@@ -63,5 +68,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     claim_services_free(copies, claim->service_count);
     claim_free(claim);
     claim_free(again);
+    claim_free(copy);
     return 0;
 }

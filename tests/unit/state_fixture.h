@@ -130,4 +130,17 @@ static inline struct address fixture_address(const char *text)
     return address;
 }
 
+/* expected: the addresses of the list in their order, joined by commas. */
+static inline void fixture_assert_addresses(const struct service_addresses *list, const char *expected)
+{
+    char text[SERVICE_ADDRESSES_TEXT_SIZE] = "";
+    for (size_t i = 0; i < list->count; i++) {
+        size_t length = strlen(text);
+        if (i > 0)
+            text[length++] = ',';
+        address_format(&list->items[i], text + length);
+    }
+    assert_string_equal(text, expected);
+}
+
 #endif

@@ -1,211 +1,280 @@
-/* Services as projections: what is read from which field, what a request is refused for and a stored object isn't, and
- * the small functions over addresses and ports. */
+/* Services as projections: what is read from which field and from no other, and the small functions over addresses and
+ * ports. What a request is refused for is in test_service_request.c. */
+#include "server/objects/service_inputs.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 static const char full[] =
     "{'apiVersion':'v1','kind':'Service','metadata':{'namespace':'shop','name':'web','uid':'u-1',"
     "'resourceVersion':'42','creationTimestamp':'1970-01-01T00:00:10Z',"
+    "'managedFields':[{'manager':'kubectl','fieldsV1':{'f:spec':{'f:externalIPs':{}}}}],"
     "'annotations':{'external-ip':'auto','ipcontroller.ext/pool':'blue',"
-    "'ipcontroller.ext/addresses':'192.0.2.1 , 2001:DB8:0::1,192.0.2.1',"
-    "'ipcontroller.ext/address':'192.0.2.9,nonsense'}},"
+    "'ipcontroller.ext/addresses':'192.0.2.1 , 2001:DB8:0::1,192.0.2.1'}},"
     "'spec':{'type':'LoadBalancer','loadBalancerClass':'ipcontroller.ext/ipwarden',"
     "'ipFamilies':['IPv6','IPv4'],'ipFamilyPolicy':'PreferDualStack','loadBalancerIP':'192.0.2.77',"
     "'ports':[{'port':80},{'port':53,'protocol':'UDP'},{'port':9,'protocol':'SCTP'},"
     "{'port':65536},{'port':'http'}],'externalIPs':['192.0.2.5','192.0.2.5','2001:db8::5']},"
     "'status':{'loadBalancer':{'ingress':[{'ip':'192.0.2.6'},{'hostname':'a.example'}]},"
     "'conditions':[{'type':'Other','reason':'No'},{'type':'ipcontroller.ext/AddressAssigned',"
-    "'reason':'NoFreeAddress'}]}}";
-
-static void assert_addresses(const struct service_addresses *list, const char *expected)
-{
-    char text[SERVICE_ADDRESSES_TEXT_SIZE];
-    service_addresses_format(list, text);
-    assert_string_equal(text, expected);
-}
+    "'status':'False','reason':'NoFreeAddress'}]}}";
 
 static void assert_full(const struct service *service)
 {
-    assert_string_equal(service->key, "shop/web");
-    assert_string_equal(service->namespace_name, "shop");
-    assert_string_equal(service->name, "web");
-    assert_ptr_equal(service->name, service->key + 5);
-    assert_null(service->generate_name);
-    assert_string_equal(service->uid, "u-1");
-    assert_string_equal(service->resource_version, "42");
+    assert_string_equal(service->meta.key, "shop/web");
+    assert_string_equal(service->meta.namespace_name, "shop");
+    assert_string_equal(service->meta.name, "web");
+    assert_string_equal(service->meta.uid, "u-1");
+    assert_string_equal(service->meta.resource_version, "42");
+    assert_int_equal(service->meta.created, 10 * CLOCK_SECOND);
+    assert_false(service->meta.deleting);
     assert_string_equal(service->pool, "blue");
     assert_string_equal(service->class_name, SERVICE_CLASS);
     assert_string_equal(service->condition_reason, "NoFreeAddress");
+    assert_string_equal(service->condition_status,
+                        Q("{'conditions':[{'type':'ipcontroller.ext/AddressAssigned',"
+                          "'status':'False','reason':'NoFreeAddress'}]}"));
     assert_int_equal(service->type, SERVICE_LOAD_BALANCER);
     assert_int_equal(service->family_policy, SERVICE_FAMILY_PREFER_DUAL);
     assert_int_equal(service->families[0], ADDRESS_IPV6);
     assert_int_equal(service->families[1], ADDRESS_IPV4);
     assert_true(service->wants_auto);
-    assert_false(service->deleting);
-    assert_true(service->ingress_foreign);
-    assert_int_equal(service->created, 10 * CLOCK_SECOND);
+    assert_true(service->external_managed);
     assert_int_equal(service->port_count, 3);
+    assert_int_equal(service->ports[0].port, 80);
+    assert_int_equal(service->ports[0].protocol, SERVICE_TCP);
     assert_int_equal(service->ports[1].port, 53);
     assert_int_equal(service->ports[1].protocol, SERVICE_UDP);
     assert_int_equal(service->ports[2].protocol, SERVICE_SCTP);
-    assert_addresses(&service->external, "192.0.2.5,2001:db8::5");
-    assert_addresses(&service->ingress, "192.0.2.6");
-    assert_addresses(&service->requested, "192.0.2.1,2001:db8::1");
-    assert_addresses(&service->assigned, "192.0.2.9");
+    fixture_assert_addresses(&service->external, "192.0.2.5,2001:db8::5");
+    fixture_assert_addresses(&service->ingress, "192.0.2.6");
+    fixture_assert_addresses(&service->requested, "192.0.2.1,2001:db8::1");
 }
 
 static void reads_every_field(void **state)
 {
     (void)state;
-    _cleanup_service_ struct service *service = fixture_service(Q(full), false);
+    _cleanup_service_ struct service *service = fixture_service(Q(full));
     assert_full(service);
 }
 
 static void a_copy_is_the_same_and_its_own(void **state)
 {
     (void)state;
-    struct service *service = fixture_service(Q(full), false);
+    struct service *service = fixture_service(Q(full));
     _cleanup_service_ struct service *copy = service_copy(service);
     assert_non_null(copy);
     service_free(service); /* AddressSanitizer sees what is still shared */
     assert_full(copy);
     _cleanup_service_ struct service *small =
-        fixture_service(Q("{'metadata':{'generateName':'a-'}}"), true);
+        fixture_service_request(Q("{'metadata':{'generateName':'a-'}}"));
     _cleanup_service_ struct service *second = service_copy(small);
-    assert_string_equal(second->name, "");
-    assert_string_equal(second->generate_name, "a-");
+    assert_string_equal(second->meta.name, "");
+    assert_string_equal(second->meta.key, "default/");
     assert_null(second->ports);
+    assert_null(second->condition_status);
 }
 
-/* --- what is refused --- */
+/* --- what decides, and what doesn't --- */
 
-static int decode(const char *json, const char *fallback, bool strict, struct service **ret_service,
-                  struct error *error)
+static bool texts_equal(const char *left, const char *right)
 {
-    struct json_view view;
-    json_view_init(&view);
-    assert_int_equal(json_view_parse(&view, json, strlen(json), JSON_VIEW_DEPTH, error), 0);
-    int result = service_decode(&view, json_view_root(&view), fallback, strict, ret_service, error);
-    json_view_clear(&view);
-    return result;
+    return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
 }
 
-struct refusal {
-    const char *json;
-    const char *text; /* part of it; NULL: refused in no case */
-    bool lenient_too; /* refused for a stored object as well */
+/* Whether the two want and have the same. */
+static bool decides_the_same(const struct service *one, const struct service *two)
+{
+    return texts_equal(one->pool, two->pool) && texts_equal(one->class_name, two->class_name) &&
+           one->type == two->type && one->family_policy == two->family_policy &&
+           memcmp(one->families, two->families, sizeof(one->families)) == 0 &&
+           one->wants_auto == two->wants_auto && one->external_managed == two->external_managed &&
+           service_ports_equal(one->ports, one->port_count, two->ports, two->port_count) &&
+           service_addresses_equal(&one->external, &two->external) &&
+           service_addresses_equal(&one->requested, &two->requested);
+}
+
+/* What a member of SERVICE_INPUTS is in the two Services that are compared. */
+struct values {
+    const char *base;
+    const char *changed;
 };
 
-static const struct refusal refusals[] = {
-    {"{'metadata':{'name':'a'},'spec':{'externalIPs':['10.0.0.256']}}", "spec.externalIPs", false},
-    {"{'metadata':{'name':'a'},'spec':{'externalIPs':['10.0.0.01']}}", "spec.externalIPs", false},
-    {"{'metadata':{'name':'a','annotations':{'ipcontroller.ext/addresses':'10.0.0.1,x'}}}",
-     "metadata.annotations[ipcontroller.ext/addresses]", false},
-    {"{'metadata':{'name':'a'},'spec':{'type':'LoadBalancer','loadBalancerIP':'x'}}",
-     "spec.loadBalancerIP", false},
-    {"{'metadata':{'name':'a'},'spec':{'loadBalancerIP':'not for us'}}", NULL, false},
-    {"{'metadata':{'name':'a'},'status':{'loadBalancer':{'ingress':[{'ip':'x'}]}}}",
-     "status.loadBalancer.ingress[].ip", false},
-    {"{'metadata':{'name':'a','annotations':{'ipcontroller.ext/address':'ours, never refused'}}}",
-     NULL, false},
-    {"{'metadata':{}}", "metadata.name", true},
-    {"{'metadata':{'name':7}}", "metadata.name", true},
-    {"{}", "metadata.name", true},
-    {"[]", "metadata.name", true},
-    {"null", "metadata.name", true},
-    {"{'metadata':{'name':'a'},'spec':[],'status':7}", NULL, false},
-    {"{'metadata':{'name':'a','annotations':[]},'spec':{'externalIPs':{},'ports':{}}}",
-     "metadata.annotations", false},
-    {"{'metadata':{'name':'a'},'spec':{'ports':[{'port':'http'}]}}", "spec.ports[].port", false},
-    {"{'metadata':{'name':'a'},'spec':{'ports':[{'port':65536}]}}", "spec.ports[].port", false},
+static const struct values values[SERVICE_INPUT_COUNT] = {
+    [SERVICE_INPUT_AUTO] = {"'no'", "'auto'"},
+    [SERVICE_INPUT_POOL] = {"'blue'", "'red'"},
+    [SERVICE_INPUT_ADDRESSES] = {"''", "'192.0.2.1'"},
+    [SERVICE_INPUT_EXTERNAL_IPS] = {"['192.0.2.5']", "['192.0.2.6']"},
+    [SERVICE_INPUT_TYPE] = {"'LoadBalancer'", "'NodePort'"},
+    [SERVICE_INPUT_CLASS] = {"'one'", "'other'"},
+    [SERVICE_INPUT_LOAD_BALANCER_IP] = {"'192.0.2.7'", "'192.0.2.8'"},
+    [SERVICE_INPUT_FAMILIES] = {"['IPv4']", "['IPv6']"},
+    [SERVICE_INPUT_FAMILY_POLICY] = {"'SingleStack'", "'RequireDualStack'"},
+    [SERVICE_INPUT_PORTS] = {"[{'port':80}]", "[{'port':81}]"},
 };
 
-static void refuses_only_what_a_request_got_wrong(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        const struct refusal *refusal = &refusals[i];
-        for (int strict = 0; strict < 2; strict++) {
-            struct service *service = NULL;
-            struct error error = {0};
-            bool expected = refusal->text != NULL && (strict || refusal->lenient_too);
-            int result = decode(Q(refusal->json), "default", strict, &service, &error);
-            if ((result == -EINVAL) != expected)
-                fail_msg("%s: %d %s", refusal->json, result, error.text);
-            if (expected)
-                assert_non_null(strstr(error.text, refusal->text));
-            service_free(service);
-        }
-    }
-}
+static const struct {
+    const char *parent;
+    const char *member;
+} inputs[SERVICE_INPUT_COUNT] = {
+#define X(name, parent, member) {parent, member},
+    SERVICE_INPUTS(X)
+#undef X
+};
 
-static void needs_a_namespace_from_somewhere(void **state)
+/* A Service in which one input (SERVICE_INPUT_COUNT: none) is another than usual. Beside the inputs stands what is given. */
+static struct service *service_of_inputs(enum service_input changed, const char *annotations,
+                                         const char *spec, const char *after)
 {
-    (void)state;
-    struct service *service = NULL;
-    struct error error = {0};
-    assert_int_equal(decode(Q("{'metadata':{'name':'a'}}"), NULL, true, &service, &error), -EINVAL);
-    assert_non_null(strstr(error.text, "metadata.namespace"));
-    assert_int_equal(decode(Q("{'metadata':{'name':'a'}}"), "there", true, &service, &error), 0);
-    assert_string_equal(service->key, "there/a");
-    service_free(service);
-    assert_int_equal(
-        decode(Q("{'metadata':{'name':'a','namespace':'here'}}"), "there", true, &service, &error),
-        0);
-    assert_string_equal(service->key, "here/a");
-    service_free(service);
-}
-
-/* "192.0.2.0","192.0.2.1",... */
-static void append_addresses(char *text, size_t size, int count)
-{
-    size_t length = strlen(text);
-    for (int i = 0; i < count; i++)
-        length +=
-            (size_t)snprintf(text + length, size - length, "%s'192.0.2.%d'", i > 0 ? "," : "", i);
-}
-
-static void takes_so_many_addresses_and_no_more(void **state)
-{
-    (void)state;
-    for (int more = 0; more < 2; more++) {
-        char text[4096] = "{'metadata':{'name':'a'},'spec':{'externalIPs':[";
-        struct service *service = NULL;
-        struct error error = {0};
-        append_addresses(text, sizeof(text), SERVICE_ADDRESSES_MOST + more);
-        strncat(text, "]}}", sizeof(text) - strlen(text) - 1);
-        assert_int_equal(decode(Q(text), "default", true, &service, &error), more ? -EINVAL : 0);
-        if (more)
-            assert_non_null(strstr(error.text, "more than 64"));
-        else
-            service_free(service);
-        assert_int_equal(decode(Q(text), "default", false, &service, &error), 0);
-        assert_int_equal(service->external.count, SERVICE_ADDRESSES_MOST);
-        service_free(service);
-    }
-}
-
-/* A list of as many of the longest addresses as a Service may have is text that can be read again. */
-static void the_longest_annotation_fits(void **state)
-{
-    (void)state;
-    struct service_addresses list = {0};
-    struct address address = fixture_address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0");
-    for (int i = 0; i < SERVICE_ADDRESSES_MOST; i++) {
-        assert_int_equal(service_addresses_add(&list, &address), 0);
-        assert_true(address_add(&address, 1, &address));
-    }
-    char text[SERVICE_ADDRESSES_TEXT_SIZE];
+    char lists[2][2048] = {"", ""};
     char json[QUOTES_SIZE];
-    service_addresses_format(&list, text);
+    for (unsigned int i = 0; i < SERVICE_INPUT_COUNT; i++) {
+        char *list = lists[strcmp(inputs[i].parent, "spec") == 0];
+        assert_non_null(values[i].base);
+        snprintf(list + strlen(list), sizeof(lists[0]) - strlen(list), "'%s':%s,", inputs[i].member,
+                 i == changed ? values[i].changed : values[i].base);
+    }
     snprintf(json, sizeof(json),
-             "{'metadata':{'name':'a','annotations':{'ipcontroller.ext/address':'%s'}}}", text);
-    _cleanup_service_ struct service *service = fixture_service(Q(json), true);
-    assert_true(service_addresses_equal(&service->assigned, &list));
-    free(list.items);
+             "{'metadata':{'namespace':'a','name':'b','annotations':{%s%s}},'spec':{%s%s}%s}",
+             lists[0], annotations, lists[1], spec, after);
+    return fixture_service(Q(json));
+}
+
+#define ANNOTATION "'x':'1'"
+#define SPEC "'x':1"
+
+static void every_input_decides(void **state)
+{
+    (void)state;
+    _cleanup_service_ struct service *base =
+        service_of_inputs(SERVICE_INPUT_COUNT, ANNOTATION, SPEC, "");
+    for (unsigned int i = 0; i < SERVICE_INPUT_COUNT; i++) {
+        _cleanup_service_ struct service *other = service_of_inputs(i, ANNOTATION, SPEC, "");
+        if (decides_the_same(base, other))
+            fail_msg("%s of %s changes nothing", inputs[i].member, inputs[i].parent);
+    }
+}
+
+/* The webhooks aren't called when one of these changes, so nothing may depend on it. */
+static void nothing_else_decides(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *annotations;
+        const char *spec;
+        const char *after;
+    } cases[] = {
+        {ANNOTATION, SPEC, ""},
+        {"'ipcontroller.ext/address':'192.0.2.9'", SPEC, ""},
+        {"'EXTERNAL-IP':'auto'", SPEC, ""},
+        {"'ipcontroller.ext/family':'IPv6'", SPEC, ""},
+        {"'metallb.universe.tf/loadBalancerIPs':'192.0.2.9'", SPEC, ""},
+        {ANNOTATION, "'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1','fd00::1']", ""},
+        {ANNOTATION, "'selector':{'app':'web'},'sessionAffinity':'ClientIP'", ""},
+        {ANNOTATION, "'externalTrafficPolicy':'Local','healthCheckNodePort':30000", ""},
+        {ANNOTATION, "'allocateLoadBalancerNodePorts':false", ""},
+        {ANNOTATION, "'externalName':'a.example','publishNotReadyAddresses':true", ""},
+        {ANNOTATION, "'external-ip':'auto','ipcontroller.ext/pool':'red'", ""},
+        {ANNOTATION, SPEC, ",'externalIPs':['192.0.2.9'],'type':'NodePort'"},
+        {ANNOTATION, SPEC, ",'status':{'externalIPs':['192.0.2.9'],'ports':[{'port':9}]}"},
+    };
+    _cleanup_service_ struct service *base =
+        service_of_inputs(SERVICE_INPUT_COUNT, ANNOTATION, SPEC, "");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_service_ struct service *other = service_of_inputs(
+            SERVICE_INPUT_COUNT, cases[i].annotations, cases[i].spec, cases[i].after);
+        if (!decides_the_same(base, other))
+            fail_msg("%s %s %s decides", cases[i].annotations, cases[i].spec, cases[i].after);
+    }
+}
+
+/* --- who listed the addresses --- */
+
+#define OWNS(manager) "{'manager':'" manager "','fieldsV1':{'f:spec':{'f:externalIPs':{}}}}"
+
+static void another_manager_of_the_list_is_seen(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *managed; /* metadata.managedFields */
+        const char *external;
+        bool expected;
+    } cases[] = {
+        {"[" OWNS("kubectl") "]", "['192.0.2.1']", true},
+        {"[" OWNS("ipwarden") "]", "['192.0.2.1']", false},
+        {"[" OWNS("ipwarden") "," OWNS("helm") "]", "['192.0.2.1']", true},
+        {"[" OWNS("ipwarden-2") "]", "['192.0.2.1']", true},
+        {"[{'manager':'helm','fieldsV1':{'f:spec':{'f:externalIPs':{'v:\\'192.0.2.1\\'':{}}}}}]",
+         "['192.0.2.1']", true},
+        {"[{'fieldsV1':{'f:spec':{'f:externalIPs':{}}}}]", "['192.0.2.1']", true},
+        /* a manager of something else */
+        {"[{'manager':'helm','fieldsV1':{'f:spec':{'f:ports':{},'f:type':{}}}}]", "['192.0.2.1']",
+         false},
+        {"[{'manager':'helm','fieldsV1':{'f:status':{'f:externalIPs':{}}}}]", "['192.0.2.1']",
+         false},
+        {"[{'manager':'helm','fieldsV1':{'f:externalIPs':{}}}]", "['192.0.2.1']", false},
+        /* nothing is listed */
+        {"[" OWNS("kubectl") "]", "[]", false},
+        {"[" OWNS("kubectl") "]", "null", false},
+        {"[" OWNS("kubectl") "]", "['nonsense']", false},
+        /* nobody says */
+        {"[]", "['192.0.2.1']", false},
+        {"null", "['192.0.2.1']", false},
+        {"{}", "['192.0.2.1']", false},
+        {"[7,null,{},{'fieldsV1':[]},{'fieldsV1':{'f:spec':7}}]", "['192.0.2.1']", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[1024];
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'namespace':'a','name':'b','managedFields':%s},"
+                 "'spec':{'externalIPs':%s}}",
+                 cases[i].managed, cases[i].external);
+        _cleanup_service_ struct service *service = fixture_service(Q(json));
+        if (service->external_managed != cases[i].expected)
+            fail_msg("%s %s", cases[i].managed, cases[i].external);
+    }
+}
+
+/* --- our condition --- */
+
+#define OURS "'type':'ipcontroller.ext/AddressAssigned'"
+
+static void finds_our_condition(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *conditions;
+        const char *status; /* expected; NULL: none */
+        const char *reason;
+    } cases[] = {
+        {"[]", NULL, NULL},
+        {"null", NULL, NULL},
+        {"{}", NULL, NULL},
+        {"[7,null,[],{}]", NULL, NULL},
+        {"[{'type':'Other','reason':'No'}]", NULL, NULL},
+        {"[{" OURS "}]", "{'conditions':[{" OURS "}]}", NULL},
+        {"[{" OURS ",'reason':''}]", "{'conditions':[{" OURS ",'reason':''}]}", NULL},
+        {"[{'type':'Other'},{" OURS ",'reason':'A'},{'type':'More'}]",
+         "{'conditions':[{" OURS ",'reason':'A'}]}", "A"},
+        /* as it is stored, to the letter */
+        {"[ { " OURS " , 'reason' : 'A\\u00fc' } ]",
+         "{'conditions':[{ " OURS " , 'reason' : 'A\\u00fc' }]}", "A\xC3\xBC"},
+        /* the first of two */
+        {"[{" OURS ",'reason':'A'},{" OURS ",'reason':'B'}]",
+         "{'conditions':[{" OURS ",'reason':'A'}]}", "A"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[1024];
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'namespace':'a','name':'b'},'status':{'conditions':%s}}",
+                 cases[i].conditions);
+        _cleanup_service_ struct service *service = fixture_service(Q(json));
+        const char *status = cases[i].status != NULL ? Q(cases[i].status) : NULL;
+        if (!texts_equal(service->condition_status, status) ||
+            !texts_equal(service->condition_reason, cases[i].reason))
+            fail_msg("%s: %s", cases[i].conditions, service->condition_status);
+    }
 }
 
 /* --- small functions --- */
@@ -219,6 +288,8 @@ static void address_lists_are_sets(void **state)
     struct address b = fixture_address("2001:db8::1");
     assert_true(service_addresses_equal(&one, &two));
     assert_int_equal(service_addresses_add(&one, &a), 0);
+    assert_true(service_addresses_have_family(&one, ADDRESS_IPV4));
+    assert_false(service_addresses_have_family(&one, ADDRESS_IPV6));
     assert_int_equal(service_addresses_add(&one, &b), 0);
     assert_int_equal(service_addresses_add(&one, &a), 0);
     assert_int_equal(one.count, 2);
@@ -226,27 +297,25 @@ static void address_lists_are_sets(void **state)
     assert_false(service_addresses_equal(&one, &two));
     assert_int_equal(service_addresses_add(&two, &a), 0);
     assert_true(service_addresses_equal(&one, &two));
-    assert_addresses(&one, "192.0.2.1,2001:db8::1");
+    fixture_assert_addresses(&one, "192.0.2.1,2001:db8::1");
     free(one.items);
     free(two.items);
 }
 
-static void lists_in_three_places(void **state)
+static void lists_in_two_places(void **state)
 {
     (void)state;
-    _cleanup_service_ struct service *service = fixture_service(Q(full), false);
+    _cleanup_service_ struct service *service = fixture_service(Q(full));
     static const struct {
         const char *address;
         bool listed;
-        bool with_annotation;
     } cases[] = {
-        {"192.0.2.5", true, true},   {"192.0.2.6", true, true},    {"192.0.2.9", false, true},
-        {"192.0.2.1", false, false}, {"192.0.2.77", false, false},
+        {"192.0.2.5", true},  {"2001:db8::5", true}, {"192.0.2.6", true},
+        {"192.0.2.1", false}, {"192.0.2.77", false}, {"2001:db8::1", false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct address address = fixture_address(cases[i].address);
-        assert_int_equal(service_lists(service, &address, false), cases[i].listed);
-        assert_int_equal(service_lists(service, &address, true), cases[i].with_annotation);
+        assert_int_equal(service_lists(service, &address), cases[i].listed);
     }
 }
 
@@ -289,6 +358,10 @@ static void ports_collide_by_number_and_protocol(void **state)
     assert_false(service_ports_equal(web, 1, again, 3));
     assert_false(service_ports_equal(web, 2, dns, 2));
     assert_true(service_ports_equal(NULL, 0, NULL, 0));
+    assert_true(service_ports_cover(web, 2, again, 1));
+    assert_true(service_ports_cover(web, 2, NULL, 0));
+    assert_false(service_ports_cover(again, 1, web, 2));
+    assert_false(service_ports_cover(NULL, 0, web, 1));
 }
 
 int main(void)
@@ -296,12 +369,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_field),
         cmocka_unit_test(a_copy_is_the_same_and_its_own),
-        cmocka_unit_test(refuses_only_what_a_request_got_wrong),
-        cmocka_unit_test(needs_a_namespace_from_somewhere),
-        cmocka_unit_test(takes_so_many_addresses_and_no_more),
-        cmocka_unit_test(the_longest_annotation_fits),
+        cmocka_unit_test(every_input_decides),
+        cmocka_unit_test(nothing_else_decides),
+        cmocka_unit_test(another_manager_of_the_list_is_seen),
+        cmocka_unit_test(finds_our_condition),
         cmocka_unit_test(address_lists_are_sets),
-        cmocka_unit_test(lists_in_three_places),
+        cmocka_unit_test(lists_in_two_places),
         cmocka_unit_test(ports_are_text_and_back),
         cmocka_unit_test(ports_collide_by_number_and_protocol),
     };
