@@ -39,8 +39,8 @@ must_check int address_parse(const char *text, struct address *ret_address, stru
 must_check int address_parse_bytes(const char *text, size_t length, struct address *ret_address,
                                    struct error *error);
 
-/* Reads back what address_format wrote, also an IPv4-mapped address: nobody may ask for one, but a space such as ::/0 has
- * them. For what we have stored ourselves. Returns 0 or -EINVAL. */
+/* Reads back what address_format wrote, also an IPv4-mapped address: nobody may ask for one, but a
+ * space such as ::/0 has them. For what we have stored ourselves. Returns 0 or -EINVAL. */
 must_check int address_parse_written(const char *text, size_t length, struct address *ret_address);
 
 /* Writes the canonical text: dotted decimal, or RFC 5952 section 4 (lower case, the longest run of

@@ -1,5 +1,5 @@
-/* The nodes of the block tree: the reserve they come from, their summaries, and the way to them. What
- * the items in them mean is block_tree.c's business, their number block_tree_balance.c's. */
+/* The nodes of the block tree: the reserve they come from, their summaries, and the way to them.
+ * What the items in them mean is block_tree.c's business, their number block_tree_balance.c's. */
 #include "allocator/block_tree_private.h"
 
 #include <assert.h>

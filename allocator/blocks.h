@@ -83,8 +83,8 @@ bool blocks_largest_free(const struct blocks *blocks, unsigned int *ret_prefix_l
  * many. false when nothing is free. O(log n), also for a large nth. */
 bool blocks_nth_free(const struct blocks *blocks, uint64_t nth, struct address *ret_address);
 
-/* The lowest free address at or above from; the lowest of all when there is none, or when from is of another family.
- * false when nothing is free. O(log n). */
+/* The lowest free address at or above from; the lowest of all when there is none, or when from is
+ * of another family. false when nothing is free. O(log n). */
 bool blocks_next_free(const struct blocks *blocks, const struct address *from,
                       struct address *ret_address);
 

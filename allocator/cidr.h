@@ -25,7 +25,8 @@ must_check int cidr_parse_masked(const char *text, struct cidr *ret_cidr, struct
 /* A CIDR as cidr_parse takes it, or a single address, which is a block of one. */
 must_check int cidr_parse_or_address(const char *text, struct cidr *ret_cidr, struct error *error);
 
-/* Reads back what cidr_format wrote, or a single address: see address_parse_written. Returns 0 or -EINVAL. */
+/* Reads back what cidr_format wrote, or a single address: see address_parse_written. Returns 0 or
+ * -EINVAL. */
 must_check int cidr_parse_written(const char *text, struct cidr *ret_cidr);
 
 /* "10.0.0.0/24"; a single address keeps its /32 or /128. */

@@ -1,5 +1,6 @@
-/* An informer of Leases. A Lease that hasn't changed for its duration, by our own clock, is a dead replica's; since each
- * living replica renews its own every few seconds, an event comes often enough to notice. */
+/* An informer of Leases. A Lease that hasn't changed for its duration, by our own clock, is a dead
+ * replica's; since each living replica renews its own every few seconds, an event comes often
+ * enough to notice. */
 #include "server/replicas_feed.h"
 
 #include "certs/replicas.h"
@@ -30,7 +31,8 @@ struct replicas_feed {
     char self[CERTS_REPLICA_NAME_SIZE];
 };
 
-/* Tells state who lives now. Without memory it keeps what it was told before, which costs a retry at most. */
+/* Tells state who lives now. Without memory it keeps what it was told before, which costs a retry
+ * at most. */
 static void publish(struct replicas_feed *feed)
 {
     int64_t now = clock_monotonic(feed->state->options.clock);

@@ -1,5 +1,5 @@
-/* Keeps state told of the replicas that live, by a watch of the Leases that they renew (certs/replicas.h), so that each
- * address is chosen by one of them. */
+/* Keeps state told of the replicas that live, by a watch of the Leases that they renew
+ * (certs/replicas.h), so that each address is chosen by one of them. */
 #ifndef IPWARDEN_SERVER_REPLICAS_FEED_H
 #define IPWARDEN_SERVER_REPLICAS_FEED_H
 
@@ -8,8 +8,8 @@
 
 struct replicas_feed;
 
-/* Starts the watch in the namespace where the replicas' Leases lie. state and client are borrowed, identity is copied: this
- * replica's. */
+/* Starts the watch in the namespace where the replicas' Leases lie. state and client are borrowed,
+ * identity is copied: this replica's. */
 must_check int replicas_feed_start(struct state *state, struct k8s_client *client,
                                    const char *namespace_name, const char *identity,
                                    struct replicas_feed **ret_feed, struct error *error);

@@ -1,5 +1,6 @@
-/* The validating call on an IpClaim that somebody else writes: its name must be that of its address, the address
- * must not have another claim, and spec.cidr never changes. Our own claims don't come by here. */
+/* The validating call on an IpClaim that somebody else writes: its name must be that of its
+ * address, the address must not have another claim, and spec.cidr never changes. Our own claims
+ * don't come by here. */
 #include "server/admission/kinds.h"
 #include "server/state/state_addresses.h"
 
@@ -20,7 +21,8 @@ static void check_name(const struct claim *claim, struct field_errors *errors)
                      name);
 }
 
-/* An address with its mask; the mask of a whole address, or of the link, as the older version writes it. */
+/* An address with its mask; the mask of a whole address, or of the link, as the older version
+ * writes it. */
 static void check_cidr(const struct review *review, const struct claim *claim,
                        struct field_errors *errors)
 {

@@ -11,8 +11,8 @@ enum patch_result {
     PATCH_FAILED, /* out of memory */
 };
 
-/* Only spec.externalIPs is touched, so everything else stays as its author wrote it. has_external: the object has the
- * field, in whatever form. */
+/* Only spec.externalIPs is touched, so everything else stays as its author wrote it. has_external:
+ * the object has the field, in whatever form. */
 must_check enum patch_result patch_service(struct buffer *buffer, const struct policy_plan *plan,
                                            const struct service *service, bool has_external);
 

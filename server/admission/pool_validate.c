@@ -1,5 +1,5 @@
-/* The validating call on an IpClaimPool: everything that is wrong with it in one answer; no overlap with another pool; and
- * no address taken away that is claimed. */
+/* The validating call on an IpClaimPool: everything that is wrong with it in one answer; no
+ * overlap with another pool; and no address taken away that is claimed. */
 #include "server/admission/kinds.h"
 #include "server/state/state_pools.h"
 
@@ -10,7 +10,8 @@
 #define INVALID "FieldValueInvalid"
 #define FORBIDDEN "FieldValueForbidden"
 
-/* What a pool of the review offers: its own addresses, or those of its request; NULL for none. resolved owns the latter. */
+/* What a pool of the review offers: its own addresses, or those of its request; NULL for none.
+ * resolved owns the latter. */
 struct offer {
     const struct ranges *ranges;
     struct ranges *resolved;

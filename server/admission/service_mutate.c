@@ -1,5 +1,5 @@
-/* The mutating call on a Service: choose, and answer with the patch that lists the address. Nothing is written, so that the
- * call can come twice, and for requests that come to nothing. */
+/* The mutating call on a Service: choose, and answer with the patch that lists the address.
+ * Nothing is written, so that the call can come twice, and for requests that come to nothing. */
 #include "server/admission/kinds.h"
 #include "server/admission/patch.h"
 #include "server/admission/service_review.h"

@@ -11,12 +11,13 @@ struct service_pair {
     struct service *old; /* NULL on CREATE */
 };
 
-/* Reads both objects of the review. uid, name and namespace of an UPDATE are those of the stored object, whatever the request
- * says. False: the review has been answered. */
+/* Reads both objects of the review. uid, name and namespace of an UPDATE are those of the stored
+ * object, whatever the request says. False: the review has been answered. */
 bool service_review_read(struct review *review, struct service_pair *ret_pair);
 void service_pair_clear(struct service_pair *pair);
 
-/* Answers with the no of a grant, if it is one: could not be found out, refused, or come again. True: answered. */
+/* Answers with the no of a grant, if it is one: could not be found out, refused, or come again.
+ * True: answered. */
 bool service_review_refused(struct review *review, const struct grant_result *result);
 /* Allows, with the plan's warning. patch may be NULL. */
 void service_review_allow(struct review *review, const struct policy_plan *plan,

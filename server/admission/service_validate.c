@@ -1,5 +1,6 @@
-/* The validating call on a Service: the object is valid, has its uid and its final name, and can't be changed any more. Each
- * address that it adds is claimed for it here, and nowhere else in admission. */
+/* The validating call on a Service: the object is valid, has its uid and its final name, and can't
+ * be changed any more. Each address that it adds is claimed for it here, and nowhere else in
+ * admission. */
 #include "server/admission/kinds.h"
 #include "server/admission/service_review.h"
 
@@ -8,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A LoadBalancer that leaves the choice to us, and lists nothing, is never held up: the reconciler serves it later. */
+/* A LoadBalancer that leaves the choice to us, and lists nothing, is never held up: the reconciler
+ * serves it later. */
 static bool may_go_without(const struct review *review, const struct service *service)
 {
     return state_serves_load_balancer(review->admission->state, service) && !service->wants_auto &&
@@ -72,7 +74,8 @@ static void name_read(void *context, const struct k8s_response *response)
         check_free(check);
         return;
     }
-    /* Gone, or not to be found out: then the API server says so after us, and what was claimed is reaped. */
+    /* Gone, or not to be found out: then the API server says so after us, and what was claimed is
+     * reaped. */
     if (response->error.code == -ENOENT)
         state_remove(state, STATE_SERVICES, service->meta.key, NULL);
     check->pair = (struct service_pair){0};
@@ -87,7 +90,8 @@ static bool is_known(struct state *state, const char *key)
     return state_service(state, key) != NULL;
 }
 
-/* Consumes the pair. The API server finds out only after our call that the name is taken; a claim would be left behind. */
+/* Consumes the pair. The API server finds out only after our call that the name is taken; a claim
+ * would be left behind. */
 static void check_name(struct review *review, struct service_pair *pair_take)
 {
     struct admission *admission = review->admission;

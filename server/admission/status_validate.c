@@ -1,6 +1,6 @@
-/* The validating call on a Service's status: kube-proxy forwards what stands in the ingress just as it does
- * spec.externalIPs, so every address that an edit adds must be claimed for the Service. Its claim is read live, since no
- * other call of the same request vouches for it. */
+/* The validating call on a Service's status: kube-proxy forwards what stands in the ingress just
+ * as it does spec.externalIPs, so every address that an edit adds must be claimed for the Service.
+ * Its claim is read live, since no other call of the same request vouches for it. */
 #include "server/admission/kinds.h"
 #include "server/admission/service_review.h"
 #include "server/state/state_addresses.h"

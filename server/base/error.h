@@ -20,8 +20,9 @@ struct error {
 
 #define must_check __attribute__((warn_unused_result))
 
-/* Sets code and text; text is cut, never overrun. Returns code, for `return error_set(...)`. A macro, so that compilers
- * and analysers see at each call that what it returns isn't 0: they know then that nothing goes on after it. */
+/* Sets code and text; text is cut, never overrun. Returns code, for `return error_set(...)`. A
+ * macro, so that compilers and analysers see at each call that what it returns isn't 0: they know
+ * then that nothing goes on after it. */
 #define error_set(error, code, ...)                                                                \
     __extension__({                                                                                \
         const int error_set_code = (code);                                                         \

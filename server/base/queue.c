@@ -300,8 +300,8 @@ static void sleep_until(struct queue *queue, int64_t moment)
     pthread_cond_timedwait(&queue->changed, &queue->lock, &until);
 }
 
-/* Takes the first due entry out of the heap, waiting for one until the deadline. NULL when there is none, or when
- * the queue is closed. Called with the lock held. */
+/* Takes the first due entry out of the heap, waiting for one until the deadline. NULL when there
+ * is none, or when the queue is closed. Called with the lock held. */
 static struct entry *wait_due(struct queue *queue, int64_t deadline)
 {
     while (!queue->closed) {

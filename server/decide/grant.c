@@ -1,6 +1,7 @@
-/* The loop of deciding and writing. A write that was answered goes into state at once, so that the next request
- * sees it without waiting for the watch. A write whose outcome is unknown refuses the request; the claim it may
- * have left behind names the Service by its uid, and the reconciler reaps it. */
+/* The loop of deciding and writing. A write that was answered goes into state at once, so that the
+ * next request sees it without waiting for the watch. A write whose outcome is unknown refuses the
+ * request; the claim it may have left behind names the Service by its uid, and the reconciler
+ * reaps it. */
 #include "server/decide/grant.h"
 
 #include "server/decide/live_read.h"
@@ -278,7 +279,8 @@ static void write_send(struct grant_write *write)
     }
 }
 
-/* Holds the addresses, so that no other request of this replica picks them meanwhile. With the lock of state held. */
+/* Holds the addresses, so that no other request of this replica picks them meanwhile. With the
+ * lock of state held. */
 static int round_prepare(struct grant *grant)
 {
     struct state *state = grant->request.state;
@@ -301,8 +303,8 @@ static int round_prepare(struct grant *grant)
     return 0;
 }
 
-/* Decides; when nothing is free but what was named in answers lately, the oldest of those are free again: they decide
- * nothing. */
+/* Decides; when nothing is free but what was named in answers lately, the oldest of those are free
+ * again: they decide nothing. */
 static int decide_with_choices(struct grant *grant)
 {
     struct state *state = grant->request.state;
@@ -352,7 +354,8 @@ static void doubts_read(void *context)
     grant_round(grant);
 }
 
-/* Whether the plan says no by what memory knows. A stored Service is looked at again whenever something changes. */
+/* Whether the plan says no by what memory knows. A stored Service is looked at again whenever
+ * something changes. */
 static bool is_doubtful(const struct grant *grant)
 {
     return !grant->read_live && grant->request.stage != POLICY_STORED &&

@@ -1,6 +1,7 @@
-/* Carries a plan out: decides, reads live what a refusal would rest on, writes the claims, and decides again when another
- * replica was faster, until the Service has what it asked for or can't have it. The one place that claims addresses, for
- * admission (before a Service is stored) and for the reconciler (for one that is). */
+/* Carries a plan out: decides, reads live what a refusal would rest on, writes the claims, and
+ * decides again when another replica was faster, until the Service has what it asked for or can't
+ * have it. The one place that claims addresses, for admission (before a Service is stored) and for
+ * the reconciler (for one that is). */
 #ifndef IPWARDEN_DECIDE_GRANT_H
 #define IPWARDEN_DECIDE_GRANT_H
 
@@ -16,8 +17,9 @@ struct grant_result {
     const char *text; /* with status: why, and what to do */
 };
 
-/* Called once: on the api thread, or on the caller's within grant_begin(), which happens when nothing had to be asked of the
- * API server and may happen when its answers came before all was sent. */
+/* Called once: on the api thread, or on the caller's within grant_begin(), which happens when
+ * nothing had to be asked of the API server and may happen when its answers came before all was
+ * sent. */
 typedef void (*grant_callback)(void *context, const struct grant_result *result);
 
 struct grant_request {

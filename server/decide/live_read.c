@@ -1,5 +1,5 @@
-/* Live reads, and what they teach state. The claims of a pool are listed at most once a second, whoever asks, so that a full
- * pool doesn't cost a list for each Service that is refused. */
+/* Live reads, and what they teach state. The claims of a pool are listed at most once a second,
+ * whoever asks, so that a full pool doesn't cost a list for each Service that is refused. */
 #include "server/decide/live_read.h"
 
 #include "server/state/state_addresses.h"
@@ -172,7 +172,8 @@ static bool claim_listed(void *context, const struct json_view *view,
     return name != NULL;
 }
 
-/* Whether a claim of the address is known that the list doesn't have: it went. With the lock held. */
+/* Whether a claim of the address is known that the list doesn't have: it went. With the lock held.
+ */
 static bool is_gone(const struct live_read *read, const struct state_address *entry)
 {
     const struct state_claim *claim = entry != NULL ? entry->claims : NULL;
@@ -200,7 +201,8 @@ static bool find_gone(struct live_read *read, struct address *from, const struct
     return false;
 }
 
-/* Forgets claims that the list doesn't have, and reads the Services that seem to list their addresses. */
+/* Forgets claims that the list doesn't have, and reads the Services that seem to list their
+ * addresses. */
 static void forget_gone(struct live_read *read, const struct address *first,
                         const struct address *last, size_t *compared)
 {

@@ -1,5 +1,6 @@
-/* The decision. The order matters: what somebody listed or named comes first, then what the Service owns, and only for a
- * family that is still without an address is one picked from a pool. */
+/* The decision. The order matters: what somebody listed or named comes first, then what the
+ * Service owns, and only for a family that is still without an address is one picked from a pool.
+ */
 #include "server/decide/policy.h"
 
 #include "server/decide/policy_private.h"
@@ -100,8 +101,9 @@ static bool names_another(const struct service *service, const struct address *a
            !service_addresses_have(&service->requested, address);
 }
 
-/* What the Service was given goes when it stops wanting it, or names another instead. What the very edit lists by hand stays,
- * as does what somebody listed before. In the validating call it is too late to take anything out. */
+/* What the Service was given goes when it stops wanting it, or names another instead. What the
+ * very edit lists by hand stays, as does what somebody listed before. In the validating call it is
+ * too late to take anything out. */
 static bool is_given_up(const struct policy_decision *decision, const struct address *address)
 {
     const struct policy_request *request = decision->request;
@@ -123,8 +125,8 @@ static bool is_anothers(const struct state *state, const struct address *address
            state_claim_for(state, address, service) == NULL;
 }
 
-/* In the mutating call: an address that an earlier call for the same request chose, and that doesn't suit any more since
- * another webhook has changed the Service meanwhile. */
+/* In the mutating call: an address that an earlier call for the same request chose, and that
+ * doesn't suit any more since another webhook has changed the Service meanwhile. */
 static bool is_stale_choice(const struct policy_decision *decision, const struct address *address)
 {
     const struct policy_request *request = decision->request;
@@ -171,8 +173,9 @@ static int decide_external(struct policy_decision *decision)
     return 0;
 }
 
-/* Addresses that a stored LoadBalancer Service shows already: nothing that runs changes its address. One that is
- * not ours to serve is only noted when a pool could give its address to somebody else. */
+/* Addresses that a stored LoadBalancer Service shows already: nothing that runs changes its
+ * address. One that is not ours to serve is only noted when a pool could give its address to
+ * somebody else. */
 static int decide_shown(struct policy_decision *decision)
 {
     const struct policy_request *request = decision->request;
@@ -193,8 +196,8 @@ static int decide_shown(struct policy_decision *decision)
     return 0;
 }
 
-/* Addresses that the annotation names. Without the right to add them to externalIPs, the validating call leaves an
- * external-ip: auto Service as it is. */
+/* Addresses that the annotation names. Without the right to add them to externalIPs, the
+ * validating call leaves an external-ip: auto Service as it is. */
 static int decide_named(struct policy_decision *decision)
 {
     const struct service *service = decision->request->service;
@@ -280,7 +283,8 @@ static bool has_given(const struct policy_decision *decision, const struct servi
     return false;
 }
 
-/* Whether a family that is nice to have may still be added: not to a Service that has settled with less. */
+/* Whether a family that is nice to have may still be added: not to a Service that has settled with
+ * less. */
 static bool is_fresh(const struct policy_decision *decision)
 {
     const struct service *before = policy_before(decision->request);
@@ -290,7 +294,8 @@ static bool is_fresh(const struct policy_decision *decision)
            !has_given(decision, before);
 }
 
-/* Whether the Service has an address of the family by now: one given, or one listed in the place where it would be given. */
+/* Whether the Service has an address of the family by now: one given, or one listed in the place
+ * where it would be given. */
 static bool family_is_served(const struct policy_decision *decision, uint8_t family)
 {
     return service_addresses_have_family(&decision->plan->given, family) ||
@@ -298,8 +303,8 @@ static bool family_is_served(const struct policy_decision *decision, uint8_t fam
             service_addresses_have_family(&decision->plan->external, family));
 }
 
-/* In the validating call an address can still be given to a LoadBalancer, which shows it in its status, but no longer
- * written into externalIPs. */
+/* In the validating call an address can still be given to a LoadBalancer, which shows it in its
+ * status, but no longer written into externalIPs. */
 static bool may_pick(const struct policy_decision *decision)
 {
     const struct policy_plan *plan = decision->plan;
@@ -381,7 +386,8 @@ static void limit_unstored(struct policy_decision *decision)
     plan->crowded = true;
     plan->outcome = POLICY_GRANTED;
     snprintf(text, sizeof(text),
-             "namespace %.64s holds more than %zu addresses for Services that were never stored, since their "
+             "namespace %.64s holds more than %zu addresses for Services that were never stored, "
+             "since their "
              "creation failed (quota, another webhook): mend that; they are free again after the "
              "grace period",
              namespace_name, most);

@@ -1,16 +1,19 @@
-/* The decision, made once for admission and reconciliation: which addresses should this Service own, given this state, and
- * what has to be written for that. Pure: it looks at state and touches nothing, so it is tested by tables.
+/* The decision, made once for admission and reconciliation: which addresses should this Service
+ * own, given this state, and what has to be written for that. Pure: it looks at state and touches
+ * nothing, so it is tested by tables.
  *
- * DOC: An address comes to a Service by one of four ways: somebody listed it in spec.externalIPs; the annotation
- * ipcontroller.ext/addresses (or spec.loadBalancerIP) names it; the Service owns it already; or a pool gives it because the
- * Service wants one (annotation external-ip: auto, or a LoadBalancer of ours). The first is listed by hand, the others are
- * given, and the claim says which: what was given is put back when an edit drops it, and taken out when the Service stops
+ * DOC: An address comes to a Service by one of four ways: somebody listed it in spec.externalIPs;
+ * the annotation ipcontroller.ext/addresses (or spec.loadBalancerIP) names it; the Service owns it
+ * already; or a pool gives it because the Service wants one (annotation external-ip: auto, or a
+ * LoadBalancer of ours). The first is listed by hand, the others are given, and the claim says
+ * which: what was given is put back when an edit drops it, and taken out when the Service stops
  * wanting it; what was listed by hand stays for as long as it is listed.
  *
- * There are three moments to decide at. CHOOSE is the mutating call: nothing is written, so the plan has no steps. CLAIM is
- * the validating call: the object can't be changed any more, and each address that it adds needs a step. STORED is the
- * reconciler's look at a stored Service: nothing can be refused, so what can't be had is told instead. Every step is a write
- * against the API server, which decides: POST of the claim named by the address, or a PATCH of the claim under its
+ * There are three moments to decide at. CHOOSE is the mutating call: nothing is written, so the
+ * plan has no steps. CLAIM is the validating call: the object can't be changed any more, and each
+ * address that it adds needs a step. STORED is the reconciler's look at a stored Service: nothing
+ * can be refused, so what can't be had is told instead. Every step is a write against the API
+ * server, which decides: POST of the claim named by the address, or a PATCH of the claim under its
  * resourceVersion. Memory alone never grants. */
 #ifndef IPWARDEN_DECIDE_POLICY_H
 #define IPWARDEN_DECIDE_POLICY_H
@@ -46,7 +49,8 @@ enum policy_outcome {
     POLICY_REFUSED, /* text says why and the way out; no steps */
 };
 
-/* What a plan that isn't GRANTED rests on in memory. It has to be read live before anybody is told no. */
+/* What a plan that isn't GRANTED rests on in memory. It has to be read live before anybody is told
+ * no. */
 struct policy_doubt {
     bool pools;                    /* which pools there are */
     char pool[POOL_NAME_MOST + 1]; /* what the claims of this pool are; "" for none */
@@ -93,13 +97,13 @@ void policy_plan_clear(struct policy_plan *plan);
 bool policy_is_claimed_for(const struct state *state, const struct address *address,
                            const struct service *service);
 
-/* Whether a request of the Service would be granted the address, as far as memory goes: what a dry run can say. With
- * the lock held. */
+/* Whether a request of the Service would be granted the address, as far as memory goes: what a dry
+ * run can say. With the lock held. */
 bool policy_could_claim(const struct state *state, const struct address *address,
                         const struct service *service);
 
-/* Says why service can't have the address: "203.0.113.7 belongs to Service default/web (claim 203-0-113-7-32); …". With the
- * lock held. */
+/* Says why service can't have the address: "203.0.113.7 belongs to Service default/web (claim
+ * 203-0-113-7-32); …". With the lock held. */
 void policy_explain(const struct state *state, const struct address *address,
                     const struct service *service, char *ret_text, size_t size);
 

@@ -24,8 +24,8 @@ struct verdict {
     char text[400];                /* STANDING_TAKEN, STANDING_FORBIDDEN: why, and the way out */
 };
 
-/* A port that the Service and a holder of the claim have in common: what the claim notes, and what the stored Service has
- * now. NULL for none. */
+/* A port that the Service and a holder of the claim have in common: what the claim notes, and what
+ * the stored Service has now. NULL for none. */
 static const struct service_port *entry_collides(const struct state *state,
                                                  const struct claim_service *entry,
                                                  const struct service *service)
@@ -87,7 +87,8 @@ static const struct state_pool *pool_excluding(const struct state *state,
     return NULL;
 }
 
-/* What the pools say to a Service that asks for the address by name. False: no; then text says why. */
+/* What the pools say to a Service that asks for the address by name. False: no; then text says
+ * why. */
 static bool rules_allow(const struct state *state, const struct address *address,
                         const struct service *service, const char *name, struct verdict *verdict)
 {
@@ -151,8 +152,8 @@ static const struct claim *claim_of(const struct state *state, const struct addr
     return entry != NULL && entry->claims != NULL ? entry->claims->claim : NULL;
 }
 
-/* runs: a stored Service lists the address already, so that the pools' rules come too late, and only another owner
- * counts. */
+/* runs: a stored Service lists the address already, so that the pools' rules come too late, and
+ * only another owner counts. */
 static void judge(const struct state *state, const struct address *address,
                   const struct service *service, bool runs, struct verdict *ret_verdict)
 {
@@ -241,8 +242,9 @@ static bool step_exists(const struct policy_plan *plan, const struct address *ad
     return false;
 }
 
-/* Whether the Service plainly has the address: nothing needs to be judged or written. An edit that lists an address again
- * is not such a case, although a claim names the Service: that claim may be on its way to being released. */
+/* Whether the Service plainly has the address: nothing needs to be judged or written. An edit that
+ * lists an address again is not such a case, although a claim names the Service: that claim may be
+ * on its way to being released. */
 static bool is_settled(const struct policy_decision *decision, const struct address *address,
                        const struct claim *mine, bool listed)
 {
@@ -252,8 +254,8 @@ static bool is_settled(const struct policy_decision *decision, const struct addr
         return true;
     if (request->stage == POLICY_STORED)
         return mine != NULL;
-    /* What the stored object lists was checked when it came in, and isn't freed while it does. Should its claim not be there
-     * yet, the reconciler makes it. */
+    /* What the stored object lists was checked when it came in, and isn't freed while it does.
+     * Should its claim not be there yet, the reconciler makes it. */
     if (listed && mine == NULL)
         return true;
     /* A create is asked about again when the API server repeats a call. */
@@ -261,7 +263,8 @@ static bool is_settled(const struct policy_decision *decision, const struct addr
     return held && !ports_are_added(request);
 }
 
-/* What ipwarden chose is meant for the Service alone: whoever wants to share an address names it. */
+/* What ipwarden chose is meant for the Service alone: whoever wants to share an address names it.
+ */
 static void judge_choice(const struct policy_decision *decision, const struct address *address,
                          const struct claim *mine, struct verdict *verdict)
 {
@@ -342,7 +345,8 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         deny(decision, address, origin, listed, &verdict);
         return 0;
     }
-    /* What was given, and then listed by hand, isn't given any more: it stays for as long as it is listed. */
+    /* What was given, and then listed by hand, isn't given any more: it stays for as long as it is
+     * listed. */
     bool given = entry != NULL && !anew    ? entry->given
                  : origin == POLICY_LISTED ? policy_is_choice(decision, address)
                                            : true;

@@ -1,5 +1,5 @@
-/* Picking a free address from the pools that may give one, in their order. Two replicas pick differently: each prefers the
- * addresses that it answers for. */
+/* Picking a free address from the pools that may give one, in their order. Two replicas pick
+ * differently: each prefers the addresses that it answers for. */
 #include "server/decide/policy_private.h"
 
 #include "server/state/state_addresses.h"
@@ -53,9 +53,10 @@ static bool candidates_next(struct candidates *candidates, struct address *ret_a
     return true;
 }
 
-/* The lowest free address that this replica answers for. Without one it takes an address that another replica answers for,
- * the furthest from where that one looks first. The pointer of a RoundRobin pool itself moves when a claim is seen
- * (state_pools_advance), so that a decision which comes to nothing, or a dry run, leaves no trace. */
+/* The lowest free address that this replica answers for. Without one it takes an address that
+ * another replica answers for, the furthest from where that one looks first. The pointer of a
+ * RoundRobin pool itself moves when a claim is seen (state_pools_advance), so that a decision
+ * which comes to nothing, or a dry run, leaves no trace. */
 static bool pool_take_one(const struct policy_decision *decision, const struct state_pool *pool,
                           struct address *ret_address)
 {

@@ -1,5 +1,6 @@
-/* What the files of policy share among themselves; nobody else includes this. policy.c has the decision, policy_address.c
- * what one address takes, policy_step.c the steps, policy_pick.c the choice from the pools. */
+/* What the files of policy share among themselves; nobody else includes this. policy.c has the
+ * decision, policy_address.c what one address takes, policy_step.c the steps, policy_pick.c the
+ * choice from the pools. */
 #ifndef IPWARDEN_DECIDE_POLICY_PRIVATE_H
 #define IPWARDEN_DECIDE_POLICY_PRIVATE_H
 
@@ -24,11 +25,12 @@ enum policy_origin {
 
 /* --- policy.c --- */
 
-/* The object before the request: old, or on reconciliation the Service itself; NULL for a new one. */
+/* The object before the request: old, or on reconciliation the Service itself; NULL for a new one.
+ */
 const struct service *policy_before(const struct policy_request *request);
 bool policy_family_is_wanted(const struct policy_decision *decision, uint8_t family);
-/* Whether an address of the list that has no claim yet is one that ipwarden chose: nobody has set the list, and the Service
- * wants an address of that family in it. */
+/* Whether an address of the list that has no claim yet is one that ipwarden chose: nobody has set
+ * the list, and the Service wants an address of that family in it. */
 bool policy_is_choice(const struct policy_decision *decision, const struct address *address);
 /* Ends the decision with a no, unless a harder one stands already. */
 void policy_refuse(struct policy_decision *decision, enum policy_outcome outcome, const char *field,
@@ -36,12 +38,13 @@ void policy_refuse(struct policy_decision *decision, enum policy_outcome outcome
 
 /* --- policy_address.c --- */
 
-/* Adds whatever must be written so that the Service may have the address. When it may not: an admission is refused, or has
- * to wait where waiting is possible; a stored Service that lists the address is in conflict and, when it only asks for it,
- * waits. 0 or -ENOMEM. */
+/* Adds whatever must be written so that the Service may have the address. When it may not: an
+ * admission is refused, or has to wait where waiting is possible; a stored Service that lists the
+ * address is in conflict and, when it only asks for it, waits. 0 or -ENOMEM. */
 must_check int policy_grant(struct policy_decision *decision, const struct address *address,
                             enum policy_origin origin, bool *ret_granted);
-/* Whether the annotation ipcontroller.ext/pool names the pool; without one, whether the pool gives to whoever asks. */
+/* Whether the annotation ipcontroller.ext/pool names the pool; without one, whether the pool gives
+ * to whoever asks. */
 bool policy_pool_is_chosen(const struct service *service, const struct pool *pool);
 
 /* --- policy_step.c; 0 or -ENOMEM --- */

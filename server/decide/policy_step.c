@@ -56,7 +56,8 @@ int policy_step_create(struct policy_decision *decision, const struct address *a
                               &terms);
 }
 
-/* While an edit is under way the Service may use the ports from before it as well as those from after it. */
+/* While an edit is under way the Service may use the ports from before it as well as those from
+ * after it. */
 static int entry_set_ports(const struct policy_decision *decision, struct claim_service *entry)
 {
     const struct service *old = decision->request->old;

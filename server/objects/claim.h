@@ -1,5 +1,5 @@
-/* An IpClaim: the record that one address is taken, by whom, and on which node it lives. Its JSON is read and written
- * here. */
+/* An IpClaim: the record that one address is taken, by whom, and on which node it lives. Its JSON
+ * is read and written here. */
 #ifndef IPWARDEN_OBJECTS_CLAIM_H
 #define IPWARDEN_OBJECTS_CLAIM_H
 
@@ -25,8 +25,9 @@ struct claim_service {
     const char *name; /* inside key */
     char *uid;        /* "" in a claim of the older version */
     bool given;       /* ipwarden chose the address; otherwise somebody listed it */
-    /* When the address was claimed for this Service, as written; "" for unknown. Nothing is judged by this clock of
-     * another machine: an edit that lists the address again renews it, so that a release under way fails. */
+    /* When the address was claimed for this Service, as written; "" for unknown. Nothing is judged
+     * by this clock of another machine: an edit that lists the address again renews it, so that a
+     * release under way fails. */
     char since[CLOCK_RFC3339_SIZE];
     /* What the Service uses on the address: Services that share it have none in common. */
     struct service_port *ports;
@@ -88,7 +89,8 @@ void claim_services_free(struct claim_service *services, size_t count);
 /* Appends the JSON of a new claim. pool may be NULL. A failure sticks to the buffer. */
 void claim_encode(struct buffer *buffer, const struct address *address, const char *pool,
                   const struct claim_service *services, size_t count);
-/* Appends a merge patch that replaces spec.services under the precondition of exactly this version of the claim. */
+/* Appends a merge patch that replaces spec.services under the precondition of exactly this version
+ * of the claim. */
 void claim_encode_patch(struct buffer *buffer, const char *resource_version,
                         const struct claim_service *services, size_t count);
 

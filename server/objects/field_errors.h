@@ -1,5 +1,5 @@
-/* A list of what is wrong with an object, field by field, so that one answer names everything, as the
- * built-in kinds do (Kubernetes' field.ErrorList). */
+/* A list of what is wrong with an object, field by field, so that one answer names everything, as
+ * the built-in kinds do (Kubernetes' field.ErrorList). */
 #ifndef IPWARDEN_OBJECTS_FIELD_ERRORS_H
 #define IPWARDEN_OBJECTS_FIELD_ERRORS_H
 
@@ -24,8 +24,8 @@ struct field_errors {
 /* NULL errors: does nothing. reason is a literal. */
 void field_errors_add(struct field_errors *errors, const char *reason, const char *field,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* The same for an object that is kept although it can't be used: *first gets "field: text" of its first fault, to free(). -ENOMEM
- * when it can't. */
+/* The same for an object that is kept although it can't be used: *first gets "field: text" of its
+ * first fault, to free(). -ENOMEM when it can't. */
 must_check int field_errors_fault(struct field_errors *errors, char **first, const char *reason,
                                   const char *field, const char *text);
 void field_errors_clear(struct field_errors *errors);

@@ -1,5 +1,5 @@
-/* Reading and checking of IPAMRanges. One function serves the validating webhook, which wants every fault, and the
- * watch, which wants the range or the reason why it can't be used. */
+/* Reading and checking of IPAMRanges. One function serves the validating webhook, which wants
+ * every fault, and the watch, which wants the range or the reason why it can't be used. */
 #include "server/objects/ipam_range.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* An IPAMRange (ipam.mandelsoft.org/v1beta1): a set of addresses of one family from which IPAMRequests get
- * sub-networks; its specification, read and checked, and what its status remembers. */
+/* An IPAMRange (ipam.mandelsoft.org/v1beta1): a set of addresses of one family from which
+ * IPAMRequests get sub-networks; its specification, read and checked, and what its status
+ * remembers. */
 #ifndef IPWARDEN_OBJECTS_IPAM_RANGE_H
 #define IPWARDEN_OBJECTS_IPAM_RANGE_H
 
@@ -41,9 +42,9 @@ struct ipam_range {
     char *status; /* as stored, JSON; "" for none */
 };
 
-/* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in range->invalid; an invalid range
- * is still returned, so that its conditions can say why. namespace_name: see object_meta_decode. Returns 0 or -ENOMEM,
- * -EINVAL without a name. */
+/* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in
+ * range->invalid; an invalid range is still returned, so that its conditions can say why.
+ * namespace_name: see object_meta_decode. Returns 0 or -ENOMEM, -EINVAL without a name. */
 must_check int ipam_range_decode(const struct json_view *view, const struct json_node *object,
                                  const char *namespace_name, struct field_errors *errors,
                                  struct ipam_range **ret_range, struct error *error);
@@ -59,7 +60,8 @@ static inline void ipam_range_free_pointer(struct ipam_range **range)
 
 /* Valid, not being deleted. */
 bool ipam_range_is_usable(const struct ipam_range *range);
-/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing to add. */
+/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing
+ * to add. */
 const char *ipam_range_reason(const struct ipam_range *range, char *ret_message, size_t size);
 
 /* The entry of status.pending for this request (key and uid), or NULL. */

@@ -1,4 +1,5 @@
-/* An IPAMRequest (ipam.mandelsoft.org/v1beta1): asks for a sub-network of an IPAMRange and gets a CIDR in its status. */
+/* An IPAMRequest (ipam.mandelsoft.org/v1beta1): asks for a sub-network of an IPAMRange and gets a
+ * CIDR in its status. */
 #ifndef IPWARDEN_OBJECTS_IPAM_REQUEST_H
 #define IPWARDEN_OBJECTS_IPAM_REQUEST_H
 
@@ -18,8 +19,8 @@
 #define IPAM_REQUEST_FINALIZER "ipcontroller.ext/pool"
 #define IPAM_REQUEST_SPEC_MOST 128 /* bytes of spec.request */
 
-/* Why a request has no CIDR, or that it has one: the reason of its condition Ready. The states of the older version are the
- * same words. */
+/* Why a request has no CIDR, or that it has one: the reason of its condition Ready. The states of
+ * the older version are the same words. */
 enum ipam_verdict {
     IPAM_UNKNOWN,         /* not looked at yet; or, of a stored condition, none of these */
     IPAM_READY,           /* has its CIDR */
@@ -44,7 +45,8 @@ struct ipam_request {
     char told_since[CLOCK_RFC3339_SIZE]; /* since when; "" for unknown */
 };
 
-/* Decodes and checks, as ipam_range_decode does. Without its range a specification is only checked for its form. */
+/* Decodes and checks, as ipam_range_decode does. Without its range a specification is only checked
+ * for its form. */
 must_check int ipam_request_decode(const struct json_view *view, const struct json_node *object,
                                    const char *namespace_name, struct field_errors *errors,
                                    struct ipam_request **ret_request, struct error *error);

@@ -1,5 +1,5 @@
-/* The metadata that every kind keeps, read in one place; the keys that objects are known by; and the paths of the API
- * that lead to them. Any thread. */
+/* The metadata that every kind keeps, read in one place; the keys that objects are known by; and
+ * the paths of the API that lead to them. Any thread. */
 #ifndef IPWARDEN_OBJECTS_OBJECT_META_H
 #define IPWARDEN_OBJECTS_OBJECT_META_H
 
@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What names an object in a map or in the work queue: "namespace/name", or "name" for a cluster-scoped one. A name has at
- * most 253 bytes in Kubernetes, a namespace 63; anything longer is cut and so names no object. */
+/* What names an object in a map or in the work queue: "namespace/name", or "name" for a
+ * cluster-scoped one. A name has at most 253 bytes in Kubernetes, a namespace 63; anything longer
+ * is cut and so names no object. */
 #define OBJECT_KEY_SIZE 512
 struct object_key {
     char text[OBJECT_KEY_SIZE];
@@ -21,7 +22,8 @@ struct object_key object_key(const char *namespace_name, const char *name);
 /* The parts of a key: returns the name inside it, and copies the namespace ("" for none). */
 const char *object_key_split(const char *key, char ret_namespace[OBJECT_KEY_SIZE]);
 
-/* The path of one object: collection is where its kind is listed ("/api/v1/services"), after is "" or "/status". */
+/* The path of one object: collection is where its kind is listed ("/api/v1/services"), after is ""
+ * or "/status". */
 #define OBJECT_PATH_SIZE 768
 struct object_path {
     char text[OBJECT_PATH_SIZE];
@@ -39,8 +41,8 @@ struct object_meta {
     bool deleting;   /* metadata.deletionTimestamp is set */
 };
 
-/* Reads the metadata of an object. namespace_name is used when the object has none itself, as in a request that creates
- * it; may be NULL. 0 or -ENOMEM. To object_meta_clear() in either case. */
+/* Reads the metadata of an object. namespace_name is used when the object has none itself, as in a
+ * request that creates it; may be NULL. 0 or -ENOMEM. To object_meta_clear() in either case. */
 must_check int object_meta_decode(const struct json_view *view, const struct json_node *object,
                                   const char *namespace_name, struct object_meta *ret_meta,
                                   struct error *error);

@@ -1,5 +1,5 @@
-/* Reading and checking of pools. One function serves the validating webhook, which wants every fault, and the
- * watch, which wants the pool or the reason why it can't be used. */
+/* Reading and checking of pools. One function serves the validating webhook, which wants every
+ * fault, and the watch, which wants the pool or the reason why it can't be used. */
 #include "server/objects/pool.h"
 
 #include <errno.h>
@@ -89,7 +89,8 @@ static struct ranges *decode_ranges(struct decoder *decoder, const struct json_n
     return ranges;
 }
 
-/* The whole cidr, less IPv4's network and broadcast addresses where there are any. NULL when out of memory. */
+/* The whole cidr, less IPv4's network and broadcast addresses where there are any. NULL when out
+ * of memory. */
 static struct ranges *whole_cidr(const struct cidr *cidr)
 {
     struct ranges *ranges = ranges_new();

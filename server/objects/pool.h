@@ -40,8 +40,9 @@ struct pool {
     char *status;        /* as stored, JSON; "" for none */
 };
 
-/* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in pool->invalid; an invalid pool
- * is still returned, so that its conditions can say why. Returns 0 or -ENOMEM, -EINVAL without a name. */
+/* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in
+ * pool->invalid; an invalid pool is still returned, so that its conditions can say why. Returns 0
+ * or -ENOMEM, -EINVAL without a name. */
 must_check int pool_decode(const struct json_view *view, const struct json_node *object,
                            struct field_errors *errors, struct pool **ret_pool,
                            struct error *error);
@@ -52,8 +53,8 @@ static inline void pool_free_pointer(struct pool **pool)
 }
 #define _cleanup_pool_ __attribute__((cleanup(pool_free_pointer)))
 
-/* What a pool that comes from a request offers when the request has this CIDR: the CIDR less exclude. 0, -EINVAL when
- * nothing is left, or -ENOMEM. */
+/* What a pool that comes from a request offers when the request has this CIDR: the CIDR less
+ * exclude. 0, -EINVAL when nothing is left, or -ENOMEM. */
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
                                    struct ranges **ret_ranges);
 

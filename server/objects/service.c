@@ -1,6 +1,6 @@
-/* Decoding of Services into projections. A stored object is never refused: what can't be read in it
- * is left out, since it runs already. A request is read strictly, so that its author learns of every
- * address that would not mean what it says. */
+/* Decoding of Services into projections. A stored object is never refused: what can't be read in
+ * it is left out, since it runs already. A request is read strictly, so that its author learns of
+ * every address that would not mean what it says. */
 #include "server/objects/service.h"
 
 #include "server/objects/service_inputs.h"
@@ -480,7 +480,8 @@ struct service *service_copy(const struct service *service)
     *copy = *service;
     copy->ports =
         service->port_count > 0 ? calloc(service->port_count, sizeof(*copy->ports)) : NULL;
-    /* Every member is set before anything is judged, so that service_free finds no borrowed pointer. */
+    /* Every member is set before anything is judged, so that service_free finds no borrowed
+     * pointer. */
     bool good = object_meta_copy(&service->meta, &copy->meta) == 0;
     good &= duplicate_text(service->pool, &copy->pool);
     good &= duplicate_text(service->class_name, &copy->class_name);

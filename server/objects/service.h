@@ -1,5 +1,6 @@
-/* What is kept of a core/v1 Service: the fields that decide which addresses it owns, and no more, so that
- * a hundred thousand of them stay small. Decoded from admission requests and from the watch alike. */
+/* What is kept of a core/v1 Service: the fields that decide which addresses it owns, and no more,
+ * so that a hundred thousand of them stay small. Decoded from admission requests and from the
+ * watch alike. */
 #ifndef IPWARDEN_OBJECTS_SERVICE_H
 #define IPWARDEN_OBJECTS_SERVICE_H
 
@@ -53,8 +54,8 @@ struct service {
     uint8_t family_policy; /* enum service_family_policy */
     uint8_t families[2];   /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
     bool wants_auto;       /* annotation external-ip: auto */
-    /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What a webhook writes into a
-     * request is nobody's there. */
+    /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What
+     * a webhook writes into a request is nobody's there. */
     bool external_managed;
     struct service_port *ports;
     size_t port_count;
@@ -69,13 +70,13 @@ struct service {
 /* The name of the condition that ipwarden keeps in a Service's status. */
 #define SERVICE_CONDITION "ipcontroller.ext/AddressAssigned"
 
-/* Decodes a stored Service. What can't be read in it is left out: it runs already. 0, -EINVAL without a name or namespace,
- * -ENOMEM. */
+/* Decodes a stored Service. What can't be read in it is left out: it runs already. 0, -EINVAL
+ * without a name or namespace, -ENOMEM. */
 must_check int service_decode(const struct json_view *view, const struct json_node *object,
                               struct service **ret_service, struct error *error);
-/* Decodes a Service that somebody wants to have stored in place of old_object (NULL: a new one). An address that can't be
- * read is -EINVAL and named in the error, unless old_object says the same in the same field. The name may be missing;
- * namespace_name stands in for a missing namespace. */
+/* Decodes a Service that somebody wants to have stored in place of old_object (NULL: a new one).
+ * An address that can't be read is -EINVAL and named in the error, unless old_object says the same
+ * in the same field. The name may be missing; namespace_name stands in for a missing namespace. */
 must_check int service_decode_request(const struct json_view *view, const struct json_node *object,
                                       const struct json_node *old_object,
                                       const char *namespace_name, struct service **ret_service,

@@ -1,6 +1,7 @@
-/* The fields of a Service that decide which addresses it owns, listed once. The decoder reads these and no others, the
- * webhooks are called when one of them changes (deploy/manifests/webhooks.yaml), and a test on a real API server derives
- * from this list that a change of each reaches ipwarden and that no other change does. */
+/* The fields of a Service that decide which addresses it owns, listed once. The decoder reads
+ * these and no others, the webhooks are called when one of them changes
+ * (deploy/manifests/webhooks.yaml), and a test on a real API server derives from this list that a
+ * change of each reaches ipwarden and that no other change does. */
 #ifndef IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 #define IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 

@@ -1,11 +1,12 @@
-/* One claim: released when its Service has gone or stopped listing the address, reaped when the Service never comes, and kept
- * in step with the ports of a Service that is there.
+/* One claim: released when its Service has gone or stopped listing the address, reaped when the
+ * Service never comes, and kept in step with the ports of a Service that is there.
  *
- * DOC: An entry is given up fast only when a stored Service was seen to have it and was then seen to go, or to stop listing
- * the address. The resourceVersion in the precondition makes the delete fail should the entry have been renewed meanwhile,
- * which admission does when an edit lists the address again. In all other cases a request may still be under way that will
- * store the Service, or the address in it; so the entry is left alone for the grace, which is longer than the API server
- * works on any request, and the Service is read live before it goes. */
+ * DOC: An entry is given up fast only when a stored Service was seen to have it and was then seen
+ * to go, or to stop listing the address. The resourceVersion in the precondition makes the delete
+ * fail should the entry have been renewed meanwhile, which admission does when an edit lists the
+ * address again. In all other cases a request may still be under way that will store the Service,
+ * or the address in it; so the entry is left alone for the grace, which is longer than the API
+ * server works on any request, and the Service is read live before it goes. */
 #include "server/decide/policy.h"
 #include "server/reconcile/pass.h"
 #include "server/state/state_claims.h"
@@ -50,8 +51,8 @@ struct judgement {
     int64_t delay;
 };
 
-/* The entry's ports follow the stored Service: what that has is added at once. What it lacks may belong to an edit that is
- * under way, unless the Service has changed since the claim did. */
+/* The entry's ports follow the stored Service: what that has is added at once. What it lacks may
+ * belong to an edit that is under way, unless the Service has changed since the claim did. */
 static struct judgement judge_ports(const struct reconciler *reconciler,
                                     const struct state_claim *claim,
                                     const struct claim_service *entry,
@@ -71,9 +72,9 @@ static struct judgement judge_ports(const struct reconciler *reconciler,
     return (struct judgement){CLAIM_WAIT, reconciler->options.grace - age};
 }
 
-/* Whether the stored Service has stopped listing the address since the entry was renewed. The watch of Services may lag behind
- * that of claims, and show after a renewal what was stored before it: so only what the Service has shown for the grace
- * counts. */
+/* Whether the stored Service has stopped listing the address since the entry was renewed. The
+ * watch of Services may lag behind that of claims, and show after a renewal what was stored before
+ * it: so only what the Service has shown for the grace counts. */
 static bool has_stopped(const struct reconciler *reconciler, const struct state_claim_entry *entry)
 {
     return entry->was_listed &&
@@ -112,7 +113,8 @@ static struct judgement judge_absent(const struct reconciler *reconciler,
     return left > 0 ? (struct judgement){CLAIM_WAIT, left} : (struct judgement){CLAIM_CHECK, 0};
 }
 
-/* Chooses the entry to act on: the first that needs something now, else the one that is due first. */
+/* Chooses the entry to act on: the first that needs something now, else the one that is due first.
+ */
 static const struct service *judge(const struct reconciler *reconciler,
                                    const struct state_claim *claim, struct finding *finding)
 {

@@ -1,4 +1,5 @@
-/* How often something may be written, so that a busy object isn't written at every change. Any thread. */
+/* How often something may be written, so that a busy object isn't written at every change. Any
+ * thread. */
 #ifndef IPWARDEN_RECONCILE_INTERVAL_H
 #define IPWARDEN_RECONCILE_INTERVAL_H
 

@@ -1,5 +1,5 @@
-/* One pool: its counts and conditions in status, at most once a second, and its finalizer: a pool that is being deleted gives
- * nothing more and goes when its last address is free. */
+/* One pool: its counts and conditions in status, at most once a second, and its finalizer: a pool
+ * that is being deleted gives nothing more and goes when its last address is free. */
 #include "server/objects/status.h"
 #include "server/reconcile/interval.h"
 #include "server/reconcile/pass.h"

@@ -19,10 +19,11 @@ struct reconciler_options {
     int64_t resync; /* nanoseconds between looks at everything; 0: never */
     /* Whether this replica may act, asked before every pass. Any thread. */
     bool (*may_act)(void *context);
-    /* Begins a new full list of the requests and returns its round (see feed_list_again). Called from the API thread. NULL, in
-     * tests: what is known is current. */
+    /* Begins a new full list of the requests and returns its round (see feed_list_again). Called
+     * from the API thread. NULL, in tests: what is known is current. */
     uint64_t (*list_requests_again)(void *context);
-    /* Told after every pass, for metrics: kind "service", "claim", "pool", "range", "request"; result "ok", "wrote", "retry". May be NULL. */
+    /* Told after every pass, for metrics: kind "service", "claim", "pool", "range", "request";
+     * result "ok", "wrote", "retry". May be NULL. */
     void (*observe)(void *context, const char *kind, const char *result);
     void *context;
 };

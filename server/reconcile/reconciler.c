@@ -1,4 +1,5 @@
-/* The thread and its queue; which kind is reconciled how; and the frame that every pass goes through. */
+/* The thread and its queue; which kind is reconciled how; and the frame that every pass goes
+ * through. */
 #include "server/reconcile/reconciler.h"
 
 #include "server/reconcile/interval.h"
@@ -14,7 +15,8 @@
 #define IN_FLIGHT_MOST 16
 #define QUIET (300 * CLOCK_MILLISECOND)
 
-/* With the lock of state held. Nothing is judged before the full lists are there; then state tells that everything is. */
+/* With the lock of state held. Nothing is judged before the full lists are there; then state tells
+ * that everything is. */
 static void reconciler_listen(void *context, unsigned int kind, const char *key)
 {
     struct reconciler *reconciler = context;

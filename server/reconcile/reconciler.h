@@ -1,7 +1,8 @@
-/* The background thread of the leader: confirms, reaps and releases claims, serves Services that were left without an
- * address, adopts what ran before, and keeps the status of Services and pools. Level-triggered: every pass over an
- * object looks at what is, makes at most one write, and looks again. Every step is safe to repeat, and safe should a
- * second leader wake up, since all writes carry preconditions. */
+/* The background thread of the leader: confirms, reaps and releases claims, serves Services that
+ * were left without an address, adopts what ran before, and keeps the status of Services and
+ * pools. Level-triggered: every pass over an object looks at what is, makes at most one write, and
+ * looks again. Every step is safe to repeat, and safe should a second leader wake up, since all
+ * writes carry preconditions. */
 #ifndef IPWARDEN_RECONCILE_RECONCILER_H
 #define IPWARDEN_RECONCILE_RECONCILER_H
 
@@ -18,7 +19,8 @@ struct reconciler;
 /* Starts the thread and takes over the state's listener. Options' pointers are borrowed. */
 must_check int reconciler_start(const struct reconciler_options *options,
                                 struct reconciler **ret_reconciler, struct error *error);
-/* Leadership was gained (everything is looked at) or lost (all that waits is dropped). Any thread. */
+/* Leadership was gained (everything is looked at) or lost (all that waits is dropped). Any thread.
+ */
 void reconciler_lead(struct reconciler *reconciler, bool leader);
 /* Objects that wait. Any thread. */
 size_t reconciler_queue_length(struct reconciler *reconciler);

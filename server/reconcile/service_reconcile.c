@@ -1,5 +1,6 @@
-/* One stored Service: what should it own, and does its object say so? Claims what is missing (late assignment and adoption are
- * the same step), then writes externalIPs, then the ingress of a LoadBalancer and the condition. */
+/* One stored Service: what should it own, and does its object say so? Claims what is missing (late
+ * assignment and adoption are the same step), then writes externalIPs, then the ingress of a
+ * LoadBalancer and the condition. */
 #include "server/decide/grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
@@ -14,8 +15,8 @@
 
 #define GRANT_TIMEOUT (10 * CLOCK_SECOND)
 #define BODY_MOST (256U * 1024)
-/* Admission claims for a Service before it is stored, but the watch of claims may show that later than the watch of Services
- * shows the Service. */
+/* Admission claims for a Service before it is stored, but the watch of claims may show that later
+ * than the watch of Services shows the Service. */
 #define CLAIM_COMES_WITHIN (500 * CLOCK_MILLISECOND)
 #define CLAIM_POLL (25 * CLOCK_MILLISECOND)
 

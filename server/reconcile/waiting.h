@@ -4,7 +4,8 @@
 
 #include "server/reconcile/work.h"
 
-/* Notes whether the Service waits. created orders those that do. Without memory the next look at everything finds it. */
+/* Notes whether the Service waits. created orders those that do. Without memory the next look at
+ * everything finds it. */
 enum waiting_change { WAITING_BEGINS, WAITING_ENDS };
 void waiting_note(struct reconciler *reconciler, const char *key, enum waiting_change change,
                   int64_t created);

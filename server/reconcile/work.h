@@ -1,5 +1,5 @@
-/* The work of the reconciler: what it is done on, by which rows, and what all of it shares. Nobody outside of this folder
- * includes this. */
+/* The work of the reconciler: what it is done on, by which rows, and what all of it shares. Nobody
+ * outside of this folder includes this. */
 #ifndef IPWARDEN_RECONCILE_WORK_H
 #define IPWARDEN_RECONCILE_WORK_H
 
@@ -32,7 +32,8 @@ struct reconciler {
     uint64_t fence;         /* the list of requests that was asked for last */
 };
 
-/* One pass over one object. Every handler ends it exactly once, now or from a completion: see pass.h. */
+/* One pass over one object. Every handler ends it exactly once, now or from a completion: see
+ * pass.h. */
 struct pass {
     struct reconciler *reconciler;
     struct queue_item item;
@@ -40,8 +41,9 @@ struct pass {
 
 /* How each kind is reconciled: look, judge, write.
  *
- * look has the lock of state and judges what it sees: it fills a zeroed finding with copies and with what is to be done.
- * act runs without the lock, makes at most one write, and ends the pass; it may take things out of the finding. */
+ * look has the lock of state and judges what it sees: it fills a zeroed finding with copies and
+ * with what is to be done. act runs without the lock, makes at most one write, and ends the pass;
+ * it may take things out of the finding. */
 struct reconcile_row {
     const char *name; /* for metrics */
     size_t finding_size;

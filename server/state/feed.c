@@ -1,5 +1,5 @@
-/* The informers' handlers: decode the projection and hand it to state. An object that can't be decoded is
- * skipped: it must not keep the rest from being seen. */
+/* The informers' handlers: decode the projection and hand it to state. An object that can't be
+ * decoded is skipped: it must not keep the rest from being seen. */
 #include "server/state/feed.h"
 
 #include "k8s/informer.h"

@@ -1,5 +1,6 @@
-/* The table of kinds: what ipwarden watches, one row a kind. The feed, the store, the look at everything and the lists of
- * `ipwarden pools` go by these rows, so that a new kind is one file with its row, and one line here. */
+/* The table of kinds: what ipwarden watches, one row a kind. The feed, the store, the look at
+ * everything and the lists of `ipwarden pools` go by these rows, so that a new kind is one file
+ * with its row, and one line here. */
 #ifndef IPWARDEN_STATE_KINDS_H
 #define IPWARDEN_STATE_KINDS_H
 
@@ -31,13 +32,13 @@ struct state_kind_row {
     const char *api_version; /* "ipcontroller.ext/v2" */
     const char *kind;        /* "IpClaim" */
     const char *path; /* where all of them are listed: "/apis/ipcontroller.ext/v2/ipclaims" */
-    /* Makes plain data of an object of the API, which begins with its struct object_meta. 0, -EINVAL (it is left out, with
-     * the reason) or -ENOMEM. */
+    /* Makes plain data of an object of the API, which begins with its struct object_meta. 0,
+     * -EINVAL (it is left out, with the reason) or -ENOMEM. */
     int (*decode)(const struct json_view *view, const struct json_node *object, void **ret_object,
                   struct error *error);
     void (*free)(void *object);
-    /* Takes in an object that is new or has changed, and consumes it, whatever is returned. 0 or -ENOMEM. With the lock
-     * held, as all that follow. */
+    /* Takes in an object that is new or has changed, and consumes it, whatever is returned. 0 or
+     * -ENOMEM. With the lock held, as all that follow. */
     int (*put)(struct state *state, void *object_take);
     /* Forgets an object that is gone. */
     void (*drop)(struct state *state, struct state_object *object);

@@ -112,7 +112,8 @@ static void note_removed(struct state *state, const char *name)
     state->removed_next = (state->removed_next + 1) % STATE_REMOVED;
 }
 
-/* The sequence number of the removal; 0 when it isn't remembered. *ret_oldest: that of the oldest one that is. */
+/* The sequence number of the removal; 0 when it isn't remembered. *ret_oldest: that of the oldest
+ * one that is. */
 static uint64_t find_removal(const struct state *state, const char *name, uint64_t *ret_oldest)
 {
     uint64_t hash = map_hash(name, strlen(name));

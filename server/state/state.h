@@ -1,13 +1,16 @@
-/* What the cluster looks like now: the objects of all kinds as plain data, what is noted about each, which address is busy
- * and why, and the address books. Fed by the informers and by the answers to our own writes.
+/* What the cluster looks like now: the objects of all kinds as plain data, what is noted about
+ * each, which address is busy and why, and the address books. Fed by the informers and by the
+ * answers to our own writes.
  *
- * DOC: One mutex guards everything; it is held for microseconds and never across I/O. Functions that are called with the
- * lock held assert it. An address is busy while a claim covers it, a stored Service lists it, or a request of this replica
- * is about to take it: so nothing that runs is given twice, whether or not it has a claim yet. The API server's uniqueness
- * of claim names is what keeps addresses apart between replicas; this memory only makes the first guess a good one.
+ * DOC: One mutex guards everything; it is held for microseconds and never across I/O. Functions
+ * that are called with the lock held assert it. An address is busy while a claim covers it, a
+ * stored Service lists it, or a request of this replica is about to take it: so nothing that runs
+ * is given twice, whether or not it has a claim yet. The API server's uniqueness of claim names is
+ * what keeps addresses apart between replicas; this memory only makes the first guess a good one.
  *
- * The files: state.c is the container and the lists; state_addresses.c the index by address; state_services.c,
- * state_claims.c, state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom. */
+ * The files: state.c is the container and the lists; state_addresses.c the index by address;
+ * state_services.c, state_claims.c, state_pools.c and state_ranges.c take in their kinds; ledger.c
+ * keeps what a range holds for whom. */
 #ifndef IPWARDEN_STATE_STATE_H
 #define IPWARDEN_STATE_STATE_H
 
@@ -48,8 +51,8 @@ enum state_news {
     STATE_NEWS_COUNT
 };
 
-/* Told, with the lock held, that something about an object changed (also that it went, or isn't there and is asked for).
- * kind: enum state_kind or enum state_news. Must only take note. */
+/* Told, with the lock held, that something about an object changed (also that it went, or isn't
+ * there and is asked for). kind: enum state_kind or enum state_news. Must only take note. */
 typedef void (*state_listener)(void *context, unsigned int kind, const char *key);
 
 /* --- what is known: each entry begins with a state_object and has the decoded object --- */
@@ -226,8 +229,8 @@ void state_set_listener(struct state *state, state_listener listener, void *cont
 /* Calls the listener. With the lock held. */
 void state_tell(struct state *state, unsigned int kind, const char *key);
 
-/* All kinds have been listed in full; from then on, once, the listener is told STATE_NEWS_EVERYTHING. With the lock held;
- * the second takes it. */
+/* All kinds have been listed in full; from then on, once, the listener is told
+ * STATE_NEWS_EVERYTHING. With the lock held; the second takes it. */
 bool state_knows_everything(const struct state *state);
 bool state_is_synced(struct state *state);
 
@@ -236,9 +239,10 @@ void state_replace_begin(struct state *state, enum state_kind kind);
 void state_replace_end(struct state *state, enum state_kind kind);
 /* Consumes the decoded object. 0 or -ENOMEM. */
 must_check int state_put(struct state *state, enum state_kind kind, void *object_take);
-/* The same for what an answer of the API server says, as opposed to the watch: since is state_sequence() from before the
- * request was sent. The two streams overtake each other, and what came by since then may be newer than the answer: then
- * the answer is dropped, since the watch brings, or brought, all there is. */
+/* The same for what an answer of the API server says, as opposed to the watch: since is
+ * state_sequence() from before the request was sent. The two streams overtake each other, and what
+ * came by since then may be newer than the answer: then the answer is dropped, since the watch
+ * brings, or brought, all there is. */
 must_check int state_put_answer(struct state *state, enum state_kind kind, void *object_take,
                                 uint64_t since);
 /* uid NULL: whichever there is; otherwise only that one. */

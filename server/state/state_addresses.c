@@ -40,7 +40,8 @@ struct state_address *state_address_ensure(struct state *state, const struct add
     return entry;
 }
 
-/* A book that can't be marked for want of memory does no harm: picking looks at the entry as well. */
+/* A book that can't be marked for want of memory does no harm: picking looks at the entry as well.
+ */
 void state_address_settle(struct state *state, struct state_address *entry)
 {
     bool busy = entry->claims != NULL || entry->service_count > 0 || entry->claiming > 0;

@@ -1,4 +1,5 @@
-/* Claims coming and going. The entry of a claim outlives its versions: what was noted is carried over to the new one. */
+/* Claims coming and going. The entry of a claim outlives its versions: what was noted is carried
+ * over to the new one. */
 #include "server/state/state_claims.h"
 
 #include "server/state/state_addresses.h"
@@ -237,7 +238,8 @@ static bool names(const struct claim *claim, const char *key)
     return false;
 }
 
-/* The Services that the old version names and the new one (NULL: none) doesn't may want another address now. */
+/* The Services that the old version names and the new one (NULL: none) doesn't may want another
+ * address now. */
 static void owners_leave(struct state *state, struct state_claim *claim, const struct claim *old,
                          const struct claim *now)
 {

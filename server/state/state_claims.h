@@ -1,5 +1,5 @@
-/* Claims as they are known: who is named by them, since when an entry has been without its Service, and how many claims
- * of a namespace are. All with the lock of state held. */
+/* Claims as they are known: who is named by them, since when an entry has been without its
+ * Service, and how many claims of a namespace are. All with the lock of state held. */
 #ifndef IPWARDEN_STATE_STATE_CLAIMS_H
 #define IPWARDEN_STATE_STATE_CLAIMS_H
 
@@ -11,14 +11,15 @@ struct state_claim *const *state_claims_of(const struct state *state, const char
 /* The stored Service that the entry names, or NULL. */
 const struct service *state_claim_service(const struct state *state,
                                           const struct claim_service *entry);
-/* The Service has come, changed or gone: judges anew the claims that name it or cover an address it lists. */
+/* The Service has come, changed or gone: judges anew the claims that name it or cover an address
+ * it lists. */
 void state_claims_follow(struct state *state, const struct service *service);
 
 /* All Services have been listed for the first time: judges every claim. */
 void state_claims_refresh(struct state *state);
 
-/* How many addresses the namespace holds in claims whose Service hasn't been stored for longer than age (nanoseconds);
- * counts no further than most. */
+/* How many addresses the namespace holds in claims whose Service hasn't been stored for longer
+ * than age (nanoseconds); counts no further than most. */
 size_t state_tenant_unstored(const struct state *state, const char *namespace_name, int64_t age,
                              size_t most);
 

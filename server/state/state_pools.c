@@ -131,8 +131,9 @@ static void clear_addresses(struct state_pool *pool)
     pool->empty = false;
 }
 
-/* Gives the pool the addresses that its specification, or its request, has now, and a book that knows what is busy. The
- * old book is kept when nothing has changed: old_offered are its addresses. 0, or -ENOMEM: then it gives nothing. */
+/* Gives the pool the addresses that its specification, or its request, has now, and a book that
+ * knows what is busy. The old book is kept when nothing has changed: old_offered are its
+ * addresses. 0, or -ENOMEM: then it gives nothing. */
 static int set_addresses(struct state *state, struct state_pool *pool, enum blocks_mode old_mode,
                          const struct ranges *old_offered)
 {
@@ -219,7 +220,8 @@ void state_pools_follow(struct state *state, const char *request_key)
             continue;
         struct ranges *before = pool->resolved;
         pool->resolved = NULL;
-        /* A pool that can't be filled for want of memory gives nothing until the request changes again. */
+        /* A pool that can't be filled for want of memory gives nothing until the request changes
+         * again. */
         (void)!set_addresses(state, pool, pool->pool->mode, before);
         ranges_free(before);
         state_tell(state, STATE_POOLS, pool->object.meta->key);

@@ -1,5 +1,5 @@
-/* Pools as they are known: their order, their books, their conflicts, and the addresses of those that consist of a
- * request's CIDR. All with the lock of state held. */
+/* Pools as they are known: their order, their books, their conflicts, and the addresses of those
+ * that consist of a request's CIDR. All with the lock of state held. */
 #ifndef IPWARDEN_STATE_STATE_POOLS_H
 #define IPWARDEN_STATE_STATE_POOLS_H
 
@@ -7,14 +7,16 @@
 
 /* Valid, with addresses, not being deleted, in no conflict. */
 bool state_pool_is_usable(const struct state_pool *pool);
-/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing to add. */
+/* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing
+ * to add. */
 const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size);
 bool state_pool_offers(const struct state_pool *pool, const struct address *address);
 /* The pool that offers the address (usable ones first), or NULL. */
 struct state_pool *state_pool_offering(const struct state *state, const struct address *address);
 /* The first pool that consists of the CIDR of this request, or NULL. */
 const struct state_pool *state_pool_from_request(const struct state *state, const char *key);
-/* The CIDR that a pool's request has now; family 0 without one, and for a pool that has its own addresses. */
+/* The CIDR that a pool's request has now; family 0 without one, and for a pool that has its own
+ * addresses. */
 struct cidr state_pool_request_cidr(const struct state *state, const struct pool *pool);
 /* The CIDR of a request may have come or gone: pools that consist of it follow. */
 void state_pools_follow(struct state *state, const char *request_key);

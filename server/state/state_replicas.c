@@ -1,12 +1,14 @@
-/* Rendezvous hashing: of all replicas the one with the highest hash of address and replica answers for the address. */
+/* Rendezvous hashing: of all replicas the one with the highest hash of address and replica answers
+ * for the address. */
 #include "server/state/state_replicas.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The finalizer of SplitMix64: every bit of the result depends on every bit of the value. Not keyed, since all replicas must
- * agree; nobody gains by choosing an identity that answers for more. */
+/* The finalizer of SplitMix64: every bit of the result depends on every bit of the value. Not
+ * keyed, since all replicas must agree; nobody gains by choosing an identity that answers for
+ * more. */
 static uint64_t mix(uint64_t value)
 {
     value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);

@@ -59,7 +59,8 @@ static int put(struct state *state, void *object_take)
         state_note_activity(state);
         entry->first_seen = clock_monotonic(state->options.clock);
     }
-    /* What is new is entered before what has gone is taken out, so that an address that stays never looks free. */
+    /* What is new is entered before what has gone is taken out, so that an address that stays
+     * never looks free. */
     int result = index_addresses(state, entry, service);
     entry->service = service;
     entry->object = (struct state_object){

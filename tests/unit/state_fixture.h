@@ -131,7 +131,8 @@ static inline struct address fixture_address(const char *text)
 }
 
 /* expected: the addresses of the list in their order, joined by commas. */
-static inline void fixture_assert_addresses(const struct service_addresses *list, const char *expected)
+static inline void fixture_assert_addresses(const struct service_addresses *list,
+                                            const char *expected)
 {
     char text[SERVICE_ADDRESSES_TEXT_SIZE] = "";
     for (size_t i = 0; i < list->count; i++) {
