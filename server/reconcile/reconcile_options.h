@@ -14,8 +14,8 @@ struct reconciler_options {
     struct k8s_client *client;
     struct k8s_events *events;
     const struct clock *clock; /* NULL: the system's */
-    int64_t
-        grace; /* nanoseconds a claim may be without its Service; above the API server's request timeout */
+    /* Nanoseconds a claim may be without its Service; above the API server's request timeout. */
+    int64_t grace;
     int64_t resync; /* nanoseconds between looks at everything; 0: never */
     /* Whether this replica may act, asked before every pass. Any thread. */
     bool (*may_act)(void *context);

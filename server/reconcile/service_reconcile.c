@@ -8,6 +8,7 @@
 
 #include "server/base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,6 +304,7 @@ static void claim(struct pass *pass, struct finding *finding)
 static void act(struct pass *pass, void *context)
 {
     struct finding *finding = context;
+    assert(finding->service != NULL || finding->action == SERVICE_NOTHING);
     bool waits = finding->service != NULL && finding->plan.outcome == POLICY_WAITING;
     waiting_note(pass->reconciler, pass->item.key, waits ? WAITING_BEGINS : WAITING_ENDS,
                  finding->service != NULL ? finding->service->meta.created : 0);

@@ -79,8 +79,8 @@ struct state_claim_entry {
     bool was_stored;    /* the Service of this uid has been seen in storage */
     bool was_listed;    /* and the address on it, since the entry was last renewed */
     int64_t renewed_at; /* monotonic: when a renewal was seen; 0: never */
-    int64_t
-        absent_since; /* monotonic, since when no stored Service lists the address by this entry; 0: one does */
+    /* Monotonic: since when no stored Service lists the address by this entry; 0: one does. */
+    int64_t absent_since;
     struct state_tenant *tenant; /* while its Service isn't stored: whose list it stands in */
     int64_t unstored_since;      /* monotonic; with tenant */
     struct state_claim_entry *next;

@@ -57,7 +57,7 @@ static inline int set_up(void **state)
     (void)state;
     cluster = fake_cluster_new();
     clock_fake_init(&stands_still, fake_now(), clock_wall(clock_system()));
-    world = state_new(&(struct state_options){.clock = &stands_still.clock, .unstored_most = 2});
+    world = state_new(&(struct state_options){.clock = &stands_still.clock, .unstored_most = 1});
     fixture_put_pool(world, Q(BLUE));
     fixture_synced(world);
     return 0;

@@ -31,7 +31,7 @@
     "{'metadata':{'name':'" name "','uid':'c-1','resourceVersion':'7'" more                        \
     "},'spec':{'cidr':'" address "','pool':'blue','services':[" services "]}}"
 #define CLAIM(services) CLAIM_AT(ONE, "192.0.2.1", "", services)
-#define ENTRY "{'namespace':'a','name':'web','uid':'u-1'}"
+#define ENTRY "{'namespace':'a','name':'web','uid':'u-1','given':false}"
 
 static struct fake_cluster *cluster;
 static struct state *world;
