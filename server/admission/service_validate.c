@@ -77,7 +77,7 @@ static void name_read(void *context, const struct k8s_response *response)
     /* Gone, or not to be found out: then the API server says so after us, and what was claimed is
      * reaped. */
     if (response->error.code == -ENOENT)
-        state_remove(state, STATE_SERVICES, service->meta.key, NULL);
+        state_remove_answer(state, STATE_SERVICES, service->meta.key, check->since);
     check->pair = (struct service_pair){0};
     check_free(check);
     claim(review, &pair);
@@ -104,7 +104,8 @@ static void check_name(struct review *review, struct service_pair *pair_take)
         review_refuse(review, 500, NULL, "out of memory; try again");
         return;
     }
-    *check = (struct name_check){.review = review, .pair = *pair_take};
+    *check = (struct name_check){
+        .review = review, .pair = *pair_take, .since = state_sequence(admission->state)};
     if (k8s_submit(admission->client, &request, name_read, check, NULL) < 0) {
         check_free(check);
         review_refuse(review, 500, NULL, "out of memory; try again");

@@ -82,7 +82,7 @@ static void single_done(void *context, const struct k8s_response *response)
     struct json_view view;
     json_view_init(&view);
     if (response->error.code == -ENOENT)
-        state_remove(read->state, single->kind, single->key, NULL);
+        state_remove_answer(read->state, single->kind, single->key, read->since);
     else if (response->error.code == 0 &&
              json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH_MAXIMUM,
                              NULL) == 0)

@@ -180,6 +180,14 @@ void state_remove(struct state *state, enum state_kind kind, const char *key, co
     drop(state, kind, object);
 }
 
+void state_remove_answer(struct state *state, enum state_kind kind, const char *key, uint64_t since)
+{
+    mutex_guard(&state->mutex);
+    struct state_object *object = state_find(state, kind, key);
+    if (object != NULL && object->meta != NULL && object->changed <= since)
+        drop(state, kind, object);
+}
+
 void state_replace_begin(struct state *state, enum state_kind kind)
 {
     mutex_guard(&state->mutex);
