@@ -31,6 +31,7 @@ struct fake_cluster {
     struct fake_object objects[FAKE_CLUSTER_MOST];
     size_t count;
     unsigned int version;
+    bool thinks;                     /* nothing is answered as yet */
     const struct fake_answer *fault; /* instead of an answer to what it names; NULL: none */
 };
 
@@ -233,6 +234,11 @@ static inline bool fake_cluster_handle(void *context, const struct fake_request 
         json_view_parse(&body, request->body, strlen(request->body), JSON_VIEW_DEPTH, NULL) < 0)
         abort();
     pthread_mutex_lock(&cluster->lock);
+    if (cluster->thinks) {
+        pthread_mutex_unlock(&cluster->lock);
+        json_view_clear(&body);
+        return false;
+    }
     const struct fake_answer *fault = cluster->fault;
     struct fake_object *object = fake_cluster_find(cluster, path);
     bool claim = strncmp(path, CLAIM_PATH "/", strlen(CLAIM_PATH "/")) == 0;
@@ -297,6 +303,14 @@ static inline void fake_cluster_fault(struct fake_cluster *cluster, const struct
 {
     pthread_mutex_lock(&cluster->lock);
     cluster->fault = fault;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* While it thinks, requests come in and wait for their answers. */
+static inline void fake_cluster_think(struct fake_cluster *cluster, bool thinks)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->thinks = thinks;
     pthread_mutex_unlock(&cluster->lock);
 }
 
