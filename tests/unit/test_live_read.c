@@ -421,6 +421,18 @@ static void what_cannot_be_read_stays_as_it_was_known(void **state)
     }
 }
 
+/* Half a list says nothing about what it doesn't have. */
+static void a_list_that_fails_is_compared_with_nothing(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q(BLUE));
+    fixture_put_claim(world, Q(CLAIM_ONE));
+    fake_api_answer(cluster->api, &(struct fake_answer){.request = "GET", .status = 403});
+    read_blue();
+    assert_requests((const char *const[]){LIST_CLAIMS, NULL});
+    assert_string_equal(known(STATE_CLAIMS), ONE);
+}
+
 static void closing_the_client_ends_the_reading(void **state)
 {
     struct policy_doubt doubt = doubt_of(true, "blue", "192.0.2.1");
@@ -475,6 +487,7 @@ int main(void)
         TEST(the_claims_of_a_pool_are_listed_at_most_once_a_second),
         TEST(whoever_asks_meanwhile_waits_for_the_same_list),
         TEST(what_cannot_be_read_stays_as_it_was_known),
+        TEST(a_list_that_fails_is_compared_with_nothing),
         TEST(closing_the_client_ends_the_reading),
         TEST(what_came_meanwhile_is_newer_than_the_answer),
     };
