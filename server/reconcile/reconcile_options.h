@@ -22,8 +22,8 @@ struct reconciler_options {
     /* Begins a new full list of the requests and returns its round (see feed_list_again). Called
      * from the API thread. NULL, in tests: what is known is current. */
     uint64_t (*list_requests_again)(void *context);
-    /* Told after every pass, for metrics: kind "service", "claim", "pool", "range", "request";
-     * result "ok", "wrote", "retry". May be NULL. */
+    /* Told after every pass, for metrics: what was worked on (reconcile_row.name) and how the pass
+     * ended: "ok", "wrote", "retry" or "later". May be NULL. */
     void (*observe)(void *context, const char *kind, const char *result);
     void *context;
 };

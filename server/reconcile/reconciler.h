@@ -1,4 +1,4 @@
-/* The background thread of the leader: confirms, reaps and releases claims, serves Services that
+/* The background thread of the leader: reaps and releases claims, serves Services that
  * were left without an address, adopts what ran before, and keeps the status of Services and
  * pools. Level-triggered: every pass over an object looks at what is, makes at most one write, and
  * looks again. Every step is safe to repeat, and safe should a second leader wake up, since all
