@@ -1,5 +1,6 @@
-/* Live reads, and what they teach state. The claims of a pool are listed at most once a second,
- * whoever asks, so that a full pool doesn't cost a list for each Service that is refused. */
+/* Live reads, and what they teach state. The claims of a pool are listed at most four times a
+ * second, for all who wait, so that a full pool doesn't cost a list for each Service that is
+ * refused. */
 #include "server/decide/live_read.h"
 
 #include "server/state/state_addresses.h"
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_INTERVAL CLOCK_SECOND
+#define LIST_INTERVAL (250 * CLOCK_MILLISECOND)
 #define LIST_POLL (20 * CLOCK_MILLISECOND)
 #define PAGE_SIZE 500
 #define LISTERS_MOST 4      /* stored Services of one address that are read again */
@@ -30,7 +31,9 @@ struct live_read {
     void *context;
     _Atomic unsigned int pending; /* reads under way, and one for whoever begins them */
     uint64_t since;               /* state_sequence() before the reads */
+    int64_t asked_at;             /* in the client's clock */
     unsigned int gone;            /* addresses whose claim was missing from the list */
+    unsigned int unlisted;        /* addresses whose claim doesn't name the pool */
     struct map *listed;           /* name -> name: the claims of the pool that were listed */
 };
 
@@ -172,17 +175,21 @@ static bool claim_listed(void *context, const struct json_view *view,
     return name != NULL;
 }
 
-/* Whether a claim of the address is known that the list doesn't have: it went. With the lock held.
- */
-static bool is_gone(const struct live_read *read, const struct state_address *entry)
+/* Whether the claim that is known of the address may have gone. A claim of the pool has, when the
+ * list doesn't show it. The list has none that doesn't name the pool, such as a hold made by hand:
+ * a few of those are read one by one. With the lock held. */
+static bool may_be_gone(struct live_read *read, const struct state_address *entry)
 {
     const struct state_claim *claim = entry != NULL ? entry->claims : NULL;
-    return claim != NULL && claim->object.changed <= read->since && claim->claim->pool != NULL &&
-           strcmp(claim->claim->pool, read->doubt.pool) == 0 &&
-           map_get_string(read->listed, claim->object.meta->name) == NULL;
+    if (claim == NULL || claim->object.changed > read->since)
+        return false;
+    if (claim->claim->pool == NULL || strcmp(claim->claim->pool, read->doubt.pool) != 0)
+        return read->unlisted++ < GONE_MOST;
+    return map_get_string(read->listed, claim->object.meta->name) == NULL &&
+           read->gone++ < GONE_MOST;
 }
 
-/* Compares a stretch of addresses, as far as the first one whose claim is gone. */
+/* Compares a stretch of addresses, as far as the first one whose claim may be gone. */
 static bool find_gone(struct live_read *read, struct address *from, const struct address *last,
                       struct address *ret_gone)
 {
@@ -191,7 +198,7 @@ static bool find_gone(struct live_read *read, struct address *from, const struct
     for (size_t i = 0; i < CHUNK; i++) {
         struct address here = *from;
         bool ended = address_compare(&here, last) > 0 || !address_add(&here, 1, from);
-        if (is_gone(read, state_address(state, &here))) {
+        if (may_be_gone(read, state_address(state, &here))) {
             *ret_gone = here;
             return true;
         }
@@ -211,11 +218,10 @@ static void forget_gone(struct live_read *read, const struct address *first,
     while (*compared < COMPARED_MOST && address_compare(&from, last) <= 0) {
         struct address begun = from;
         *compared += CHUNK;
-        if (find_gone(read, &from, last, &gone)) {
+        if (find_gone(read, &from, last, &gone))
             read_address(read, &gone);
-            if (++read->gone >= GONE_MOST)
-                *compared = COMPARED_MOST;
-        }
+        if (read->gone >= GONE_MOST)
+            *compared = COMPARED_MOST;
         if (address_equal(&begun, &from))
             break;
     }
@@ -233,14 +239,12 @@ static bool pool_span(struct live_read *read, size_t index, struct address *ret_
     return true;
 }
 
-static void note_claims_read(struct live_read *read, bool reading)
+static void note_claims_read(struct live_read *read)
 {
     mutex_guard(&read->state->mutex);
     struct state_pool *pool = state_pool(read->state, read->doubt.pool);
-    if (pool == NULL)
-        return;
-    pool->claims_reading = reading;
-    pool->claims_read_at = clock_monotonic(read->state->options.clock);
+    if (pool != NULL)
+        pool->claims_reading = false;
 }
 
 static void claims_done(void *context, const struct error *error)
@@ -251,36 +255,45 @@ static void claims_done(void *context, const struct error *error)
     size_t compared = 0;
     for (size_t i = 0; error->code == 0 && pool_span(read, i, &first, &last); i++)
         forget_gone(read, &first, &last, &compared);
-    note_claims_read(read, false);
+    note_claims_read(read);
     read_ended(read);
 }
 
-static void read_claims(void *context);
+enum claims_step { CLAIMS_READ, CLAIMS_WAIT, CLAIMS_BEGIN };
 
-/* Begins the list, or waits for one that is under way. */
+/* Whether the claims of the pool have been listed since somebody asked, or when they can be. */
+static enum claims_step claims_next(struct live_read *read, int64_t now)
+{
+    mutex_guard(&read->state->mutex);
+    struct state_pool *pool = state_pool(read->state, read->doubt.pool);
+    if (pool == NULL || now >= read->deadline)
+        return CLAIMS_READ;
+    if (!pool->claims_reading && pool->claims_read_from > read->asked_at)
+        return CLAIMS_READ;
+    if (pool->claims_reading ||
+        (pool->claims_read_from != 0 && now - pool->claims_read_from < LIST_INTERVAL))
+        return CLAIMS_WAIT;
+    pool->claims_reading = true;
+    pool->claims_read_from = now;
+    return CLAIMS_BEGIN;
+}
+
+/* A list that began before somebody asked doesn't answer him; one that begins afterwards answers
+ * everybody who has asked by then. */
 static void read_claims(void *context)
 {
     struct live_read *read = context;
-    struct state *state = read->state;
     char query[160];
-    int64_t now = clock_monotonic(state->options.clock);
-    mutex_lock(&state->mutex);
-    struct state_pool *pool = state_pool(state, read->doubt.pool);
-    bool waits = pool != NULL && pool->claims_reading && now < read->deadline;
-    bool begins = pool != NULL && !pool->claims_reading &&
-                  (pool->claims_read_at == 0 || now - pool->claims_read_at >= LIST_INTERVAL);
-    if (begins)
-        pool->claims_reading = true;
-    mutex_unlock(&state->mutex);
-    if (waits && k8s_after(read->client, LIST_POLL, read_claims, read) == 0)
+    enum claims_step step = claims_next(read, clock_monotonic(k8s_client_clock(read->client)));
+    if (step == CLAIMS_WAIT && k8s_after(read->client, LIST_POLL, read_claims, read) == 0)
         return;
     snprintf(query, sizeof(query), "labelSelector=" CLAIM_LABEL_POOL "%%3D%s", read->doubt.pool);
-    if (begins && (read->listed = map_new()) != NULL &&
+    if (step == CLAIMS_BEGIN && (read->listed = map_new()) != NULL &&
         k8s_list_pages(read->client, CLAIM_PATH, query, PAGE_SIZE, read->deadline, claim_listed,
                        claims_done, read, NULL) == 0)
         return;
-    if (begins)
-        note_claims_read(read, false);
+    if (step == CLAIMS_BEGIN)
+        note_claims_read(read);
     read_ended(read);
 }
 
@@ -299,7 +312,8 @@ void live_read_begin(struct state *state, struct k8s_client *client,
                                .deadline = deadline,
                                .callback = callback,
                                .context = context,
-                               .since = state_sequence(state)};
+                               .since = state_sequence(state),
+                               .asked_at = clock_monotonic(k8s_client_clock(client))};
     atomic_store(&read->pending, 1);
     if (doubt->address.family != 0)
         read_address(read, &doubt->address);

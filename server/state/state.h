@@ -128,10 +128,10 @@ struct state_pool {
     struct blocks *blocks;        /* the book over offered; NULL likewise */
     struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
     const struct state_pool
-        *conflict;          /* the older pool it overlaps: nothing is given from this one */
-    bool empty;             /* the CIDR of its request leaves no address */
-    bool claims_reading;    /* its claims are being listed for somebody who would be refused */
-    int64_t claims_read_at; /* monotonic: when such a list ended last; 0: never */
+        *conflict;            /* the older pool it overlaps: nothing is given from this one */
+    bool empty;               /* the CIDR of its request leaves no address */
+    bool claims_reading;      /* its claims are being listed for somebody who would be refused */
+    int64_t claims_read_from; /* monotonic: when the last such list began; 0: never */
 };
 
 /* A range and the requests that refer to it; made by whichever comes first. */
