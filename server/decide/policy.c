@@ -84,6 +84,17 @@ bool policy_is_choice(const struct policy_decision *decision, const struct addre
            !service_addresses_have_family(&decision->plan->given, address->family);
 }
 
+/* Whether the entry says that ipwarden chose the address. An entry of an older claim doesn't say; a
+ * LoadBalancer that doesn't list the address was given it. */
+static bool entry_gives(const struct policy_decision *decision, const struct claim_service *entry,
+                        const struct address *address)
+{
+    const struct service *service = decision->request->service;
+    return entry->given ||
+           (*entry->since == '\0' && state_serves_load_balancer(decision->state, service) &&
+            !service_addresses_have(&service->external, address));
+}
+
 /* The entry of a claim that gives the address to the Service, or NULL. */
 static const struct claim_service *given_entry(const struct policy_decision *decision,
                                                const struct address *address)
@@ -92,7 +103,7 @@ static const struct claim_service *given_entry(const struct policy_decision *dec
     const struct state_claim *claim = state_claim_for(decision->state, address, service);
     const struct claim_service *entry =
         claim != NULL ? claim_find_service(claim->claim, service) : NULL;
-    return entry != NULL && entry->given ? entry : NULL;
+    return entry != NULL && entry_gives(decision, entry, address) ? entry : NULL;
 }
 
 static bool names_another(const struct service *service, const struct address *address)
@@ -225,7 +236,7 @@ static int keep_owned(struct policy_decision *decision, const struct claim *clai
     const struct address *address = &claim->address;
     const struct claim_service *entry = claim_find_service(claim, decision->request->service);
     bool granted;
-    if (claim->meta.deleting || entry == NULL || !entry->given ||
+    if (claim->meta.deleting || entry == NULL || !entry_gives(decision, entry, address) ||
         !policy_family_is_wanted(decision, address->family) ||
         names_another(decision->request->service, address) ||
         service_addresses_have(&plan->given, address))
@@ -277,7 +288,7 @@ static bool has_given(const struct policy_decision *decision, const struct servi
     struct state_claim *const *claims = state_claims_of(decision->state, service->meta.key, &count);
     for (size_t i = 0; i < count; i++) {
         const struct claim_service *entry = claim_find_service(claims[i]->claim, service);
-        if (entry != NULL && entry->given)
+        if (entry != NULL && entry_gives(decision, entry, &claims[i]->claim->address))
             return true;
     }
     return false;

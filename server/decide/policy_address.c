@@ -307,8 +307,10 @@ static void deny(struct policy_decision *decision, const struct address *address
     bool waits = request->stage == POLICY_STORED ||
                  (taken && origin == POLICY_NAMED &&
                   state_serves_load_balancer(decision->state, request->service));
+    /* Asked again, another address is chosen; of one that somebody named there is no other. */
     bool lost = request->stage == POLICY_CLAIM && origin == POLICY_LISTED && taken &&
-                policy_is_choice(decision, address);
+                policy_is_choice(decision, address) &&
+                !service_addresses_have(&request->service->requested, address);
     policy_refuse(decision,
                   waits  ? POLICY_WAITING
                   : lost ? POLICY_RETRY

@@ -31,7 +31,7 @@ def test_what_asks_for_addresses_is_refused_by_the_api_server(lab):
         lab.service(externalIPs=[address]),
         lab.service(externalIPs=objects.external(taken)),
         lab.service(auto=True),
-        lab.load_balancer(annotations={objects.ADDRESSES: address}),
+        lab.load_balancer(externalIPs=[address]),
     ):
         answer = lab.try_create(service)
         assert answer.status == 500, answer
@@ -42,6 +42,19 @@ def test_what_asks_for_addresses_is_refused_by_the_api_server(lab):
     assert answer.status == 500 and "status.ipwarden.ipcontroller.ext" in answer.message
     answer = lab.try_create(objects.claim(address))
     assert answer.status == 500 and "objects.ipwarden.ipcontroller.ext" in answer.message
+
+
+def test_load_balancers_are_created_whatever_they_name(lab):
+    pool = lab.pool(size=4)
+    address = pool["spec"]["ranges"][0].split("-")[1]
+    lab.fleet.stop()
+    by_annotation = lab.create(
+        lab.load_balancer(annotations={objects.ADDRESSES: address}, ports=(80,))
+    )
+    by_field = lab.create(lab.load_balancer(loadBalancerIP=address, ports=(443,)))
+    lab.fleet.ensure()
+    for balancer in (by_annotation, by_field):
+        assert objects.ingress(lab.with_ingress(balancer)) == [address]
 
 
 def test_services_with_addresses_can_be_labelled_scaled_and_deleted(lab):

@@ -39,6 +39,12 @@ char *k8s_delete_options(const char *uid, const char *resource_version)
                : text;
 }
 
+const struct clock *k8s_client_clock(const struct k8s_client *client)
+{
+    (void)client;
+    return clock_system();
+}
+
 /* Only what comes late is asked for again, and nothing comes late here. */
 int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(void *context),
               void *context)
