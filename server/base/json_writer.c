@@ -42,7 +42,8 @@ static void append_char(struct json_writer *writer, char character)
     settle(writer);
 }
 
-static bool in_object(const struct json_writer *writer)
+/* Only asserted: not called in a build without assertions. */
+__attribute__((unused)) static bool in_object(const struct json_writer *writer)
 {
     return writer->depth > 0 && (writer->objects >> (writer->depth - 1) & 1) != 0;
 }

@@ -255,6 +255,25 @@ static void owners_leave(struct state *state, struct state_claim *claim, const s
 
 /* --- coming and going --- */
 
+/* Whether a Service that shared the address, or one of its ports, has gone, so that a Service which
+ * waits for the address may have it now. */
+static bool makes_room(const struct claim *old, const struct claim *version)
+{
+    for (size_t i = 0; i < old->service_count; i++) {
+        const struct claim_service *before = &old->services[i];
+        bool kept = false;
+        for (size_t j = 0; j < version->service_count && !kept; j++) {
+            const struct claim_service *entry = &version->services[j];
+            kept = strcmp(entry->key, before->key) == 0 &&
+                   service_ports_cover(entry->ports, entry->port_count, before->ports,
+                                       before->port_count);
+        }
+        if (!kept)
+            return true;
+    }
+    return false;
+}
+
 static bool same_entry(const struct claim_service *left, const struct claim_service *right)
 {
     return strcmp(left->key, right->key) == 0 && strcmp(left->uid, right->uid) == 0;
@@ -387,6 +406,8 @@ static int put(struct state *state, void *object_take)
             result = -ENOMEM;
     if (old != NULL)
         owners_leave(state, claim, old, version);
+    if (old != NULL && makes_room(old, version))
+        state_tell(state, STATE_NEWS_ROOM, "");
     claim_free(old);
     claim_count(state, claim);
     claim_refresh(state, claim);
