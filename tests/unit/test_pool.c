@@ -341,6 +341,30 @@ static void goes_on_where_its_status_says(void **state)
     }
 }
 
+static void only_round_robin_goes_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *mode;
+        bool goes_on;
+    } cases[] = {
+        {"'mode':'RoundRobin'", true},
+        {"'mode':'FirstMatch'", false},
+        {"'mode':null", false},
+        {"'mode':'roundrobin'", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[512];
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/24',%s},"
+                 "'status':{'roundRobin':['192.0.2.9/32']}}",
+                 cases[i].mode);
+        _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), NULL);
+        if ((pool->next.family != 0) != cases[i].goes_on)
+            fail_msg("%s", cases[i].mode);
+    }
+}
+
 static void a_name_must_fit_a_label(void **state)
 {
     (void)state;
@@ -395,6 +419,7 @@ int main(void)
         cmocka_unit_test(names_its_request),
         cmocka_unit_test(takes_the_cidr_of_its_request),
         cmocka_unit_test(goes_on_where_its_status_says),
+        cmocka_unit_test(only_round_robin_goes_on),
         cmocka_unit_test(a_name_must_fit_a_label),
         cmocka_unit_test(a_pool_without_a_name_is_none),
         cmocka_unit_test(pools_have_an_order),

@@ -33,6 +33,7 @@ static const struct row rows[] = {
     {"excluded what is in use", POOL("blue", "'cidr':'192.0.2.0/24','exclude':['192.0.2.4/30']"),
      WHOLE, "spec.exclude", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
     {"from an invalid one anything may be made", WHOLE, POOL("blue", "'cidr':'x'"), NULL, NULL},
+    {"an invalid one takes nothing away", POOL("blue", "'cidr':'x'"), WHOLE, "spec.cidr", NULL},
     {"on its way out",
      "{'metadata':{'name':'blue','deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':'x'}}",
      WHOLE, NULL, NULL},
@@ -90,6 +91,10 @@ static const struct row from_rows[] = {
      POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'},'exclude':"
                   "['10.0.0.0/24']"),
      NULL, NULL, NULL},
+    {"an invalid one has no addresses", FROM(",'mode':'m','exclude':['10.0.0.0/24']"), NULL,
+     "spec.mode", NULL},
+    {"from an invalid one anything may be made", POOL("from", "'cidr':'192.0.2.0/24'"),
+     FROM(",'mode':'m'"), NULL, NULL},
     {"a CIDR that another request has", FROM_LATE(",'exclude':['10.0.0.0/24']"), NULL, NULL, NULL},
     {"to a CIDR that another request has", FROM_LATE(""), FROM(""), "spec.ranges",
      "10.0.0.20 is in use"},
