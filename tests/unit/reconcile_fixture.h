@@ -47,6 +47,7 @@ static pthread_cond_t pass_ended = PTHREAD_COND_INITIALIZER;
 static _Atomic unsigned int passes; /* that have ended */
 static _Atomic unsigned int service_passes;
 static _Atomic unsigned int claim_passes;
+static _Atomic unsigned int pool_passes;
 
 static inline bool ask_may_act(void *context)
 {
@@ -70,6 +71,8 @@ static inline void observe(void *context, const char *kind, const char *result)
         atomic_fetch_add(&service_passes, 1);
     if (strcmp(kind, "claim") == 0)
         atomic_fetch_add(&claim_passes, 1);
+    if (strcmp(kind, "pool") == 0)
+        atomic_fetch_add(&pool_passes, 1);
     pthread_cond_broadcast(&pass_ended);
     pthread_mutex_unlock(&pass_lock);
 }
@@ -88,6 +91,7 @@ static inline int set_up_with(bool with_events)
     passes = 0;
     service_passes = 0;
     claim_passes = 0;
+    pool_passes = 0;
     events =
         with_events ? k8s_events_new(cluster->client, "ipwarden", "unit", 0, NULL, NULL) : NULL;
     struct reconciler_options options = {
@@ -186,7 +190,9 @@ static inline void await_pass(unsigned int before)
  * before may come first. */
 static inline void await_look(enum state_kind kind, const char *key)
 {
-    _Atomic unsigned int *count = kind == STATE_CLAIMS ? &claim_passes : &service_passes;
+    _Atomic unsigned int *count = kind == STATE_CLAIMS  ? &claim_passes
+                                  : kind == STATE_POOLS ? &pool_passes
+                                                        : &service_passes;
     for (int i = 0; i < 2; i++) {
         unsigned int before = *count;
         mutex_lock(&world->mutex);

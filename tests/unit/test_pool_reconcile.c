@@ -2,10 +2,17 @@
 #include "tests/unit/reconcile_fixture.h"
 
 #define POOL_URL "/apis/ipcontroller.ext/v2/ipclaimpools/blue"
+#define STATUS "PATCH" POOL_URL "/status"
+#define POOL_EVENTS_PATH "/api/v1/namespaces/default/events"
 #define APPLY "PATCH" POOL_URL "?fieldManager=ipwarden-finalizer&force=true"
 #define KEPT(more)                                                                                 \
     "{'metadata':{'name':'blue','uid':'p-1','generation':3,'finalizers':['ipcontroller.ext/"       \
     "pool']" more "},'spec':{'cidr':'192.0.2.0/29'}"
+#define KEPT_ROUND_ROBIN                                                                           \
+    "{'metadata':{'name':'blue','uid':'p-1','generation':2,'finalizers':['ipcontroller.ext/pool']" \
+    "},'spec':{'cidr':'192.0.2.0/29','mode':'RoundRobin'}}"
+
+/* --- finalizer and status --- */
 
 static void a_new_pool_gets_its_finalizer(void **state)
 {
@@ -25,7 +32,7 @@ static void a_pool_says_how_full_it_is(void **state)
     lead();
     await_requests("PATCH" POOL_URL "/status");
     assert_in(body_of(0), "'ipv4':{'total':6,'used':1,'free':5},'ipv6':null");
-    assert_in(body_of(0), "'observedGeneration':3");
+    assert_in(body_of(0), "{'metadata':{'uid':'p-1'},'status':{'observedGeneration':3,");
     assert_in(body_of(0), "'type':'Ready','status':'True'");
     assert_in(body_of(0), "'type':'Exhausted','status':'False'");
     /* Said once: the same again costs nothing. */
@@ -156,6 +163,132 @@ static void a_round_robin_pool_remembers_where_it_is(void **state)
     assert_in(body_of(0), "'roundRobin':['192.0.2.2/32']");
 }
 
+static void a_first_match_pool_forgets_where_it_was(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q(KEPT_ROUND_ROBIN));
+    put_claim_everywhere(ONE, CLAIM(""));
+    lead();
+    await_requests(STATUS);
+    assert_in(body_of(0), "'roundRobin':['192.0.2.2/32']");
+    clock_fake_advance(&clock_now, CLOCK_SECOND);
+    fixture_put_pool(world, Q(KEPT("") "}"));
+    await_requests(STATUS " " STATUS);
+    assert_in(body_of(1), "'roundRobin':null");
+}
+
+static void what_somebody_else_keeps_is_left_alone(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q("{'metadata':{'name':'blue','uid':'p-1','finalizers':['other'],"
+                              "'deletionTimestamp':'1970-01-01T00:00:10Z'},"
+                              "'spec':{'cidr':'192.0.2.0/29'}}"));
+    lead();
+    await_look(STATE_POOLS, "blue");
+    assert_requests("");
+}
+
+/* --- how often --- */
+
+static void a_busy_pool_is_written_once_a_second(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q(KEPT("") "}"));
+    put_claim_everywhere(ONE, CLAIM(""));
+    lead();
+    await_requests(STATUS);
+    put_claim_everywhere(TWO, CLAIM_AT(TWO, "192.0.2.2", "", ""));
+    await_look(STATE_POOLS, "blue");
+    assert_requests(STATUS);
+    clock_fake_advance(&clock_now, CLOCK_SECOND - 1);
+    await_look(STATE_POOLS, "blue");
+    assert_requests(STATUS);
+    clock_fake_advance(&clock_now, 1);
+    await_look(STATE_POOLS, "blue");
+    await_requests(STATUS " " STATUS);
+    assert_in(body_of(1), "'used':2");
+}
+
+/* It is another pool, of which nothing has been said. */
+static void a_pool_made_again_is_written_at_once(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q(KEPT("") "}"));
+    lead();
+    await_requests(STATUS);
+    state_remove(world, STATE_POOLS, "blue", NULL);
+    await_look(STATE_POOLS, "blue");
+    fixture_put_pool(world, Q(KEPT("") "}"));
+    await_requests(STATUS " " STATUS);
+}
+
+/* --- what people are told --- */
+
+/* Of the pool blue, while 192.0.2.1 is claimed; the older pool has 198.51.100.0/24. */
+static const struct {
+    const char *spec;
+    const char *reason; /* NULL: they are told nothing */
+    const char *message;
+} tellings[] = {
+    {"'cidr':'192.0.2.0/29'", NULL, NULL},
+    {"'cidr':'192.0.2.0/33'", NULL, NULL},
+    {"'cidr':'192.0.2.1/32'", "PoolExhausted", "no address is free"},
+    {"'cidr':'198.51.100.8/29'", "PoolConflict", "overlaps pool older, which is older"},
+};
+
+static void put_telling(const char *spec)
+{
+    char json[512];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'name':'blue','uid':'p-1','creationTimestamp':'1970-01-01T00:00:02Z',"
+             "'finalizers':['ipcontroller.ext/pool']},'spec':{%s}}",
+             spec);
+    fixture_put_pool(world, Q(json));
+    put_claim_everywhere(ONE, CLAIM(""));
+}
+
+static void a_pool_in_trouble_is_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(tellings) / sizeof(tellings[0]); i++) {
+        char part[256];
+        if (i > 0)
+            start_over();
+        /* On its way out, and kept by somebody else: it has no passes that write. */
+        fixture_put_pool(world, Q("{'metadata':{'name':'older','finalizers':['other'],"
+                                  "'creationTimestamp':'1970-01-01T00:00:01Z','deletionTimestamp':"
+                                  "'1970-01-01T00:00:03Z'},'spec':{'cidr':'198.51.100.0/24'}}"));
+        put_telling(tellings[i].spec);
+        lead();
+        if (tellings[i].reason == NULL) {
+            await_requests(STATUS);
+            finish();
+            assert_requests(STATUS);
+            continue;
+        }
+        await_requests(STATUS " POST" POOL_EVENTS_PATH);
+        snprintf(part, sizeof(part), "'reason':'%s'", tellings[i].reason);
+        assert_in(body_of(1), part);
+        assert_in(body_of(1), tellings[i].message);
+        assert_in(body_of(1), "'type':'Warning'");
+        assert_in(body_of(1), "'uid':'p-1'");
+    }
+}
+
+/* Not before the status says it, too. */
+static void what_could_not_be_written_is_not_told(void **state)
+{
+    (void)state;
+    static const struct fake_answer fault = {.request = "PATCH", .status = 500};
+    fake_cluster_fault(cluster, &fault);
+    put_telling("'cidr':'192.0.2.1/32'");
+    lead();
+    assert_true(fake_api_wait(cluster->api, 1));
+    await_look(STATE_POOLS, "blue");
+    finish();
+    assert_int_equal(count_of("POST"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +299,12 @@ int main(void)
         TEST(a_pool_goes_with_its_last_address),
         TEST(a_pool_without_a_cidr_says_whom_it_waits_for),
         TEST(a_round_robin_pool_remembers_where_it_is),
+        TEST(a_first_match_pool_forgets_where_it_was),
+        TEST(what_somebody_else_keeps_is_left_alone),
+        TEST(a_busy_pool_is_written_once_a_second),
+        TEST(a_pool_made_again_is_written_at_once),
+        EVENTS_TEST(a_pool_in_trouble_is_told),
+        EVENTS_TEST(what_could_not_be_written_is_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
