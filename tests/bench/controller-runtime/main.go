@@ -24,7 +24,6 @@ import (
 
 const (
 	wish    = "external-ip"
-	given   = "ipcontroller.ext/address"
 	address = "198.18.0.1"
 )
 
@@ -41,7 +40,6 @@ func (a *assigner) Handle(_ context.Context, request admission.Request) admissio
 		return admission.Allowed("")
 	}
 	service.Spec.ExternalIPs = []string{address}
-	service.Annotations[given] = address
 	changed, err := json.Marshal(service)
 	if err != nil {
 		return admission.Errored(http.StatusInternalServerError, err)
