@@ -93,10 +93,6 @@ must_check int policy_decide(const struct state *state, const struct policy_requ
                              struct policy_plan *ret_plan, struct error *error);
 void policy_plan_clear(struct policy_plan *plan);
 
-/* Whether the address is claimed for the Service. With the lock held. */
-bool policy_is_claimed_for(const struct state *state, const struct address *address,
-                           const struct service *service);
-
 /* Whether a request of the Service would be granted the address, as far as memory goes: what a dry
  * run can say. With the lock held. */
 bool policy_could_claim(const struct state *state, const struct address *address,

@@ -216,13 +216,6 @@ bool policy_could_claim(const struct state *state, const struct address *address
     return verdict.standing == STANDING_FREE || verdict.standing == STANDING_JOINS;
 }
 
-bool policy_is_claimed_for(const struct state *state, const struct address *address,
-                           const struct service *service)
-{
-    const struct state_claim *claim = state_claim_for(state, address, service);
-    return claim != NULL && !claim->claim->meta.deleting;
-}
-
 /* Whether an edit adds a port, so that the claim has to note it before the edit is stored. */
 static bool ports_are_added(const struct policy_request *request)
 {
