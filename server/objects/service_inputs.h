@@ -11,6 +11,7 @@
     X(POOL, "metadata.annotations", "ipcontroller.ext/pool")                                       \
     X(ADDRESSES, "metadata.annotations", "ipcontroller.ext/addresses")                             \
     X(EXTERNAL_IPS, "spec", "externalIPs")                                                         \
+    X(CLUSTER_IP, "spec", "clusterIP")                                                             \
     X(TYPE, "spec", "type")                                                                        \
     X(CLASS, "spec", "loadBalancerClass")                                                          \
     X(LOAD_BALANCER_IP, "spec", "loadBalancerIP")                                                  \

@@ -54,20 +54,23 @@ struct judgement {
 /* The entry's ports follow the stored Service: what that has is added at once. What it lacks may
  * belong to an edit that is under way, unless the Service has changed since the claim did. */
 static struct judgement judge_ports(const struct reconciler *reconciler,
-                                    const struct state_claim *claim,
-                                    const struct claim_service *entry,
+                                    const struct state_claim *claim, size_t index,
                                     const struct service *service)
 {
     const struct state *state = reconciler->options.state;
+    const struct claim_service *entry = &claim->claim->services[index];
     const struct state_object *stored = state_find(state, STATE_SERVICES, service->meta.key);
     int64_t age = clock_monotonic(state->options.clock) - claim->put_at;
     if (*entry->uid == '\0')
         return (struct judgement){CLAIM_SYNC, 0};
     if (service_ports_equal(entry->ports, entry->port_count, service->ports, service->port_count))
         return (struct judgement){CLAIM_NOTHING, 0};
-    if (!service_ports_cover(entry->ports, entry->port_count, service->ports,
-                             service->port_count) ||
-        stored->changed > claim->object.changed || age >= reconciler->options.grace)
+    if (claim_may_follow(claim->claim, index, service))
+        return (struct judgement){CLAIM_SYNC, 0};
+    /* A port that belongs to another Service isn't noted: the Service is told. */
+    if (service_ports_cover(service->ports, service->port_count, entry->ports, entry->port_count))
+        return (struct judgement){CLAIM_NOTHING, 0};
+    if (stored->changed > claim->object.changed || age >= reconciler->options.grace)
         return (struct judgement){CLAIM_SYNC, 0};
     return (struct judgement){CLAIM_WAIT, reconciler->options.grace - age};
 }
@@ -121,10 +124,9 @@ static const struct service *judge(const struct reconciler *reconciler,
     const struct state *state = reconciler->options.state;
     const struct service *owner = NULL;
     for (size_t i = 0; i < claim->claim->service_count; i++) {
-        const struct claim_service *entry = &claim->claim->services[i];
-        const struct service *service = state_claim_service(state, entry);
+        const struct service *service = state_claim_service(state, &claim->claim->services[i]);
         bool listed = service != NULL && service_lists(service, &claim->claim->address);
-        struct judgement found = listed ? judge_ports(reconciler, claim, entry, service)
+        struct judgement found = listed ? judge_ports(reconciler, claim, i, service)
                                         : judge_absent(reconciler, &claim->entries[i], service);
         if (found.action == CLAIM_NOTHING ||
             (found.action == CLAIM_WAIT && finding->action == CLAIM_WAIT &&
@@ -281,8 +283,8 @@ static void drop(struct pass *pass, struct finding *finding)
 static void follow(struct pass *pass, struct finding *finding)
 {
     struct claim_write *write = write_new(pass, finding);
-    if (write != NULL && claim_service_follow(&write->finding.claim->services[write->finding.index],
-                                              write->finding.owner) < 0) {
+    if (write != NULL &&
+        claim_follow(write->finding.claim, write->finding.index, write->finding.owner) < 0) {
         write_free(write);
         pass_end(pass, PASS_RETRY);
     } else if (write != NULL) {

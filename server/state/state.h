@@ -204,6 +204,8 @@ struct state {
     struct state_address *chosen_last;
     size_t chosen_count;
     size_t claim_totals[STATE_CLAIM_CLASSES];
+    size_t dual_services;           /* stored Services with two families */
+    size_t alone_services;          /* those that prefer two families and have one */
     struct state_replica *replicas; /* those that live; none known: this one is alone */
     size_t replica_count;
     bool synced[STATE_KINDS];
@@ -271,6 +273,9 @@ bool state_is_known_removed(const struct state *state, const char *uid);
 
 /* The family of the cluster's own Service (default/kubernetes). */
 uint8_t state_primary_family(const struct state *state);
+/* Whether the cluster seems to have one family: somebody prefers two and has one, and nobody has
+ * two. */
+bool state_seems_single_stack(const struct state *state);
 /* Whether a LoadBalancer Service is ours to serve. */
 bool state_serves_load_balancer(const struct state *state, const struct service *service);
 

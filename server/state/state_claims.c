@@ -101,7 +101,7 @@ size_t state_tenant_unstored(const struct state *state, const char *namespace_na
     const struct state_tenant *tenant = map_get_string(state->tenants, namespace_name);
     int64_t before = clock_monotonic(state->options.clock) - age;
     size_t count = 0;
-    if (tenant == NULL || tenant->count < most)
+    if (tenant == NULL)
         return 0;
     for (const struct state_claim_entry *entry = tenant->first;
          entry != NULL && count < most && entry->unstored_since <= before; entry = entry->next)

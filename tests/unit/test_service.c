@@ -87,7 +87,8 @@ static bool texts_equal(const char *left, const char *right)
 static bool decides_the_same(const struct service *one, const struct service *two)
 {
     return texts_equal(one->pool, two->pool) && texts_equal(one->class_name, two->class_name) &&
-           one->type == two->type && one->family_policy == two->family_policy &&
+           one->type == two->type && one->headless == two->headless &&
+           one->family_policy == two->family_policy &&
            memcmp(one->families, two->families, sizeof(one->families)) == 0 &&
            one->wants_auto == two->wants_auto && one->external_managed == two->external_managed &&
            service_ports_equal(one->ports, one->port_count, two->ports, two->port_count) &&
@@ -106,6 +107,7 @@ static const struct values values[SERVICE_INPUT_COUNT] = {
     [SERVICE_INPUT_POOL] = {"'blue'", "'red'"},
     [SERVICE_INPUT_ADDRESSES] = {"''", "'192.0.2.1'"},
     [SERVICE_INPUT_EXTERNAL_IPS] = {"['192.0.2.5']", "['192.0.2.6']"},
+    [SERVICE_INPUT_CLUSTER_IP] = {"'10.0.0.9'", "'None'"},
     [SERVICE_INPUT_TYPE] = {"'LoadBalancer'", "'NodePort'"},
     [SERVICE_INPUT_CLASS] = {"'one'", "'other'"},
     [SERVICE_INPUT_LOAD_BALANCER_IP] = {"'192.0.2.7'", "'192.0.2.8'"},
@@ -170,7 +172,7 @@ static void nothing_else_decides(void **state)
         {"'EXTERNAL-IP':'auto'", SPEC, ""},
         {"'ipcontroller.ext/family':'IPv6'", SPEC, ""},
         {"'metallb.universe.tf/loadBalancerIPs':'192.0.2.9'", SPEC, ""},
-        {ANNOTATION, "'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1','fd00::1']", ""},
+        {ANNOTATION, "'clusterIPs':['10.0.0.1','fd00::1']", ""},
         {ANNOTATION, "'selector':{'app':'web'},'sessionAffinity':'ClientIP'", ""},
         {ANNOTATION, "'externalTrafficPolicy':'Local','healthCheckNodePort':30000", ""},
         {ANNOTATION, "'allocateLoadBalancerNodePorts':false", ""},
