@@ -201,25 +201,46 @@ static int decide_external(struct policy_decision *decision)
     return 0;
 }
 
-/* Addresses that a stored LoadBalancer Service shows already: nothing that runs changes its
- * address. One that is not ours to serve is only noted when a pool could give its address to
- * somebody else. */
+/* An address that a stored Service shows, whoever serves it and whether or not it is under deletion:
+ * kube-proxy forwards to its ports, so an edit that adds one has it judged. */
+static int judge_shown(struct policy_decision *decision, const struct address *address)
+{
+    bool granted;
+    if (state_claim_for(decision->state, address, decision->request->service) == NULL &&
+        state_pool_offering(decision->state, address) == NULL)
+        return 0;
+    return policy_grant(decision, address, POLICY_SHOWN, &granted);
+}
+
+/* Nothing that runs changes its address. One that is not ours to serve is only noted when a pool
+ * could give its address to somebody else. */
+static int keep_shown(struct policy_decision *decision, const struct address *address)
+{
+    const struct service *service = decision->request->service;
+    bool ours = state_serves_load_balancer(decision->state, service);
+    bool dropped = ours && (!policy_family_is_wanted(decision, address->family) ||
+                            policy_is_replaced(decision, address));
+    bool granted;
+    if ((!ours && state_pool_offering(decision->state, address) == NULL) ||
+        (dropped && given_entry(decision, address) != NULL))
+        return 0;
+    if (policy_grant(decision, address, POLICY_SHOWN, &granted) < 0)
+        return -ENOMEM;
+    return ours ? service_addresses_add(&decision->plan->given, address) : 0;
+}
+
+/* Addresses that the status shows already. */
 static int decide_shown(struct policy_decision *decision)
 {
     const struct policy_request *request = decision->request;
-    const struct service *service = request->service;
-    bool ours = state_serves_load_balancer(decision->state, service);
-    bool granted;
-    for (size_t i = 0; request->stage == POLICY_STORED && i < service->ingress.count; i++) {
-        const struct address *address = &service->ingress.items[i];
-        bool dropped = ours && (!policy_family_is_wanted(decision, address->family) ||
-                                policy_is_replaced(decision, address));
-        if ((!ours && state_pool_offering(decision->state, address) == NULL) ||
-            (dropped && given_entry(decision, address) != NULL))
-            continue;
-        if (policy_grant(decision, address, POLICY_SHOWN, &granted) < 0 ||
-            (ours && service_addresses_add(&decision->plan->given, address) < 0))
-            return -ENOMEM;
+    const struct service *before = policy_before(request);
+    for (size_t i = 0; before != NULL && i < before->ingress.count; i++) {
+        const struct address *address = &before->ingress.items[i];
+        int result = request->stage == POLICY_STORED  ? keep_shown(decision, address)
+                     : request->stage == POLICY_CLAIM ? judge_shown(decision, address)
+                                                      : 0;
+        if (result < 0)
+            return result;
     }
     return 0;
 }

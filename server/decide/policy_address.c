@@ -325,7 +325,7 @@ static const char *field_of(const struct policy_request *request, enum policy_or
     static const char *const fields[] = {
         [POLICY_LISTED] = "spec.externalIPs",
         [POLICY_OWNED] = "spec.ports",
-        [POLICY_SHOWN] = "status.loadBalancer.ingress",
+        [POLICY_SHOWN] = "spec.ports",
     };
     return origin == POLICY_NAMED ? request->service->requested_field : fields[origin];
 }

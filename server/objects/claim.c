@@ -233,24 +233,30 @@ static bool is_anothers_port(const struct claim *claim, size_t index,
     return false;
 }
 
-int claim_follow(struct claim *claim, size_t index, const struct service *service)
+int claim_follow(struct claim *claim, size_t index, const struct service *service,
+                 enum claim_follow how)
 {
     struct claim_service *entry = &claim->services[index];
-    struct claim_service copy = {0};
+    size_t kept = how == CLAIM_FOLLOW_ADD ? entry->port_count : 0;
     char *uid = strdup(service->meta.uid);
-    if (uid == NULL || copy_ports(service->ports, service->port_count, &copy) < 0) {
+    struct service_port *ports = calloc(kept + service->port_count + 1, sizeof(*ports));
+    if (uid == NULL || ports == NULL) {
         free(uid);
+        free(ports);
         return -ENOMEM;
     }
-    copy.port_count = 0;
+    if (kept > 0)
+        memcpy(ports, entry->ports, kept * sizeof(*ports));
+    size_t count = kept;
     for (size_t i = 0; i < service->port_count; i++)
-        if (!is_anothers_port(claim, index, &service->ports[i]))
-            copy.ports[copy.port_count++] = service->ports[i];
+        if (!is_anothers_port(claim, index, &service->ports[i]) &&
+            service_ports_collide(ports, kept, &service->ports[i], 1) == NULL)
+            ports[count++] = service->ports[i];
     free(entry->uid);
     free(entry->ports);
     entry->uid = uid;
-    entry->ports = copy.ports;
-    entry->port_count = copy.port_count;
+    entry->ports = ports;
+    entry->port_count = count;
     return 0;
 }
 

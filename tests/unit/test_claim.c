@@ -335,7 +335,7 @@ static void ports_are_added_once(void **state)
         ports_text(entry, text, sizeof(text));
         assert_string_equal(text, cases[i].added);
         assert_string_equal(entry->uid, "");
-        assert_int_equal(claim_follow(claim, 0, service), 0);
+        assert_int_equal(claim_follow(claim, 0, service, CLAIM_FOLLOW_SET), 0);
         ports_text(entry, text, sizeof(text));
         assert_string_equal(text, cases[i].followed);
         assert_string_equal(entry->uid, "u-2");

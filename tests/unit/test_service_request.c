@@ -102,8 +102,8 @@ struct edit {
 static const struct edit edits[] = {
     {EXTERNAL("'010.0.0.1','10.0.0.2'"), EXTERNAL("'010.0.0.1'"), NULL, "10.0.0.1,10.0.0.2", "",
      ""},
-    {EXTERNAL("'10.0.0.2','010.0.0.1'"), EXTERNAL("'010.0.0.1','x'"), NULL, "10.0.0.2,10.0.0.1",
-     "", ""},
+    {EXTERNAL("'10.0.0.2','010.0.0.1'"), EXTERNAL("'010.0.0.1','x'"), NULL, "10.0.0.2,10.0.0.1", "",
+     ""},
     {EXTERNAL("'\\u0030\\u00310.0.0.1'"), EXTERNAL("'010.0.0.1'"), NULL, "10.0.0.1", "", ""},
     {EXTERNAL("7"), EXTERNAL("7"), NULL, "", "", ""},
     {EXTERNAL("'010.0.0.1'"), EXTERNAL("'010.0.0.2'"), "spec.externalIPs: ", "", "", ""},
