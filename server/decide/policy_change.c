@@ -30,10 +30,11 @@ static bool pool_is_changed(const struct policy_request *request)
 
 /* --- what makes way --- */
 
-/* Whether the annotation names the pool of the claim. */
+/* Whether the annotation names the pool of the claim; without one, any is as good. */
 static bool is_of_chosen_pool(const struct service *service, const struct claim *claim)
 {
-    return claim->pool != NULL && policy_pool_is_named(service, claim->pool);
+    return service->pool == NULL ||
+           (claim->pool != NULL && policy_pool_is_named(service, claim->pool));
 }
 
 /* Looks among the addresses of a family that the Service was given for one whose pool the annotation
