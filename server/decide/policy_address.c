@@ -279,18 +279,27 @@ static bool step_exists(const struct policy_plan *plan, const struct address *ad
     return false;
 }
 
+/* Whether the stored Service listed the address and has stopped, so that a release of the claim may
+ * be under way. */
+static bool may_be_leaving(const struct state_claim *known, const struct service *service)
+{
+    const struct claim_service *mine = claim_find_service(known->claim, service);
+    return known->entries[mine - known->claim->services].was_listed;
+}
+
 /* Whether the Service plainly has the address: nothing needs to be judged or written. An edit that
  * lists an address again is not such a case, although a claim names the Service: that claim may be
  * on its way to being released. */
 static bool is_settled(const struct policy_decision *decision, const struct address *address,
-                       const struct claim *mine, bool listed)
+                       const struct state_claim *known, bool listed)
 {
     const struct policy_request *request = decision->request;
+    const struct claim *mine = known != NULL ? known->claim : NULL;
     if (step_exists(decision->plan, address) ||
         (request->written != NULL && service_addresses_have(request->written, address)))
         return true;
     if (request->stage == POLICY_STORED)
-        return mine != NULL;
+        return mine != NULL && (listed || !may_be_leaving(known, request->service));
     if (ports_are_added(request))
         return false;
     /* What the stored object lists was checked when it came in, and isn't freed while it does.
@@ -417,7 +426,7 @@ int policy_grant(struct policy_decision *decision, const struct address *address
                 request->stage == POLICY_CLAIM && !policy_gives_external(decision);
     if (request->stage == POLICY_STORED && known != NULL)
         note_port_conflict(decision, address, known);
-    if (is_settled(decision, address, mine, listed && !anew && !kept))
+    if (is_settled(decision, address, known, listed && !anew && !kept))
         return 0;
     judge(decision->state, address, request, listed, &verdict);
     if (origin == POLICY_LISTED)
