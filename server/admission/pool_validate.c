@@ -1,5 +1,6 @@
 /* The validating call on an IpClaimPool: everything that is wrong with it in one answer; no
- * overlap with another pool; and no address taken away that is claimed. */
+ * overlap with another pool; and no address taken away that is claimed. An edit is judged by what
+ * it adds and takes away, and so on a pool that is being deleted, too. */
 #include "server/admission/kinds.h"
 #include "server/state/state_pools.h"
 
@@ -57,25 +58,42 @@ static bool offers(const struct ranges *ranges, const struct address *address)
            ranges_contains(ranges, address);
 }
 
-/* Addresses of the old pool that the new one no longer offers must be free. */
+/* Addresses of the old pool that the new one no longer offers must be free, as far as the claims
+ * are this pool's. */
 static void check_shrink(const struct state *state, const struct ranges *old,
                          const struct pool *pool, const struct ranges *offered,
                          struct field_errors *errors)
 {
-    size_t position = 0;
-    for (const struct state_address *entry;
-         (entry = map_next(state->addresses, &position)) != NULL;) {
+    struct state_pool_claims_walk walk = {0};
+    if (offered != NULL && ranges_covers_all(offered, old))
+        return;
+    for (const struct state_claim *claim;
+         (claim = state_pool_claims_next(state, pool->meta.name, &walk)) != NULL;) {
+        const struct address *address = &claim->claim->address;
         char text[ADDRESS_TEXT_SIZE];
-        if (entry->claims == NULL || !offers(old, &entry->address) ||
-            offers(offered, &entry->address))
+        if (!offers(old, address) || offers(offered, address))
             continue;
-        address_format(&entry->address, text);
-        bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, &entry->address);
+        address_format(address, text);
+        bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, address);
         field_errors_add(errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
                          "%s is in use (claim %s): delete its Service first, or keep the address "
                          "in the pool",
-                         text, entry->claims->object.meta->name);
+                         text, claim->object.meta->name);
     }
+}
+
+/* What of offered was not there before: of two pools that overlap already, either can be edited. 0
+ * or -ENOMEM. */
+static int added_ranges(const struct ranges *offered, const struct ranges *before,
+                        struct ranges **ret_added)
+{
+    struct ranges *added = ranges_copy(offered);
+    if (added == NULL || (before != NULL && ranges_subtract(added, before, NULL) < 0)) {
+        ranges_free(added);
+        return -ENOMEM;
+    }
+    *ret_added = added;
+    return 0;
 }
 
 /* What the pool says about other pools and about claims. With the lock of state held. */
@@ -84,14 +102,17 @@ static void check_against_state(const struct state *state, const struct pool *po
 {
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
+    _cleanup_ranges_ struct ranges *added = NULL;
+    if (offer.ranges != NULL && added_ranges(offer.ranges, before.ranges, &added) < 0)
+        offer.result = -ENOMEM;
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
         field_errors_add(errors, INVALID, "spec.fromRequest", "out of memory; try again");
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
         field_errors_add(errors, INVALID, "spec.exclude",
                          "leaves no address: every address of the request's CIDR is excluded");
-    if (offer.ranges != NULL)
-        check_overlap(state, pool, offer.ranges, errors);
+    if (added != NULL)
+        check_overlap(state, pool, added, errors);
     if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
         check_shrink(state, before.ranges, pool, offer.ranges, errors);
     ranges_free(offer.resolved);
@@ -116,8 +137,7 @@ void pool_validate(struct review *review)
     mutex_lock(&state->mutex);
     check_against_state(state, pool, old, &errors);
     mutex_unlock(&state->mutex);
-    /* One that is on its way out must be able to lose its finalizer, whatever it says. */
-    if (field_errors_total(&errors) == 0 || pool->meta.deleting)
+    if (field_errors_total(&errors) == 0)
         review_allow(review, NULL, NULL);
     else
         review_refuse_fields(review, "IpClaimPool", &errors);

@@ -1,8 +1,9 @@
 /* One pool: its counts and conditions in status, at most once a second, and its finalizer: a pool
- * that is being deleted gives nothing more and goes when its last address is free. */
+ * that is being deleted gives nothing more and goes with the last claim that names it. */
 #include "server/objects/status.h"
 #include "server/reconcile/interval.h"
 #include "server/reconcile/pass.h"
+#include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 
 #include <errno.h>
@@ -40,12 +41,16 @@ static void clear(void *context)
 
 /* --- looking --- */
 
-static void judge_conditions(const struct state_pool *pool, const struct blocks_counts *counts,
-                             struct condition *conditions)
+static void judge_conditions(const struct state_pool *pool, struct condition *conditions)
 {
     struct condition *ready = &conditions[READY];
     struct condition *conflict = &conditions[CONFLICT];
-    bool full = pool->blocks != NULL && address_count_is_zero(counts->free);
+    struct blocks_counts counts;
+    bool full = false;
+    if (pool->blocks != NULL) {
+        blocks_counts(pool->blocks, &counts);
+        full = address_count_is_zero(counts.free);
+    }
     *ready = (struct condition){"Ready", state_pool_is_usable(pool), "", ""};
     ready->reason = state_pool_reason(pool, ready->message, sizeof(ready->message));
     *conflict = (struct condition){"Conflict", pool->conflict != NULL, "NoOverlap", ""};
@@ -77,23 +82,25 @@ static void write_round_robin(struct json_writer *writer, const struct state_poo
     json_end_array(writer);
 }
 
-static void write_family(struct json_writer *writer, const struct state_pool *pool, uint8_t family,
-                         const struct blocks_counts *counts)
+static void write_family(struct json_writer *writer, const struct state *state,
+                         const struct state_pool *pool, uint8_t family)
 {
     const char *name = family == ADDRESS_IPV4 ? "ipv4" : "ipv6";
-    if (pool->family != family) {
+    struct blocks_counts counts;
+    state_pool_counts(state, pool, family, &counts);
+    if (address_count_is_zero(counts.total)) {
         json_member_null(writer, name);
         return;
     }
     json_member_object(writer, name);
-    status_write_count(writer, "total", counts->total);
-    status_write_count(writer, "used", counts->used);
-    status_write_count(writer, "free", counts->free);
+    status_write_count(writer, "total", counts.total);
+    status_write_count(writer, "used", counts.used);
+    status_write_count(writer, "free", counts.free);
     json_end_object(writer);
 }
 
-static void encode_status(struct finding *finding, const struct state_pool *pool,
-                          const struct blocks_counts *counts, const struct clock *clock)
+static void encode_status(struct finding *finding, const struct state *state,
+                          const struct state_pool *pool, const struct clock *clock)
 {
     struct json_writer writer;
     int64_t generation = pool->object.meta->generation;
@@ -103,12 +110,12 @@ static void encode_status(struct finding *finding, const struct state_pool *pool
     status_write_conditions(&writer, pool->pool->status, finding->conditions, CONDITIONS,
                             generation, clock);
     write_round_robin(&writer, pool);
-    write_family(&writer, pool, ADDRESS_IPV4, counts);
-    write_family(&writer, pool, ADDRESS_IPV6, counts);
+    write_family(&writer, state, pool, ADDRESS_IPV4);
+    write_family(&writer, state, pool, ADDRESS_IPV6);
     json_end_object(&writer);
 }
 
-static enum pool_action judge(const struct state_pool *pool, const struct blocks_counts *counts,
+static enum pool_action judge(const struct state *state, const struct state_pool *pool,
                               const struct buffer *status)
 {
     static const char *const members[] = {"observedGeneration", "conditions", "roundRobin", "ipv4",
@@ -117,10 +124,8 @@ static enum pool_action judge(const struct state_pool *pool, const struct blocks
     bool has_finalizer = pool->pool->has_finalizer;
     if (!deleting && !has_finalizer)
         return POOL_ADD_FINALIZER;
-    if (deleting && has_finalizer && address_count_is_zero(counts->used))
+    if (deleting && has_finalizer && !state_pool_is_in_use(state, pool))
         return POOL_REMOVE_FINALIZER;
-    if (deleting && !has_finalizer)
-        return POOL_NOTHING; /* somebody else's finalizer keeps it */
     return status_is_current(pool->pool->status, status->data, members,
                              sizeof(members) / sizeof(members[0]))
                ? POOL_NOTHING
@@ -132,20 +137,17 @@ static int look(struct pass *pass, void *context)
     struct finding *finding = context;
     const struct state *state = pass->reconciler->options.state;
     const struct state_pool *pool = state_pool(state, pass->item.key);
-    struct blocks_counts counts = {0};
     buffer_init(&finding->status, BODY_MOST);
     if (pool == NULL) {
         finding->action = POOL_GONE;
         return 0;
     }
-    if (pool->blocks != NULL)
-        blocks_counts(pool->blocks, &counts);
-    judge_conditions(pool, &counts, finding->conditions);
-    encode_status(finding, pool, &counts, pass->reconciler->options.clock);
+    judge_conditions(pool, finding->conditions);
+    encode_status(finding, state, pool, pass->reconciler->options.clock);
     finding->uid = strdup(pool->object.meta->uid);
     if (finding->uid == NULL || buffer_failed(&finding->status))
         return -ENOMEM;
-    finding->action = judge(pool, &counts, &finding->status);
+    finding->action = judge(state, pool, &finding->status);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "server/reconcile/range_lead.h"
 #include "server/reconcile/waiting.h"
 #include "server/reconcile/work.h"
+#include "server/state/state_pools.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +21,13 @@
 static void reconciler_listen(void *context, unsigned int kind, const char *key)
 {
     struct reconciler *reconciler = context;
-    if (state_knows_everything(reconciler->options.state))
-        work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
+    const struct state *state = reconciler->options.state;
+    if (!state_knows_everything(state))
+        return;
+    work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
+    const struct state_claim *claim = kind == STATE_CLAIMS ? state_claim(state, key) : NULL;
+    if (claim != NULL && state_pool_to_note(state, claim) != NULL)
+        work_note(reconciler, (struct queue_item){.kind = RECONCILE_CLAIM_POOLS, .key = key}, 0);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)

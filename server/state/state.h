@@ -8,9 +8,10 @@
  * is given twice, whether or not it has a claim yet. The API server's uniqueness of claim names is
  * what keeps addresses apart between replicas; this memory only makes the first guess a good one.
  *
- * The files: state.c is the container and the lists; state_addresses.c the index by address;
- * state_services.c, state_claims.c, state_pools.c and state_ranges.c take in their kinds; ledger.c
- * keeps what a range holds for whom. */
+ * The files: state.c is the container and the lists; state_addresses.c the index by address,
+ * state_pool_claims.c that by the pool that claims name; state_services.c, state_claims.c,
+ * state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom.
+ */
 #ifndef IPWARDEN_STATE_STATE_H
 #define IPWARDEN_STATE_STATE_H
 
@@ -100,8 +101,19 @@ struct state_claim {
     struct claim *claim;
     struct state_claim_entry *entries; /* one for each of claim->services */
     enum state_claim_class class;
-    int64_t put_at;           /* monotonic: when this version was seen first */
-    struct state_claim *next; /* another claim of the same address (an older name) */
+    int64_t put_at;                    /* monotonic: when this version was seen first */
+    struct state_claim *next;          /* another claim of the same address (an older name) */
+    struct state_pool_claims *of_pool; /* the list it stands in; NULL only for want of memory */
+    struct state_claim *pool_next;     /* of the same pool */
+    struct state_claim *pool_previous;
+};
+
+/* The claims that name a pool, whether or not that is there; under "" those that name none. */
+struct state_pool_claims {
+    char *pool;
+    struct state_claim *first;
+    size_t ipv4;
+    size_t ipv6;
 };
 
 /* The claims that name a Service. */
@@ -198,6 +210,7 @@ struct state {
     struct map *addresses;            /* 17 bytes -> struct state_address */
     struct map *owners;               /* key of a Service -> struct state_owner */
     struct map *tenants;              /* namespace -> struct state_tenant */
+    struct map *pool_claims;          /* name of a pool -> struct state_pool_claims */
     struct state_pool **pools;        /* the pools in the order in which they are tried */
     size_t pool_count;
     struct state_address *chosen_first; /* addresses that were chosen lately */

@@ -15,6 +15,10 @@ bool state_pool_is_usable(const struct state_pool *pool)
 const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size)
 {
     ret_message[0] = '\0';
+    if (pool->object.meta->deleting) {
+        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
+        return "Deleting";
+    }
     if (pool->pool->invalid != NULL) {
         snprintf(ret_message, size, "%s", pool->pool->invalid);
         return "Invalid";
@@ -23,10 +27,6 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
         snprintf(ret_message, size, "spec.fromRequest: request %s %s", pool->pool->from_request,
                  pool->empty ? "has no address that spec.exclude leaves" : "has no CIDR yet");
         return pool->empty ? "Invalid" : "WaitingForRequest";
-    }
-    if (pool->object.meta->deleting) {
-        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
-        return "Deleting";
     }
     if (pool->conflict != NULL) {
         snprintf(ret_message, size, "overlaps pool %s, which is older",
@@ -173,6 +173,91 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
     return 0;
 }
 
+/* --- whose claims --- */
+
+static bool offered_by_another(const struct state *state, const struct state_claim *claim,
+                               const char *pool)
+{
+    const struct state_pool *by = state_pool_offering(state, &claim->claim->address);
+    return by != NULL && state_pool_is_usable(by) && strcmp(by->object.meta->name, pool) != 0;
+}
+
+const struct state_claim *state_pool_claims_next(const struct state *state, const char *pool,
+                                                 struct state_pool_claims_walk *walk)
+{
+    assert(mutex_is_held(&state->mutex));
+    for (;;) {
+        const struct state_claim *claim = walk->next;
+        if (claim == NULL) {
+            const struct state_pool_claims *list = map_next(state->pool_claims, &walk->position);
+            if (list == NULL)
+                return NULL;
+            if (strcmp(list->pool, pool) == 0 || state_pool(state, list->pool) == NULL)
+                walk->next = list->first;
+            continue;
+        }
+        walk->next = claim->pool_next;
+        if (strcmp(claim->of_pool->pool, pool) == 0 || !offered_by_another(state, claim, pool))
+            return claim;
+    }
+}
+
+/* Whether a Service runs on an address of the pool without a claim, or is about to. */
+static bool runs_unclaimed(const struct state *state, const struct state_pool *pool)
+{
+    struct blocks_counts counts;
+    size_t position = 0;
+    if (pool->blocks == NULL)
+        return false;
+    blocks_counts(pool->blocks, &counts);
+    if (address_count_is_zero(counts.used))
+        return false;
+    for (const struct state_address *entry;
+         (entry = map_next(state->addresses, &position)) != NULL;)
+        if (entry->busy && entry->claims == NULL && state_pool_offers(pool, &entry->address) &&
+            state_pool_offering(state, &entry->address) == pool)
+            return true;
+    return false;
+}
+
+bool state_pool_is_in_use(const struct state *state, const struct state_pool *pool)
+{
+    const char *name = pool->object.meta->name;
+    struct state_pool_claims_walk walk = {0};
+    assert(mutex_is_held(&state->mutex));
+    if (map_get_string(state->pool_claims, name) != NULL)
+        return true;
+    for (const struct state_claim *claim;
+         (claim = state_pool_claims_next(state, name, &walk)) != NULL;)
+        if (state_pool_offers(pool, &claim->claim->address))
+            return true;
+    return runs_unclaimed(state, pool);
+}
+
+const struct state_pool *state_pool_to_note(const struct state *state,
+                                            const struct state_claim *claim)
+{
+    if (claim->claim->meta.deleting || claim_is_hold(claim->claim) ||
+        (claim->claim->pool != NULL && state_pool(state, claim->claim->pool) != NULL))
+        return NULL;
+    const struct state_pool *pool = state_pool_offering(state, &claim->claim->address);
+    return pool != NULL && state_pool_is_usable(pool) ? pool : NULL;
+}
+
+/* The pools have changed: tells of each claim that lacks a name now. */
+static void tell_nameless(struct state *state)
+{
+    size_t position = 0;
+    for (const struct state_pool_claims *list;
+         (list = map_next(state->pool_claims, &position)) != NULL;) {
+        if (state_pool(state, list->pool) != NULL)
+            continue;
+        for (const struct state_claim *claim = list->first; claim != NULL; claim = claim->pool_next)
+            if (state_pool_to_note(state, claim) != NULL)
+                state_tell(state, STATE_CLAIMS, claim->object.meta->key);
+    }
+}
+
 /* --- order and conflicts --- */
 
 static int pool_order(const void *left, const void *right)
@@ -208,6 +293,7 @@ static void pools_changed(struct state *state)
     if (state->pool_count > 1)
         qsort(state->pools, state->pool_count, sizeof(struct state_pool *), pool_order);
     find_conflicts(state);
+    tell_nameless(state);
     state_tell(state, STATE_NEWS_ROOM, "");
 }
 

@@ -25,4 +25,24 @@ void state_pools_mark(struct state *state, const struct address *address, bool b
 /* A claim for the address is new: a RoundRobin pool goes on behind it. */
 void state_pools_advance(struct state *state, const struct address *address);
 
+/* --- whose claims there are --- */
+
+/* Walks the claims that count for a pool: all that name it, and of those that name no pool which is
+ * there, all whose address no other usable pool offers. Where the address of one that doesn't name
+ * the pool lies is for the caller to see. Begin with a zeroed walk; NULL at the end. */
+struct state_pool_claims_walk {
+    size_t position;
+    struct state_claim *next;
+};
+const struct state_claim *state_pool_claims_next(const struct state *state, const char *pool,
+                                                 struct state_pool_claims_walk *walk);
+
+/* Whether the pool has to stay: a claim names it, or an address that it offers is busy in nobody
+ * else's name. */
+bool state_pool_is_in_use(const struct state *state, const struct state_pool *pool);
+/* The pool whose name the claim lacks: Services hold the address, the claim names no pool that is
+ * there, and a usable pool offers the address. NULL: none. */
+const struct state_pool *state_pool_to_note(const struct state *state,
+                                            const struct state_claim *claim);
+
 #endif

@@ -34,10 +34,55 @@ static const struct row rows[] = {
      WHOLE, "spec.exclude", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
     {"from an invalid one anything may be made", WHOLE, POOL("blue", "'cidr':'x'"), NULL, NULL},
     {"an invalid one takes nothing away", POOL("blue", "'cidr':'x'"), WHOLE, "spec.cidr", NULL},
-    {"on its way out",
+    {"taken away from one that is on its way out",
+     "{'metadata':{'name':'blue','deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':"
+     "'192.0.2.128/25'}}",
+     WHOLE, "spec.ranges", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
+    {"nonsense in one that is on its way out",
      "{'metadata':{'name':'blue','deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':'x'}}",
-     WHOLE, NULL, NULL},
+     WHOLE, "spec.cidr", NULL},
+    {"no new overlap", POOL("blue", "'cidr':'198.51.100.0/25','priority':5"),
+     POOL("blue", "'cidr':'198.51.100.0/24'"), NULL, NULL},
+    {"a new overlap", POOL("blue", "'cidr':'198.51.100.0/24'"),
+     POOL("blue", "'cidr':'198.51.100.0/25'"), "spec.ranges", "198.51.100.127 is offered by"},
 };
+
+/* Claims of 192.0.2.5: what pool they name, and whether an edit may take the address from the pool
+ * blue. The pool red has 198.51.100.0/24, green, which is younger than blue, 192.0.2.0/29. */
+static const struct {
+    const char *pool;
+    bool blue_is_there;
+    bool allowed;
+} owners[] = {
+    {"'blue'", true, false}, {"'blue'", false, false}, {"'green'", true, true},
+    {"'red'", true, true},   {"null", true, false},    {"null", false, true},
+    {"'gone'", true, false}, {"'gone'", false, true},
+};
+
+static void a_claim_is_that_of_the_pool_that_it_names(void **state)
+{
+    for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
+        char json[256];
+        struct verdict verdict;
+        if (i > 0) {
+            admission_tear_down(state);
+            admission_set_up(state);
+        }
+        fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
+        if (owners[i].blue_is_there)
+            fixture_put_pool(world, Q(WHOLE));
+        fixture_put_pool(world, Q("{'metadata':{'name':'green','creationTimestamp':"
+                                  "'1970-01-01T00:00:09Z'},'spec':{'cidr':'192.0.2.0/29'}}"));
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5','pool':%s}}",
+                 owners[i].pool);
+        fixture_put_claim(world, Q(json));
+        review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+               &verdict);
+        if (verdict.allowed != owners[i].allowed)
+            fail_msg("%s: %s", json, verdict.message);
+    }
+}
 
 static void check_rows(const struct row *list, size_t count)
 {
@@ -143,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(says_all_that_is_wrong),
+        TEST(a_claim_is_that_of_the_pool_that_it_names),
         TEST(a_pool_from_a_request_is_judged_by_its_cidr),
         TEST(a_pool_without_a_name_is_refused),
     };

@@ -1,0 +1,132 @@
+"""Whose claim it is says the pool that it names; and what a pool consists of can't be exchanged."""
+
+import ipaddress
+
+import pytest
+
+import objects
+from harness import SPACE, grant, wait_until
+
+FOREIGN_FINALIZER = "example.com/keeps"
+IPWARDEN = "system:serviceaccount:ipwarden-system:ipwarden"
+NETWORK = "198.51.100.0/24"
+
+
+def pool_of(lab, request, **spec):
+    """A pool made from that request, not yet created."""
+    chosen = {"name": request["metadata"]["name"], "namespace": request["metadata"]["namespace"]}
+    return objects.pool(f"{lab.name}-{lab.unique('p')}", None, fromRequest=chosen, **spec)
+
+
+def ready(lab, pool):
+    wait_until(lambda: lab.pool_ready(pool), lambda: f"a ready pool, not {lab.get(pool)}")
+    return lab.get(pool)
+
+
+def two_that_overlap(lab):
+    """A pool, and a younger one whose request is granted what the older pool has."""
+    older = lab.pool(network=NETWORK[:-3] + "/29")
+    request = lab.ask("later", "198.51.100.0/29", name="late")
+    younger = lab.create(pool_of(lab, request))
+    lab.create(request)
+    lab.range(NETWORK, name="later")
+    lab.is_for_reason(younger, "Conflict")
+    return older, lab.get(younger)
+
+
+def is_deleted_at_once(lab, pool):
+    lab.delete(pool)
+    lab.is_gone(pool)
+
+
+def test_the_younger_of_two_that_overlap_can_be_cured(lab):
+    older, younger = two_that_overlap(lab)
+    balancer = lab.with_ingress(lab.create(lab.load_balancer()))
+    claim = lab.claimed(objects.ingress(balancer)[0], balancer)
+    assert claim["spec"]["pool"] == older["metadata"]["name"]
+    # What adds no overlap can be edited, on either side.
+    lab.patch(younger, {"spec": {"priority": 5}})
+    lab.patch(older, {"spec": {"priority": 4}})
+    answer = lab.try_patch(older, {"spec": {"cidr": "198.51.100.0/32"}})
+    assert answer.status == 422 and claim["metadata"]["name"] in answer.message, answer
+    other = str(SPACE.ipv4(29))
+    lab.patch(younger, {"spec": {"fromRequest": None, "cidr": other}})
+    ready(lab, younger)
+    lab.check_at_rest()
+
+
+def test_the_younger_of_two_that_overlap_goes_while_the_older_serves(lab):
+    older, younger = two_that_overlap(lab)
+    balancer = lab.with_ingress(lab.create(lab.load_balancer()))
+    is_deleted_at_once(lab, younger)
+    lab.delete(older)
+    assert objects.ingress(lab.get(balancer)) == objects.ingress(balancer)
+    lab.is_for_reason(older, "Deleting")
+    lab.delete_services()
+    lab.is_gone(older)
+
+
+def test_a_pool_under_deletion_is_edited_as_any_other(lab):
+    pool = lab.pool(network=SPACE.ipv4(29))
+    created = lab.create(lab.service(auto=True))
+    (address,) = objects.external(created)
+    lab.claimed(address, created)
+    lab.delete(pool)
+    for spec in ({"cidr": str(SPACE.ipv4(29))}, {"exclude": [address]}):
+        answer = lab.try_patch(pool, {"spec": spec})
+        assert answer.status == 422 and objects.claim_name(address) in answer.message, answer
+    assert lab.try_patch(pool, {"spec": {"cidr": "nonsense"}}).status == 422
+    lab.patch(pool, {"spec": {"priority": 7}})
+    lab.patch(pool, {"metadata": {"labels": {"team": "x"}}})
+    lab.is_for_reason(pool, "Deleting")
+    # No edit makes it give again.
+    assert lab.try_create(lab.service(auto=True)).status == 403
+    assert lab.claim(address)["spec"]["pool"] == pool["metadata"]["name"]
+    lab.check_at_rest()
+    lab.delete(created)
+    lab.is_gone(pool)
+
+
+def test_a_pool_that_somebody_else_keeps_says_that_it_is_being_deleted(lab):
+    pool = lab.pool(network=SPACE.ipv4(29))
+    kept = [*lab.get(pool)["metadata"]["finalizers"], FOREIGN_FINALIZER]
+    lab.patch(pool, {"metadata": {"finalizers": kept}})
+    lab.delete(pool)
+    stored = lab.is_for_reason(pool, "Deleting")
+    wait_until(
+        lambda: lab.get(pool)["metadata"]["finalizers"] == [FOREIGN_FINALIZER],
+        lambda: f"no finalizer of ours in {lab.get(pool)}",
+    )
+    assert objects.condition(stored, "Ready")["status"] == "False"
+    lab.patch(pool, {"metadata": {"finalizers": None}})
+    lab.is_gone(pool)
+
+
+def test_claims_that_were_there_before_their_pool_get_its_name(lab):
+    network = SPACE.ipv4(29)
+    foreign = str(SPACE.ipv4(29)[3])
+    addresses = [str(network[1]), str(network[2]), foreign]
+    lab.fleet.replace("--foreign-addresses=allow")
+    services = [lab.create(lab.service(externalIPs=[address])) for address in addresses]
+    claims = [lab.claimed(*pair) for pair in zip(addresses, services, strict=True)]
+    assert not any(claim["spec"].get("pool") for claim in claims)
+    hold = lab.create(objects.claim(str(network[5])))
+    pool = lab.pool(network=network)
+    name = pool["metadata"]["name"]
+    for address, service, before in list(zip(addresses, services, claims, strict=True))[:2]:
+        wait_until(
+            lambda a=address: lab.claim(a)["spec"].get("pool") == name,
+            lambda a=address: f"the pool's name in {lab.claim(a)}",
+        )
+        after = lab.claimed(address, service)
+        assert after["metadata"]["labels"] == {"ip-pool-name": name}
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert after["spec"]["services"] == before["spec"]["services"]
+        assert objects.external(lab.get(service)) == [address]
+    assert not lab.claim(foreign)["spec"].get("pool")
+    # Nobody touches a hold; its address counts as the pool's all the same.
+    assert lab.get(hold)["metadata"]["resourceVersion"] == hold["metadata"]["resourceVersion"]
+    answer = lab.try_patch(pool, {"spec": {"exclude": [str(network[5])]}})
+    assert answer.status == 422 and hold["metadata"]["name"] in answer.message, answer
+    lab.check_at_rest(foreign_allowed=True)
+    lab.delete(hold)
