@@ -22,7 +22,7 @@ struct offer {
 static struct offer offer_of(const struct state *state, const struct pool *pool)
 {
     struct offer offer = {.ranges = pool->offered};
-    struct cidr cidr = state_pool_request_cidr(state, pool);
+    struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
     if (pool->invalid != NULL)
         offer.ranges = NULL;
     else if (cidr.address.family != 0)

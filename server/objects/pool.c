@@ -233,6 +233,27 @@ static void decode_next(struct decoder *decoder, const struct json_node *status)
         decoder->pool->next = (struct address){0};
 }
 
+/* status.request; one that isn't whole counts as none. */
+static void decode_pin(struct decoder *decoder, const struct json_node *status)
+{
+    const struct json_view *view = decoder->view;
+    const struct json_node *node = json_view_member(view, status, "request");
+    struct pool_pin *pin = &decoder->pool->pin;
+    char name[256];
+    char space[256];
+    char cidr[CIDR_TEXT_SIZE];
+    if (json_view_text(view, json_view_member(view, node, "name"), name, sizeof(name)) <= 0 ||
+        json_view_text(view, json_view_member(view, node, "namespace"), space, sizeof(space)) <=
+            0 ||
+        json_view_text(view, json_view_member(view, node, "cidr"), cidr, sizeof(cidr)) <= 0 ||
+        cidr_parse_written(cidr, &pin->cidr) < 0)
+        return;
+    pin->uid = copy_string(decoder, json_view_member(view, node, "uid"));
+    pin->request = pin->uid != NULL ? strdup(object_key(space, name).text) : NULL;
+    if (pin->uid != NULL && pin->request == NULL)
+        decoder->out_of_memory = true;
+}
+
 int pool_decode(const struct json_view *view, const struct json_node *object,
                 struct field_errors *errors, struct pool **ret_pool, struct error *error)
 {
@@ -262,11 +283,18 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     const char *raw = status == NULL ? "" : json_view_raw(view, status, &length);
     pool->status = strndup(raw, length);
     decode_next(&decoder, status);
+    decode_pin(&decoder, status);
     if (decoder.out_of_memory || pool->status == NULL)
         return error_no_memory(error);
     *ret_pool = pool;
     pool = NULL;
     return 0;
+}
+
+bool pool_is_pinned(const struct pool *pool)
+{
+    return pool->from_request != NULL && pool->pin.request != NULL &&
+           strcmp(pool->pin.request, pool->from_request) == 0;
 }
 
 int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
@@ -294,6 +322,8 @@ void pool_free(struct pool *pool)
         free(pool->namespaces[i]);
     free(pool->namespaces);
     free(pool->from_request);
+    free(pool->pin.request);
+    free(pool->pin.uid);
     free(pool->invalid);
     free(pool->status);
     free(pool);

@@ -21,6 +21,13 @@
 enum pool_sharing { POOL_SHARING_SAME_NAMESPACE, POOL_SHARING_NEVER, POOL_SHARING_ANY };
 enum pool_exhausted { POOL_EXHAUSTED_BY_KIND, POOL_EXHAUSTED_REJECT, POOL_EXHAUSTED_PENDING };
 
+/* status.request: which IPAMRequest, of all that ever have the name, the pool was made from. */
+struct pool_pin {
+    char *request; /* "namespace/name"; NULL: none, and then there is nothing else either */
+    char *uid;
+    struct cidr cidr;
+};
+
 struct pool {
     struct object_meta meta;
     bool has_finalizer;
@@ -29,6 +36,7 @@ struct pool {
     struct ranges *excluded; /* spec.exclude; NULL when there is none */
     enum blocks_mode mode;
     char *from_request; /* "namespace/name" of the IPAMRequest whose CIDR is the pool, or NULL */
+    struct pool_pin pin;
     bool auto_assign;
     int64_t priority; /* lower first */
     char **namespaces;
@@ -53,6 +61,8 @@ static inline void pool_free_pointer(struct pool **pool)
 }
 #define _cleanup_pool_ __attribute__((cleanup(pool_free_pointer)))
 
+/* Whether its status says from which request of the name in its specification it was made. */
+bool pool_is_pinned(const struct pool *pool);
 /* What a pool that comes from a request offers when the request has this CIDR: the CIDR less
  * exclude. 0, -EINVAL when nothing is left, or -ENOMEM. */
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,

@@ -21,6 +21,8 @@ enum pool_action {
     POOL_GONE,
     POOL_ADD_FINALIZER,
     POOL_REMOVE_FINALIZER,
+    POOL_PIN,   /* note which request the pool is made from */
+    POOL_UNPIN, /* it is made from none any more */
     POOL_WRITE,
 };
 
@@ -28,6 +30,10 @@ enum pool_action {
 struct finding {
     enum pool_action action;
     char *uid;
+    char *resource_version;
+    char *request; /* POOL_PIN: "namespace/name" */
+    char *request_uid;
+    struct cidr cidr;
     struct condition conditions[CONDITIONS];
     struct buffer status;
 };
@@ -36,6 +42,9 @@ static void clear(void *context)
 {
     struct finding *finding = context;
     free(finding->uid);
+    free(finding->resource_version);
+    free(finding->request);
+    free(finding->request_uid);
     buffer_clear(&finding->status);
 }
 
@@ -115,6 +124,21 @@ static void encode_status(struct finding *finding, const struct state *state,
     json_end_object(&writer);
 }
 
+/* The request that the pool is to be made from from now on: it has a CIDR, and our finalizer, so that
+ * it can't go any more. NULL: none, or the status has noted it. Later another request may come by
+ * that name, which only its owner chose; so this is noted once. */
+static const struct state_request *request_to_pin(const struct state *state,
+                                                  const struct state_pool *pool)
+{
+    const struct pool *object = pool->pool;
+    if (object->from_request == NULL || object->invalid != NULL || object->meta.deleting ||
+        pool->empty || pool_is_pinned(object) ||
+        state_pool_request_cidr(state, object).address.family == 0)
+        return NULL;
+    const struct state_request *request = state_request(state, object->from_request);
+    return request->request->has_finalizer && !request->object.meta->deleting ? request : NULL;
+}
+
 static enum pool_action judge(const struct state *state, const struct state_pool *pool,
                               const struct buffer *status)
 {
@@ -126,10 +150,31 @@ static enum pool_action judge(const struct state *state, const struct state_pool
         return POOL_ADD_FINALIZER;
     if (deleting && has_finalizer && !state_pool_is_in_use(state, pool))
         return POOL_REMOVE_FINALIZER;
+    if (request_to_pin(state, pool) != NULL)
+        return POOL_PIN;
+    if (pool->pool->from_request == NULL && pool->pool->pin.request != NULL)
+        return POOL_UNPIN;
     return status_is_current(pool->pool->status, status->data, members,
                              sizeof(members) / sizeof(members[0]))
                ? POOL_NOTHING
                : POOL_WRITE;
+}
+
+/* 0 or -ENOMEM. */
+static int describe_pin(const struct state *state, const struct state_pool *pool,
+                        struct finding *finding)
+{
+    const struct state_request *request = request_to_pin(state, pool);
+    finding->resource_version = strdup(pool->object.meta->resource_version);
+    if (request != NULL) {
+        finding->request = strdup(request->object.meta->key);
+        finding->request_uid = strdup(request->object.meta->uid);
+        finding->cidr = request->held;
+    }
+    return finding->resource_version != NULL &&
+                   (request == NULL || (finding->request != NULL && finding->request_uid != NULL))
+               ? 0
+               : -ENOMEM;
 }
 
 static int look(struct pass *pass, void *context)
@@ -148,7 +193,9 @@ static int look(struct pass *pass, void *context)
     if (finding->uid == NULL || buffer_failed(&finding->status))
         return -ENOMEM;
     finding->action = judge(state, pool, &finding->status);
-    return 0;
+    return finding->action == POOL_PIN || finding->action == POOL_UNPIN
+               ? describe_pin(state, pool, finding)
+               : 0;
 }
 
 /* --- writing --- */
@@ -212,6 +259,37 @@ static void write_status(struct pass *pass, struct finding *finding)
     pass_send(pass, &write);
 }
 
+/* Writes status.request to exactly the pool that was looked at, so that no leader takes back what
+ * another one has noted. */
+static void write_pin(struct pass *pass, const struct finding *finding)
+{
+    struct json_writer writer;
+    _cleanup_buffer_ struct buffer body;
+    char namespace_name[OBJECT_KEY_SIZE];
+    char cidr[CIDR_TEXT_SIZE];
+    buffer_init(&body, BODY_MOST);
+    pass_begin_patch(&writer, &body, finding->uid, finding->resource_version);
+    json_member_object(&writer, "status");
+    if (finding->action == POOL_UNPIN) {
+        json_member_null(&writer, "request");
+    } else {
+        const char *name = object_key_split(finding->request, namespace_name);
+        cidr_format(&finding->cidr, cidr);
+        json_member_object(&writer, "request");
+        json_member_string(&writer, "namespace", namespace_name);
+        json_member_string(&writer, "name", name);
+        json_member_string(&writer, "uid", finding->request_uid);
+        json_member_string(&writer, "cidr", cidr);
+        json_end_object(&writer);
+    }
+    json_end_object(&writer);
+    json_end_object(&writer);
+    struct pass_write write = {.verb = K8S_MERGE_PATCH,
+                               .path = object_path(POOL_PATH, pass->item.key, "/status"),
+                               .body = &body};
+    pass_send(pass, &write);
+}
+
 static void act(struct pass *pass, void *context)
 {
     struct finding *finding = context;
@@ -228,6 +306,10 @@ static void act(struct pass *pass, void *context)
         break;
     case POOL_REMOVE_FINALIZER:
         pass_write_finalizer(pass, PASS_FINALIZER_REMOVE, finding->uid, POOL_FINALIZER);
+        break;
+    case POOL_PIN:
+    case POOL_UNPIN:
+        write_pin(pass, finding);
         break;
     case POOL_WRITE:
         write_status(pass, finding);

@@ -131,6 +131,18 @@ struct state_tenant {
     size_t count;
 };
 
+/* What stands behind the addresses of a pool that is made from a request. It gives only with that
+ * very request behind it, for whoever owns the request's namespace could put another in its place.
+ */
+enum state_pool_backing {
+    STATE_POOL_BACKED,   /* its request holds its CIDR; or its addresses are its own */
+    STATE_POOL_WAITING,  /* which request it is made from isn't noted yet */
+    STATE_POOL_UNHELD,   /* its request has the CIDR, and no range holds it for that */
+    STATE_POOL_GONE,     /* its request is gone */
+    STATE_POOL_REPLACED, /* another request has the name */
+    STATE_POOL_MOVED,    /* its request has another CIDR, or none */
+};
+
 struct state_pool {
     struct state_object object;
     struct pool *pool;
@@ -140,7 +152,8 @@ struct state_pool {
     struct blocks *blocks;        /* the book over offered; NULL likewise */
     struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
     const struct state_pool
-        *conflict;            /* the older pool it overlaps: nothing is given from this one */
+        *conflict; /* the older pool it overlaps: nothing is given from this one */
+    enum state_pool_backing backing;
     bool empty;               /* the CIDR of its request leaves no address */
     bool claims_reading;      /* its claims are being listed for somebody who would be refused */
     int64_t claims_read_from; /* monotonic: when the last such list began; 0: never */

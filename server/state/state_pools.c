@@ -9,7 +9,39 @@
 
 bool state_pool_is_usable(const struct state_pool *pool)
 {
-    return pool->family != 0 && !pool->object.meta->deleting && pool->conflict == NULL;
+    return pool->family != 0 && pool->backing == STATE_POOL_BACKED &&
+           !pool->object.meta->deleting && pool->conflict == NULL;
+}
+
+/* Why a pool that comes from a request has no addresses, or gives none of those that it has. */
+static const char *backing_reason(const struct state_pool *pool, char *ret_message, size_t size)
+{
+    static const char *const changes[] = {
+        [STATE_POOL_UNHELD] = "doesn't hold it in its range any more",
+        [STATE_POOL_GONE] = "is gone",
+        [STATE_POOL_REPLACED] = "is another one now, which was made under the same name",
+        [STATE_POOL_MOVED] = "has another CIDR now, or none",
+    };
+    const char *request = pool->pool->from_request;
+    char cidr[CIDR_TEXT_SIZE];
+    if (pool->empty) {
+        snprintf(ret_message, size,
+                 "spec.fromRequest: request %s has no address that spec.exclude leaves", request);
+        return "Invalid";
+    }
+    if (pool->backing == STATE_POOL_WAITING) {
+        snprintf(ret_message, size, "spec.fromRequest: request %s has no CIDR yet", request);
+        return "WaitingForRequest";
+    }
+    cidr_format(&pool->pool->pin.cidr, cidr);
+    snprintf(
+        ret_message, size,
+        "the pool was made from request %.100s with %s, and that %s: nothing more is given; %s",
+        request, cidr, changes[pool->backing],
+        pool->backing == STATE_POOL_UNHELD
+            ? "see the request's conditions"
+            : "to use another CIDR, delete the pool and create it anew");
+    return pool->backing == STATE_POOL_UNHELD ? "WaitingForRequest" : "RequestChanged";
 }
 
 const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size)
@@ -23,10 +55,11 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
         snprintf(ret_message, size, "%s", pool->pool->invalid);
         return "Invalid";
     }
+    if (pool->empty || pool->backing != STATE_POOL_BACKED)
+        return backing_reason(pool, ret_message, size);
     if (pool->family == 0) {
-        snprintf(ret_message, size, "spec.fromRequest: request %s %s", pool->pool->from_request,
-                 pool->empty ? "has no address that spec.exclude leaves" : "has no CIDR yet");
-        return pool->empty ? "Invalid" : "WaitingForRequest";
+        snprintf(ret_message, size, "out of memory: its addresses could not be taken in");
+        return "Invalid";
     }
     if (pool->conflict != NULL) {
         snprintf(ret_message, size, "overlaps pool %s, which is older",
@@ -56,11 +89,13 @@ struct state_pool *state_pool_offering(const struct state *state, const struct a
     return unusable;
 }
 
-const struct state_pool *state_pool_from_request(const struct state *state, const char *key)
+const struct state_pool *state_pool_from_request(const struct state *state, const char *key,
+                                                 const char *uid)
 {
     for (size_t i = 0; i < state->pool_count; i++) {
-        const char *from = state->pools[i]->pool->from_request;
-        if (from != NULL && strcmp(from, key) == 0)
+        const struct pool *pool = state->pools[i]->pool;
+        if (pool->from_request != NULL && strcmp(pool->from_request, key) == 0 &&
+            (!pool_is_pinned(pool) || strcmp(pool->pin.uid, uid) == 0))
             return state->pools[i];
     }
     return NULL;
@@ -129,21 +164,57 @@ static void clear_addresses(struct state_pool *pool)
     pool->offered = NULL;
     pool->family = 0;
     pool->empty = false;
+    pool->backing = STATE_POOL_BACKED;
 }
 
-/* Gives the pool the addresses that its specification, or its request, has now, and a book that
+static enum state_pool_backing backing_of(const struct state *state, const struct pool *pool)
+{
+    if (pool->from_request == NULL)
+        return STATE_POOL_BACKED;
+    if (!pool_is_pinned(pool))
+        return STATE_POOL_WAITING;
+    const struct state_request *request = state_request(state, pool->from_request);
+    if (request == NULL)
+        return STATE_POOL_GONE;
+    if (strcmp(request->object.meta->uid, pool->pin.uid) != 0)
+        return STATE_POOL_REPLACED;
+    if (!cidr_equal(&request->request->cidr, &pool->pin.cidr))
+        return STATE_POOL_MOVED;
+    return cidr_equal(&request->held, &pool->pin.cidr) ? STATE_POOL_BACKED : STATE_POOL_UNHELD;
+}
+
+/* What a pool that comes from a request offers. Only what its status has noted once is ever its
+ * own; a CIDR that isn't noted yet is looked at, to see whether spec.exclude leaves something. 0,
+ * -EINVAL when it leaves nothing, or -ENOMEM. ret_ranges: NULL for none. */
+static int resolve(const struct state *state, const struct pool *pool, struct ranges **ret_ranges)
+{
+    bool pinned = pool_is_pinned(pool);
+    struct cidr cidr = pinned ? pool->pin.cidr : state_pool_request_cidr(state, pool);
+    struct ranges *ranges = NULL;
+    *ret_ranges = NULL;
+    if (cidr.address.family == 0)
+        return 0;
+    int result = pool_request_ranges(pool, &cidr, &ranges);
+    if (result == 0 && pinned)
+        *ret_ranges = ranges;
+    else
+        ranges_free(ranges);
+    return result;
+}
+
+/* Gives the pool the addresses that its specification, or its request, has, and a book that
  * knows what is busy. The old book is kept when nothing has changed: old_offered are its
  * addresses. 0, or -ENOMEM: then it gives nothing. */
 static int set_addresses(struct state *state, struct state_pool *pool, enum blocks_mode old_mode,
                          const struct ranges *old_offered)
 {
     const struct pool *object = pool->pool;
-    struct cidr cidr = state_pool_request_cidr(state, object);
     struct ranges *resolved = NULL;
     const struct ranges *offered = object->offered;
+    enum state_pool_backing backing = backing_of(state, object);
     bool empty = false;
-    if (object->from_request != NULL && object->invalid == NULL && cidr.address.family != 0) {
-        int result = pool_request_ranges(object, &cidr, &resolved);
+    if (object->from_request != NULL && object->invalid == NULL) {
+        int result = resolve(state, object, &resolved);
         empty = result == -EINVAL;
         if (result == -ENOMEM) {
             clear_addresses(pool);
@@ -153,6 +224,7 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
     }
     if (object->invalid != NULL || offered == NULL) {
         clear_addresses(pool);
+        pool->backing = backing;
         pool->empty = empty;
         return 0;
     }
@@ -162,6 +234,7 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
     if (same)
         pool->blocks = NULL;
     clear_addresses(pool);
+    pool->backing = backing;
     pool->resolved = resolved;
     pool->offered = offered;
     pool->family = ranges_family(offered);
@@ -267,7 +340,8 @@ static int pool_order(const void *left, const void *right)
     return pool_compare((*a)->pool, (*b)->pool);
 }
 
-/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. */
+/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. One whose
+ * request isn't what it was gives nothing anyway, and keeps nothing from others. */
 static void find_conflicts(struct state *state)
 {
     if (!state->synced[STATE_POOLS])
@@ -279,7 +353,7 @@ static void find_conflicts(struct state *state)
         for (size_t j = 0; j < state->pool_count && pool->conflict == NULL; j++) {
             const struct state_pool *other = state->pools[j];
             if (other != pool && pool->family != 0 && pool->family == other->family &&
-                pool_is_older(other->pool, pool->pool) &&
+                other->backing == STATE_POOL_BACKED && pool_is_older(other->pool, pool->pool) &&
                 ranges_overlap(pool->offered, other->offered, NULL))
                 pool->conflict = other;
         }
@@ -305,13 +379,15 @@ void state_pools_follow(struct state *state, const char *request_key)
         if (pool->pool->from_request == NULL || strcmp(pool->pool->from_request, request_key) != 0)
             continue;
         struct ranges *before = pool->resolved;
+        const struct blocks *book = pool->blocks;
+        enum state_pool_backing backing = pool->backing;
         pool->resolved = NULL;
         /* A pool that can't be filled for want of memory gives nothing until the request changes
          * again. */
         (void)!set_addresses(state, pool, pool->pool->mode, before);
         ranges_free(before);
         state_tell(state, STATE_POOLS, pool->object.meta->key);
-        changed = true;
+        changed = changed || pool->blocks != book || pool->backing != backing;
     }
     if (changed)
         pools_changed(state);
@@ -359,6 +435,7 @@ static int put(struct state *state, void *object_take)
     }
     struct pool *old = entry->pool;
     const struct blocks *book = entry->blocks;
+    enum state_pool_backing backing = entry->backing;
     struct ranges *resolved = entry->resolved;
     entry->resolved = NULL;
     entry->pool = pool;
@@ -371,7 +448,7 @@ static int put(struct state *state, void *object_take)
                                : old != NULL    ? old->offered
                                                 : NULL);
     bool status_only = old != NULL && book != NULL && entry->blocks == book &&
-                       strcmp(old->meta.uid, pool->meta.uid) == 0 &&
+                       entry->backing == backing && strcmp(old->meta.uid, pool->meta.uid) == 0 &&
                        old->meta.generation == pool->meta.generation &&
                        old->meta.deleting == pool->meta.deleting;
     if (old != NULL)

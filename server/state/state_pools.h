@@ -5,7 +5,7 @@
 
 #include "server/state/state.h"
 
-/* Valid, with addresses, not being deleted, in no conflict. */
+/* Valid, with addresses that nobody has exchanged, not being deleted, in no conflict. */
 bool state_pool_is_usable(const struct state_pool *pool);
 /* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing
  * to add. */
@@ -13,12 +13,14 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
 bool state_pool_offers(const struct state_pool *pool, const struct address *address);
 /* The pool that offers the address (usable ones first), or NULL. */
 struct state_pool *state_pool_offering(const struct state *state, const struct address *address);
-/* The first pool that consists of the CIDR of this request, or NULL. */
-const struct state_pool *state_pool_from_request(const struct state *state, const char *key);
-/* The CIDR that a pool's request has now; family 0 without one, and for a pool that has its own
- * addresses. */
+/* The first pool that consists of the CIDR of this request, or shall: it names the request and isn't
+ * made from another of that name. NULL: none. */
+const struct state_pool *state_pool_from_request(const struct state *state, const char *key,
+                                                 const char *uid);
+/* The CIDR that the request of the name in the pool's specification has now; family 0 without one,
+ * and for a pool that has its own addresses. */
 struct cidr state_pool_request_cidr(const struct state *state, const struct pool *pool);
-/* The CIDR of a request may have come or gone: pools that consist of it follow. */
+/* A request of that name has come, changed or gone: pools that are made from it follow. */
 void state_pools_follow(struct state *state, const char *request_key);
 /* An address became busy or free: the books follow. */
 void state_pools_mark(struct state *state, const struct address *address, bool busy);

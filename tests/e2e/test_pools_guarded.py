@@ -130,3 +130,99 @@ def test_claims_that_were_there_before_their_pool_get_its_name(lab):
     assert answer.status == 422 and hold["metadata"]["name"] in answer.message, answer
     lab.check_at_rest(foreign_allowed=True)
     lab.delete(hold)
+
+
+# Pools that are made from a request
+
+
+def finalizer_of(lab, request):
+    wait_until(
+        lambda: objects.REQUEST_FINALIZER in lab.get(request)["metadata"].get("finalizers", ()),
+        "the finalizer of a pool",
+    )
+
+
+def test_a_tenant_can_not_take_the_finalizer_from_the_request_of_a_pool(lab):
+    request = lab.granted(lab.create(lab.ask(lab.range(NETWORK), "/29")))
+    pool = ready(lab, lab.create(pool_of(lab, request)))
+    tenant = f"{lab.name}-tenant"
+    lab.cluster.user_kubeconfig(tenant)
+    rules = {"apiGroups": ["ipam.mandelsoft.org"], "resources": ["*"], "verbs": ["*"]}
+    grant(lab.cluster, tenant, [rules])
+    wait_until(
+        lambda: lab.request("GET", objects.path_of(request), user=tenant).ok, "rights of the tenant"
+    )
+    finalizer_of(lab, request)
+    for patch in ({"metadata": {"finalizers": None}}, {"metadata": {"finalizers": ["a.b/c"]}}):
+        answer = lab.try_patch(request, patch, user=tenant)
+        assert not answer.ok and pool["metadata"]["name"] in answer.message, answer
+    # Its own may come and go.
+    kept = lab.get(request)["metadata"]["finalizers"]
+    for finalizers in ([*kept, "a.b/c"], kept):
+        answer = lab.try_patch(request, {"metadata": {"finalizers": finalizers}}, user=tenant)
+        assert answer.ok, answer
+    lab.fleet.stop()
+    assert not lab.try_patch(request, {"metadata": {"finalizers": None}}, user=tenant).ok
+    assert lab.try_patch(request, {"metadata": {"labels": {"a": "b"}}}, user=tenant).ok
+    lab.request("DELETE", objects.path_of(request), user=tenant)
+    assert not lab.try_patch(request, {"metadata": {"finalizers": None}}, user=tenant).ok
+    lab.fleet.start()
+    answer = lab.try_patch(request, {"metadata": {"finalizers": None}}, user=tenant)
+    assert not answer.ok and pool["metadata"]["name"] in answer.message, answer
+    lab.delete(pool)
+    lab.is_gone(pool)
+    lab.is_gone(request)
+
+
+def take_by_force(lab, request):
+    """Deletes the request although a pool consists of it, as nobody but ipwarden's account can."""
+    lab.cluster.user_kubeconfig(IPWARDEN, ["system:masters"])
+
+    def is_taken():
+        lab.try_patch(request, {"metadata": {"finalizers": None}}, user=IPWARDEN)
+        # Refused when the finalizer has been put back before.
+        lab.request("DELETE", objects.path_of(request), user=IPWARDEN)
+        return lab.get(request) is None
+
+    wait_until(is_taken, "a request to be deleted by force")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_request_made_anew_does_not_become_the_pool(lab, seen):
+    request = lab.granted(lab.create(lab.ask(lab.range(NETWORK), "/29", name="net")))
+    pool = ready(lab, lab.create(pool_of(lab, request)))
+    pinned = pool["status"]["request"]
+    assert pinned == {
+        "namespace": lab.namespace,
+        "name": "net",
+        "uid": request["metadata"]["uid"],
+        "cidr": objects.cidr(request),
+    }
+    created = lab.create(lab.service(auto=True))
+    (address,) = objects.external(created)
+    lab.claimed(address, created)
+    theirs = lab.range("8.8.8.0/24", name="own")
+    if not seen:
+        lab.fleet.stop()
+    take_by_force(lab, request)
+    if not seen:
+        lab.fleet.start()
+    again = lab.granted(lab.create(lab.ask(theirs, "8.8.8.0/28", name="net")))
+    assert again["metadata"]["uid"] != request["metadata"]["uid"]
+    stored = lab.is_for_reason(pool, "RequestChanged")
+    condition = objects.condition(stored, "Ready")
+    assert condition["status"] == "False" and f"{lab.namespace}/net" in condition["message"]
+    assert stored["status"]["request"] == pinned
+    # What runs runs on, and counts; nothing more is given, least of all 8.8.8.8.
+    assert objects.external(lab.get(created)) == [address]
+    wait_until(lambda: lab.get(pool)["status"]["ipv4"]["used"] == 1, "a pool that counts")
+    assert lab.try_create(lab.service(auto=True)).status == 403
+    for wanted in ("8.8.8.8", str(ipaddress.ip_address(address) + 1)):
+        assert lab.try_create(lab.service(externalIPs=[wanted])).status == 403
+    # The pool stays while it is used, and can be told to have the other one.
+    answer = lab.try_patch(pool, {"spec": {"fromRequest": None, "cidr": "8.8.8.0/28"}})
+    assert answer.status == 422 and objects.claim_name(address) in answer.message, answer
+    lab.delete(pool)
+    lab.is_for_reason(pool, "Deleting")
+    lab.delete(created)
+    lab.is_gone(pool)

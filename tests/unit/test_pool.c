@@ -304,6 +304,43 @@ static void names_its_request(void **state)
     assert_true(offers(pool->excluded, "192.0.2.9"));
 }
 
+static void says_which_request_it_was_made_from(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request; /* of its status */
+        const char *pinned;  /* the CIDR; NULL: nothing is noted */
+        bool made;           /* from the request that the specification names */
+    } cases[] = {
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'192.0.2.0/24'}", "192.0.2.0/24", true},
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'2001:db8::/64'}", "2001:db8::/64", true},
+        {"{'namespace':'b','name':'net','uid':'q','cidr':'192.0.2.0/24'}", "192.0.2.0/24", false},
+        {"{'namespace':'a','name':'net','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':7,'cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'192.0.2.0/33'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':'q'}", NULL, false},
+        {"{'name':'net','uid':'q','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','uid':'q','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{}", NULL, false},
+        {"null", NULL, false},
+        {"'net'", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[512];
+        char text[CIDR_TEXT_SIZE] = "";
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a','name':'net'}"
+                 "},'status':{'request':%s}}",
+                 cases[i].request);
+        _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), NULL);
+        if (pool->pin.request != NULL)
+            cidr_format(&pool->pin.cidr, text);
+        if (strcmp(text, cases[i].pinned != NULL ? cases[i].pinned : "") != 0 ||
+            pool_is_pinned(pool) != cases[i].made)
+            fail_msg("%s: %s", json, text);
+    }
+}
+
 static void goes_on_where_its_status_says(void **state)
 {
     (void)state;
@@ -418,6 +455,7 @@ int main(void)
         cmocka_unit_test(says_what_is_wrong_with_its_request),
         cmocka_unit_test(names_its_request),
         cmocka_unit_test(takes_the_cidr_of_its_request),
+        cmocka_unit_test(says_which_request_it_was_made_from),
         cmocka_unit_test(goes_on_where_its_status_says),
         cmocka_unit_test(only_round_robin_goes_on),
         cmocka_unit_test(a_name_must_fit_a_label),

@@ -20,8 +20,24 @@
     "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7'" more                         \
     "},'spec':{'cidr':'192.0.2.1/32','pool':" pool ",'services':[" services "]}}"
 #define CLAIM_OF(pool) NAMELESS(pool, "", "")
+#define FROM_NET(status)                                                                           \
+    "{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["                  \
+    "'ipcontroller.ext/pool']},'spec':{'fromRequest':{'namespace':'a','name':'net'}},'status':"    \
+    "" status "}"
+#define PIN(name, uid, cidr)                                                                       \
+    "{'request':{'namespace':'a','name':'" name "','uid':'" uid "','cidr':'" cidr "'}}"
+#define KEPT_REQUEST ",'finalizers':['" IPAM_REQUEST_FINALIZER "']"
 #define WEB_LISTS_ONE                                                                              \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1'},'spec':{'externalIPs':['192.0.2.1']}}"
+
+/* The index of the nth request of the path, from 0. */
+static unsigned int index_of(const char *path, unsigned int nth)
+{
+    unsigned int index = 0;
+    for (;; index++)
+        if (strstr(fake_api_request(cluster->api, index)->line, path) != NULL && nth-- == 0)
+            return index;
+}
 
 /* --- finalizer and status --- */
 
@@ -154,12 +170,73 @@ static void a_pool_without_a_cidr_says_whom_it_waits_for(void **state)
                           "'" IPAM_REQUEST_FINALIZER "']},'spec':{'range':{'name':'lan',"
                           "'namespace':'a'}},'status':{'cidr':'192.0.2.64/28','conditions':["
                           "{'type':'Ready','status':'True','reason':'Ready'}]}}"));
-    fake_until(strstr(fake_cluster_requests(cluster, 1), POOL_URL "/status") != NULL);
-    unsigned int index = 1;
-    while (strstr(fake_api_request(cluster->api, index)->line, POOL_URL) == NULL)
-        index++;
-    assert_in(body_of(index), "'type':'Ready','status':'True'");
-    assert_in(body_of(index), "'ipv4':{'total':14,'used':0,'free':14}");
+    fake_until(count_of("PATCH " STATUS_URL) == 2);
+    assert_in(body_of(index_of(STATUS_URL, 1)), "'status':{'request':");
+    clock_fake_advance(&clock_now, 2 * CLOCK_SECOND);
+    fixture_put_pool(world, Q(FROM_NET(PIN("net", "q-1", "192.0.2.64/28"))));
+    fake_until(count_of("PATCH " STATUS_URL) == 3);
+    const char *body = body_of(index_of(STATUS_URL, 2));
+    assert_in(body, "'type':'Ready','status':'True'");
+    assert_in(body, "'ipv4':{'total':14,'used':0,'free':14}");
+    assert_not_in(body, "'request'"); /* another leader may have noted it meanwhile */
+}
+
+/* What a pool that is made from the request a/net notes of it. */
+static const struct {
+    const char *pool;
+    const char *request; /* of its metadata */
+    const char *status;  /* of the request */
+    const char *noted;   /* NULL: nothing */
+} pins[] = {
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'192.0.2.64/28'",
+     "{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':'192.0.2.64/28'}}"},
+    /* From another request by an edit. */
+    {FROM_NET(PIN("older", "q-0", "192.0.2.0/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'",
+     "{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':'192.0.2.64/28'}}"},
+    /* Once and for all. */
+    {FROM_NET(PIN("net", "q-0", "192.0.2.64/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET(PIN("net", "q-1", "192.0.2.0/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET(PIN("net", "q-1", "192.0.2.64/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    /* Nothing that can still go. */
+    {FROM_NET("{}"), "", "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET("{}"), KEPT_REQUEST ",'deletionTimestamp':'1970-01-01T00:00:10Z'",
+     "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET("{}"), KEPT_REQUEST, "", NULL},
+    /* It is in no range. */
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'8.8.8.0/28'", NULL},
+    /* From a request no more. */
+    {"{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["
+     "'ipcontroller.ext/pool']},'spec':{'cidr':'192.0.2.0/29'},'status':" PIN("net", "q-1",
+                                                                              "192.0.2.64/28") "}",
+     KEPT_REQUEST, "'cidr':'192.0.2.64/28'", "{'request':null}"},
+};
+
+static void a_pool_notes_its_request_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
+        char json[1024];
+        char noted[512] = "";
+        if (i > 0)
+            start_over();
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'namespace':'a','name':'net','uid':'q-1'%s},'spec':{'range':{"
+                 "'name':'lan','namespace':'a'}},'status':{%s}}",
+                 pins[i].request, pins[i].status);
+        fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan','uid':'r-1'},"
+                                   "'spec':{'ranges':['192.0.2.0/24']}}"));
+        fixture_put_request(world, Q(json));
+        fixture_put_pool(world, Q(pins[i].pool));
+        lead();
+        fake_until(count_of("PATCH " STATUS_URL) > 0);
+        const char *body = body_of(index_of(STATUS_URL, 0));
+        if (pins[i].noted != NULL)
+            snprintf(noted, sizeof(noted),
+                     "{'metadata':{'uid':'p-1','resourceVersion':'3'},'status':%s}", pins[i].noted);
+        if (pins[i].noted != NULL ? strcmp(body, Q(noted)) != 0
+                                  : strstr(body, "conditions") == NULL)
+            fail_msg("%zu: %s", i, body);
+    }
 }
 
 static void a_round_robin_pool_remembers_where_it_is(void **state)
@@ -420,6 +497,7 @@ int main(void)
         TEST(a_pool_that_overlaps_says_with_whom),
         TEST(a_pool_goes_with_its_last_address),
         TEST(a_pool_without_a_cidr_says_whom_it_waits_for),
+        TEST(a_pool_notes_its_request_once),
         TEST(a_round_robin_pool_remembers_where_it_is),
         TEST(a_first_match_pool_forgets_where_it_was),
         TEST(what_somebody_else_keeps_says_what_becomes_of_it),
