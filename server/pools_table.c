@@ -71,7 +71,7 @@ static void line_of_range(const struct state_range *home, struct line *ret_line)
         .waiting = ledger_waiting(home),
     };
     ret_line->ready = ipam_range_is_usable(home->range);
-    ret_line->reason = ipam_range_reason(home->range, ret_line->message, sizeof(ret_line->message));
+    ret_line->reason = ledger_reason(home, ret_line->message, sizeof(ret_line->message));
     if (home->blocks != NULL)
         blocks_counts(home->blocks, &ret_line->counts);
 }

@@ -226,3 +226,49 @@ def test_a_request_made_anew_does_not_become_the_pool(lab, seen):
     lab.is_for_reason(pool, "Deleting")
     lab.delete(created)
     lab.is_gone(pool)
+
+
+# Ranges that are being deleted
+
+
+def test_a_range_that_somebody_else_keeps_says_so_to_who_asks_for_it(lab):
+    chosen = lab.range(NETWORK)
+    kept = [*lab.get(chosen)["metadata"]["finalizers"], FOREIGN_FINALIZER]
+    lab.patch(chosen, {"metadata": {"finalizers": kept}})
+    lab.delete(chosen)
+    wait_until(
+        lambda: lab.get(chosen)["metadata"]["finalizers"] == [FOREIGN_FINALIZER],
+        lambda: f"no finalizer of ours in {lab.get(chosen)}",
+    )
+    stored = lab.is_for_reason(chosen, "Deleting")
+    assert objects.condition(stored, "Ready")["status"] == "False"
+    late = lab.create(lab.ask(chosen, "/29"))
+    lab.is_for_reason(late, "Deleting")
+    wait_until(lambda: lab.get(chosen)["status"]["requests"] == 1, "a range that counts")
+    lab.patch(chosen, {"metadata": {"finalizers": None}})
+    lab.is_gone(chosen)
+    lab.is_for_reason(late, "RangeNotFound")
+
+
+def test_a_range_names_the_requests_of_others_that_keep_it(lab):
+    chosen = lab.range(NETWORK)
+    others = [lab.add_namespace(f"{lab.name}-{n}") for n in range(2)]
+    own = lab.granted(lab.create(lab.ask(chosen, "/29")))
+    theirs = [
+        lab.granted(lab.create(lab.ask(chosen, "/29", namespace=others[n % 2]))) for n in range(4)
+    ]
+    lab.delete(chosen)
+    lab.is_for_reason(chosen, "Deleting")
+    named = sorted("{namespace}/{name}".format(**request["metadata"]) for request in theirs)
+
+    def message():
+        return objects.condition(lab.get(chosen), "Ready")["message"]
+
+    wanted = f"4 of others ({', '.join(named[:3])} and 1 more)"
+    wait_until(lambda: wanted in message(), lambda: f"{wanted} in {message()}")
+    lab.delete(own)
+    lab.delete(theirs[0])
+    wait_until(lambda: ": 0 of its own namespace and 3 of others (" in message(), message)
+    for request in theirs[1:]:
+        lab.delete(request)
+    lab.is_gone(chosen)

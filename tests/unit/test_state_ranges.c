@@ -472,6 +472,57 @@ static void only_a_list_that_came_to_its_end_counts(void **state)
     assert_held("one", "10.0.0.0/28");
 }
 
+/* --- what keeps a range --- */
+
+static void put_stranger(const char *space, const char *name)
+{
+    char json[256];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'namespace':'%s','name':'%s','uid':'u-%s'},'spec':{'range':{'name':"
+             "'lan','namespace':'a'}}}",
+             space, name, name);
+    fixture_put_request(world, Q(json));
+}
+
+static void assert_range_says(const char *reason, const char *message)
+{
+    char text[400];
+    mutex_guard(&world->mutex);
+    assert_string_equal(ledger_reason(state_range(world, "a/lan"), text, sizeof(text)), reason);
+    assert_string_equal(text, message);
+}
+
+#define LEAVING ",'deletionTimestamp':'1970-01-01T00:00:10Z'"
+#define GOES "gives nothing more and goes with the last request for it"
+
+static void a_range_on_its_way_out_says_whose_requests_keep_it(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_stranger("c", "one");
+    assert_range_says("Serving", "");
+    state_remove(world, STATE_REQUESTS, "c/one", NULL);
+    put_range_with("lan", "r-1", LEAVING ",'finalizers':['" IPAM_RANGE_FINALIZER "']",
+                   "'ranges':['10.0.0.0/24']", "");
+    assert_range_says("Deleting", GOES);
+    put_range_with("lan", "r-1", LEAVING ",'finalizers':['other']", "'ranges':['10.0.0.0/24']", "");
+    assert_range_says("Deleting", "gives nothing more; no request keeps it, but a finalizer that "
+                                  "isn't ipwarden's does");
+    put_request(.name = "own");
+    assert_range_says("Deleting", GOES ": 1");
+    put_stranger("c", "one");
+    assert_range_says("Deleting", GOES ": 1 of its own namespace and 1 of others (c/one)");
+    put_stranger("b", "two");
+    put_stranger("b", "five");
+    remove_request("own");
+    assert_range_says("Deleting",
+                      GOES ": 0 of its own namespace and 3 of others (b/five, b/two, c/one)");
+    put_stranger("d", "four");
+    put_stranger("c", "a");
+    assert_range_says("Deleting", GOES ": 0 of its own namespace and 5 of others (b/five, b/two, "
+                                       "c/a and 2 more)");
+}
+
 /* --- pools that consist of a request --- */
 
 static void a_pool_waits_for_its_request(void **state)
@@ -706,6 +757,7 @@ int main(void)
         IPAM_TEST(a_list_may_show_two_owners_for_a_while),
         IPAM_TEST(a_replica_that_does_not_lead_does_not_grow),
         IPAM_TEST(only_a_list_that_came_to_its_end_counts),
+        IPAM_TEST(a_range_on_its_way_out_says_whose_requests_keep_it),
         IPAM_TEST(a_pool_waits_for_its_request),
         IPAM_TEST(a_pool_is_made_from_one_request_for_good),
         IPAM_TEST(a_pool_may_be_made_from_another_request),
