@@ -2,6 +2,7 @@
  * overlap with another pool; and no address taken away that is claimed. An edit is judged by what
  * it adds and takes away, and so on a pool that is being deleted, too. */
 #include "server/admission/kinds.h"
+#include "server/objects/unfit.h"
 #include "server/state/state_pools.h"
 
 #include <errno.h>
@@ -16,17 +17,18 @@
 struct offer {
     const struct ranges *ranges;
     struct ranges *resolved;
-    int result; /* of pool_request_ranges; 0 for a pool with addresses of its own */
+    unsigned int unfit; /* the networks that it reaches into in vain */
+    int result;         /* of pool_request_ranges; 0 for a pool with addresses of its own */
 };
 
 static struct offer offer_of(const struct state *state, const struct pool *pool)
 {
-    struct offer offer = {.ranges = pool->offered};
+    struct offer offer = {.ranges = pool->offered, .unfit = pool->unfit};
     struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
     if (pool->invalid != NULL)
         offer.ranges = NULL;
     else if (cidr.address.family != 0)
-        offer.result = pool_request_ranges(pool, &cidr, &offer.resolved);
+        offer.result = pool_request_ranges(pool, &cidr, &offer.resolved, &offer.unfit);
     if (offer.resolved != NULL)
         offer.ranges = offer.resolved;
     return offer;
@@ -96,9 +98,36 @@ static int added_ranges(const struct ranges *offered, const struct ranges *befor
     return 0;
 }
 
+static void check_leftovers(const struct pool *pool, const struct offer *offer,
+                            struct field_errors *errors)
+{
+    struct buffer text _cleanup_buffer_;
+    buffer_init(&text, 1024);
+    if (offer->unfit == 0) {
+        field_errors_add(errors, INVALID, "spec.exclude",
+                         "leaves no address: every address of the request's CIDR is excluded");
+        return;
+    }
+    unfit_describe(offer->unfit, &text);
+    field_errors_add(errors, INVALID, pool->excluded != NULL ? "spec.exclude" : "spec.fromRequest",
+                     "leaves no address: no Service can have those of the request's CIDR in %s",
+                     buffer_failed(&text) ? "a network of special use" : text.data);
+}
+
+/* An administrator who divides a large network may not have thought of what else lies in it. */
+static void warn_of_unfit(const struct offer *offer, struct buffer *warning)
+{
+    if (offer->unfit == 0)
+        return;
+    buffer_append_string(warning, "the pool reaches into ");
+    unfit_describe(offer->unfit, warning);
+    buffer_append_string(warning, ": no Service can have such an address, so none is given");
+}
+
 /* What the pool says about other pools and about claims. With the lock of state held. */
 static void check_against_state(const struct state *state, const struct pool *pool,
-                                const struct pool *old, struct field_errors *errors)
+                                const struct pool *old, struct buffer *warning,
+                                struct field_errors *errors)
 {
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
@@ -109,8 +138,8 @@ static void check_against_state(const struct state *state, const struct pool *po
         field_errors_add(errors, INVALID, "spec.fromRequest", "out of memory; try again");
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
-        field_errors_add(errors, INVALID, "spec.exclude",
-                         "leaves no address: every address of the request's CIDR is excluded");
+        check_leftovers(pool, &offer, errors);
+    warn_of_unfit(&offer, warning);
     if (added != NULL)
         check_overlap(state, pool, added, errors);
     if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
@@ -125,7 +154,9 @@ void pool_validate(struct review *review)
     _cleanup_pool_ struct pool *pool = NULL;
     _cleanup_pool_ struct pool *old = NULL;
     struct field_errors errors = {0};
+    struct buffer warning _cleanup_buffer_;
     struct error error;
+    buffer_init(&warning, 1024);
     int result = pool_decode(&review->view, review->object, &errors, &pool, &error);
     if (result == 0 && review->old_object != NULL)
         result = pool_decode(&review->view, review->old_object, NULL, &old, &error);
@@ -135,10 +166,11 @@ void pool_validate(struct review *review)
         return;
     }
     mutex_lock(&state->mutex);
-    check_against_state(state, pool, old, &errors);
+    check_against_state(state, pool, old, &warning, &errors);
     mutex_unlock(&state->mutex);
+    bool warns = warning.length > 0 && !buffer_failed(&warning);
     if (field_errors_total(&errors) == 0)
-        review_allow(review, NULL, NULL);
+        review_allow(review, NULL, warns ? warning.data : NULL);
     else
         review_refuse_fields(review, "IpClaimPool", &errors);
     field_errors_clear(&errors);

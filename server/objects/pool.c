@@ -2,6 +2,8 @@
  * fault, and the watch, which wants the pool or the reason why it can't be used. */
 #include "server/objects/pool.h"
 
+#include "server/objects/unfit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +133,26 @@ static void decode_from_request(struct decoder *decoder, const struct json_node 
         decoder->out_of_memory = true;
 }
 
+/* A pool that lies in such networks as a whole is wrong; one that reaches into them has the rest. */
+static void leave_out_unfit(struct decoder *decoder)
+{
+    struct pool *pool = decoder->pool;
+    struct buffer text _cleanup_buffer_;
+    buffer_init(&text, 1024);
+    pool->unfit = unfit_networks(pool->offered);
+    if (unfit_subtract(pool->offered) < 0)
+        decoder->out_of_memory = true;
+    if (!ranges_is_empty(pool->offered))
+        return;
+    buffer_append_string(&text, "lies in ");
+    unfit_describe(pool->unfit, &text);
+    buffer_append_string(&text, ": no Service can have such an address");
+    if (buffer_failed(&text))
+        decoder->out_of_memory = true;
+    else
+        fault(decoder, INVALID, pool->has_ranges ? "spec.ranges" : "spec.cidr", text.data);
+}
+
 static void decode_addresses(struct decoder *decoder, const struct json_node *spec)
 {
     const struct json_view *view = decoder->view;
@@ -158,7 +180,9 @@ static void decode_addresses(struct decoder *decoder, const struct json_node *sp
                                    &cidr, true);
     if (pool->invalid != NULL || decoder->out_of_memory || from_request)
         return;
+    pool->cidr = cidr;
     pool->family = cidr.address.family;
+    pool->has_ranges = pool->offered != NULL;
     if (pool->offered == NULL && (pool->offered = whole_cidr(&cidr)) == NULL)
         decoder->out_of_memory = true;
     if (pool->offered != NULL && pool->excluded != NULL &&
@@ -166,6 +190,8 @@ static void decode_addresses(struct decoder *decoder, const struct json_node *sp
         decoder->out_of_memory = true;
     if (pool->offered != NULL && ranges_is_empty(pool->offered))
         fault(decoder, INVALID, "spec.exclude", "leaves no address: every address is excluded");
+    else if (pool->offered != NULL)
+        leave_out_unfit(decoder);
 }
 
 static void decode_namespaces(struct decoder *decoder, const struct json_node *list)
@@ -298,11 +324,14 @@ bool pool_is_pinned(const struct pool *pool)
 }
 
 int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
-                        struct ranges **ret_ranges)
+                        struct ranges **ret_ranges, unsigned int *ret_unfit)
 {
     _cleanup_ranges_ struct ranges *ranges = whole_cidr(cidr);
     if (ranges == NULL ||
         (pool->excluded != NULL && ranges_subtract(ranges, pool->excluded, NULL) < 0))
+        return -ENOMEM;
+    *ret_unfit = unfit_networks(ranges);
+    if (unfit_subtract(ranges) < 0)
         return -ENOMEM;
     if (ranges_is_empty(ranges))
         return -EINVAL;

@@ -31,8 +31,12 @@ struct pool_pin {
 struct pool {
     struct object_meta meta;
     bool has_finalizer;
-    uint8_t family;         /* 0 when the specification is invalid, or says a request instead */
-    struct ranges *offered; /* what the specification offers, less exclude; NULL without a family */
+    struct cidr cidr;        /* spec.cidr; family 0 when it says none, or none that can be read */
+    bool has_ranges;         /* spec.ranges says which addresses of cidr serve */
+    uint8_t family;          /* 0 when the specification is invalid, or says a request instead */
+    struct ranges *offered;  /* what the specification offers, less exclude and what is unfit for
+                             * Services; NULL without a family */
+    unsigned int unfit;      /* the networks that it reaches into in vain: see unfit_describe */
     struct ranges *excluded; /* spec.exclude; NULL when there is none */
     enum blocks_mode mode;
     char *from_request; /* "namespace/name" of the IPAMRequest whose CIDR is the pool, or NULL */
@@ -64,9 +68,10 @@ static inline void pool_free_pointer(struct pool **pool)
 /* Whether its status says from which request of the name in its specification it was made. */
 bool pool_is_pinned(const struct pool *pool);
 /* What a pool that comes from a request offers when the request has this CIDR: the CIDR less
- * exclude. 0, -EINVAL when nothing is left, or -ENOMEM. */
+ * exclude, and less what is unfit for Services; ret_unfit says what of that there was. 0, -EINVAL
+ * when nothing is left, or -ENOMEM. */
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
-                                   struct ranges **ret_ranges);
+                                   struct ranges **ret_ranges, unsigned int *ret_unfit);
 
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Priority, then name. */

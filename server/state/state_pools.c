@@ -1,6 +1,8 @@
 /* Pools coming and going. A pool's book is kept while its addresses stay the same. */
 #include "server/state/state_pools.h"
 
+#include "server/objects/unfit.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -26,7 +28,9 @@ static const char *backing_reason(const struct state_pool *pool, char *ret_messa
     char cidr[CIDR_TEXT_SIZE];
     if (pool->empty) {
         snprintf(ret_message, size,
-                 "spec.fromRequest: request %s has no address that spec.exclude leaves", request);
+                 "spec.fromRequest: request %s has no address that spec.exclude leaves and that a "
+                 "Service could have",
+                 request);
         return "Invalid";
     }
     if (pool->backing == STATE_POOL_WAITING) {
@@ -87,6 +91,70 @@ struct state_pool *state_pool_offering(const struct state *state, const struct a
         unusable = pool;
     }
     return unusable;
+}
+
+/* The network that a pool was cut from; family 0: none is known. */
+static struct cidr network_of(const struct state_pool *pool)
+{
+    return pool_is_pinned(pool->pool)         ? pool->pool->pin.cidr
+           : pool->pool->from_request == NULL ? pool->pool->cidr
+                                              : (struct cidr){0};
+}
+
+/* Why an address of the pool's network that isn't excluded is none of the pool's. */
+static void describe_left_out(const struct state_pool *pool, const struct cidr *network,
+                              const struct address *address, char *ret_why, size_t size)
+{
+    const char *name = pool->object.meta->name;
+    struct address first = cidr_first(network);
+    struct address last = cidr_last(network);
+    char text[CIDR_TEXT_SIZE];
+    cidr_format(network, text);
+    if (pool->pool->invalid != NULL || pool->family == 0)
+        snprintf(ret_why, size,
+                 "is in pool %s (%s), which can't be used: its condition Ready says "
+                 "why",
+                 name, text);
+    else if (pool->pool->has_ranges)
+        snprintf(ret_why, size, "is in the network of pool %s (%s), but not in its spec.ranges",
+                 name, text);
+    else if (address_equal(address, &first))
+        snprintf(ret_why, size, "is the network address of pool %s (%s), which isn't given", name,
+                 text);
+    else if (address_equal(address, &last))
+        snprintf(ret_why, size, "is the broadcast address of pool %s (%s), which isn't given", name,
+                 text);
+    else
+        snprintf(ret_why, size, "is not offered by pool %s (%s)", name, text);
+}
+
+const struct state_pool *state_pool_why_not(const struct state *state,
+                                            const struct address *address, char *ret_why,
+                                            size_t size)
+{
+    assert(mutex_is_held(&state->mutex));
+    const char *unfit = unfit_network_of(address);
+    if (unfit != NULL) {
+        snprintf(ret_why, size, "is in %s: no Service can have such an address", unfit);
+        return NULL;
+    }
+    for (size_t i = 0; i < state->pool_count; i++) {
+        const struct state_pool *pool = state->pools[i];
+        if (pool->pool->excluded != NULL && ranges_contains(pool->pool->excluded, address)) {
+            snprintf(ret_why, size, "is excluded by pool %s", pool->object.meta->name);
+            return pool;
+        }
+    }
+    for (size_t i = 0; i < state->pool_count; i++) {
+        const struct state_pool *pool = state->pools[i];
+        struct cidr network = network_of(pool);
+        if (network.address.family != address->family || !cidr_contains(&network, address))
+            continue;
+        describe_left_out(pool, &network, address, ret_why, size);
+        return pool;
+    }
+    snprintf(ret_why, size, "is in no pool");
+    return NULL;
 }
 
 const struct state_pool *state_pool_from_request(const struct state *state, const char *key,
@@ -194,7 +262,8 @@ static int resolve(const struct state *state, const struct pool *pool, struct ra
     *ret_ranges = NULL;
     if (cidr.address.family == 0)
         return 0;
-    int result = pool_request_ranges(pool, &cidr, &ranges);
+    unsigned int unfit;
+    int result = pool_request_ranges(pool, &cidr, &ranges, &unfit);
     if (result == 0 && pinned)
         *ret_ranges = ranges;
     else

@@ -13,6 +13,12 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
 bool state_pool_offers(const struct state_pool *pool, const struct address *address);
 /* The pool that offers the address (usable ones first), or NULL. */
 struct state_pool *state_pool_offering(const struct state *state, const struct address *address);
+/* Why no pool offers the address, for a sentence that begins with it: "is excluded by pool blue", "is
+ * the network address of pool blue (203.0.113.0/24)", "is in no pool". Returns the pool that is
+ * spoken of, or NULL. */
+const struct state_pool *state_pool_why_not(const struct state *state,
+                                            const struct address *address, char *ret_why,
+                                            size_t size);
 /* The first pool that consists of the CIDR of this request, or shall: it names the request and isn't
  * made from another of that name. NULL: none. */
 const struct state_pool *state_pool_from_request(const struct state *state, const char *key,

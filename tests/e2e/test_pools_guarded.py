@@ -1,6 +1,7 @@
 """Whose claim it is says the pool that it names; and what a pool consists of can't be exchanged."""
 
 import ipaddress
+import json
 
 import pytest
 
@@ -130,6 +131,29 @@ def test_claims_that_were_there_before_their_pool_get_its_name(lab):
     assert answer.status == 422 and hold["metadata"]["name"] in answer.message, answer
     lab.check_at_rest(foreign_allowed=True)
     lab.delete(hold)
+
+
+@pytest.mark.parametrize(
+    "cidr",
+    ["127.0.0.0/29", "0.0.0.8/29", "169.254.7.0/29", "239.1.1.0/29", "fe80::/125", "ff0e::/125"],
+)
+def test_a_pool_whose_addresses_no_service_can_have_is_refused(lab, cidr):
+    answer = lab.try_create(objects.pool(f"{lab.name}-p", cidr))
+    assert answer.status == 422 and "no Service can have" in answer.message, answer
+
+
+def test_of_a_pool_that_reaches_into_such_a_network_only_the_rest_is_given(lab):
+    ranges = ["169.253.255.254-169.254.0.5"]
+    item = objects.pool(f"{lab.name}-p", "169.252.0.0/14", ranges=ranges)
+    done = lab.kubectl("create", "-f", "-", input=json.dumps(item), namespace=False)
+    assert "Warning: " in done.stderr and "169.254.0.0/16 (link-local)" in done.stderr, done.stderr
+    lab.try_create(item)  # which is there; its end is the lab's business from now on
+    assert ready(lab, item)["status"]["ipv4"]["total"] == 2
+    given = [objects.ingress(lab.with_ingress(lab.create(lab.load_balancer()))) for _ in range(2)]
+    assert sorted(given) == [["169.253.255.254"], ["169.253.255.255"]]
+    balancer = lab.create(lab.load_balancer())
+    assert "2 of 2" in lab.event(balancer, "AddressPending")
+    assert not objects.ingress(lab.get(balancer))
 
 
 # Pools that are made from a request

@@ -122,6 +122,39 @@ static void says_all_that_is_wrong(void **state)
 #define FROM_LATE(more) POOL("from", "'fromRequest':{'namespace':'a','name':'late'}" more)
 #define FROM_NOBODY POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'}")
 
+static void networks_that_no_service_can_have_are_warned_of(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'126.0.0.0/7'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    assert_non_null(strstr(verdict.warning, "reaches into 127.0.0.0/8 (loopback)"));
+    review(false, "ipclaimpools", "CREATE",
+           POOL("blue", "'cidr':'126.0.0.0/7','exclude':['127.0.0.0/8']"), NULL, "", &verdict);
+    assert_true(verdict.allowed);
+    assert_string_equal(verdict.warning, "");
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'ff02::/64'"), NULL, "", &verdict);
+    assert_string_equal(verdict.causes, "spec.cidr");
+    assert_non_null(strstr(verdict.message, "lies in ff00::/8 (multicast)"));
+    fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan'},'spec':{'ranges':["
+                               "'126.0.0.0/7']}}"));
+    fixture_put_request(world, Q("{'metadata':{'namespace':'a','name':'net'},'spec':{'range':{"
+                                 "'name':'lan','namespace':'a'}},'status':{'cidr':"
+                                 "'127.0.0.0/28'}}"));
+    fixture_put_request(world, Q("{'metadata':{'namespace':'a','name':'other'},'spec':{'range':{"
+                                 "'name':'wan','namespace':'a'}},'status':{'cidr':"
+                                 "'126.0.0.0/7'}}"));
+    review(false, "ipclaimpools", "CREATE", FROM(""), NULL, "", &verdict);
+    assert_string_equal(verdict.causes, "spec.fromRequest");
+    assert_non_null(strstr(verdict.message, "127.0.0.0/8 (loopback)"));
+    fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'wan'},'spec':{'ranges':["
+                               "'126.0.0.0/7']}}"));
+    review(false, "ipclaimpools", "CREATE", FROM_OTHER(""), NULL, "", &verdict);
+    assert_true(verdict.allowed);
+    assert_non_null(strstr(verdict.warning, "reaches into 127.0.0.0/8 (loopback)"));
+}
+
 static const struct row from_rows[] = {
     {"good", FROM(""), NULL, NULL, NULL},
     {"not there yet", FROM_NOBODY, NULL, NULL, NULL},
@@ -189,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(says_all_that_is_wrong),
         TEST(a_claim_is_that_of_the_pool_that_it_names),
+        TEST(networks_that_no_service_can_have_are_warned_of),
         TEST(a_pool_from_a_request_is_judged_by_its_cidr),
         TEST(a_pool_without_a_name_is_refused),
     };

@@ -139,6 +139,59 @@ static void says_why_a_pool_gives_nothing(void **state)
     }
 }
 
+/* Beside the pools "near" with 192.0.2.64/26, "some" with some ranges of 198.51.100.0/24, "two" with
+ * 203.0.113.0/31, "six" with 2001:db8::/64, "made" from a request with 10.0.0.16/28 and "wrong",
+ * whose namesake is no address. */
+static const struct {
+    const char *address;
+    const char *pool; /* NULL: none is spoken of */
+    const char *why;
+} absences[] = {
+    {"192.0.2.64", "near",
+     "is the network address of pool near (192.0.2.64/26), which isn't given"},
+    {"192.0.2.127", "near",
+     "is the broadcast address of pool near (192.0.2.64/26), which isn't given"},
+    {"192.0.2.70", "near", "is excluded by pool near"},
+    {"192.0.2.63", NULL, "is in no pool"},
+    {"198.51.100.0", "some",
+     "is in the network of pool some (198.51.100.0/24), but not in its spec.ranges"},
+    {"198.51.100.30", "some",
+     "is in the network of pool some (198.51.100.0/24), but not in its spec.ranges"},
+    {"203.0.113.2", NULL, "is in no pool"},
+    {"2001:db8:0:1::", NULL, "is in no pool"},
+    {"10.0.0.16", "made", "is the network address of pool made (10.0.0.16/28), which isn't given"},
+    {"10.0.0.31", "made",
+     "is the broadcast address of pool made (10.0.0.16/28), which isn't given"},
+    {"10.0.0.32", NULL, "is in no pool"},
+    {"172.16.0.1", "wrong",
+     "is in pool wrong (172.16.0.0/24), which can't be used: its condition Ready says why"},
+    {"127.0.0.1", NULL, "is in 127.0.0.0/8 (loopback): no Service can have such an address"},
+};
+
+static void says_why_an_address_is_not_offered(void **state)
+{
+    (void)state;
+    put_pool("near", 1, 1, "'cidr':'192.0.2.64/26','exclude':['192.0.2.70']");
+    put_pool("some", 1, 1, "'cidr':'198.51.100.0/24','ranges':['198.51.100.1-198.51.100.9']");
+    put_pool("two", 1, 1, "'cidr':'203.0.113.0/31'");
+    put_pool("six", 1, 1, "'cidr':'2001:db8::/64'");
+    put_pool("made", 1, 1,
+             "'fromRequest':{'namespace':'a','name':'net'}},'status':{'request':{'namespace':'a',"
+             "'name':'net','uid':'q-1','cidr':'10.0.0.16/28'}");
+    put_pool("wrong", 1, 1, "'cidr':'172.16.0.0/24','mode':'Random'");
+    for (size_t i = 0; i < sizeof(absences) / sizeof(absences[0]); i++) {
+        struct address address = fixture_address(absences[i].address);
+        char why[400];
+        mutex_lock(&world->mutex);
+        const struct state_pool *pool = state_pool_why_not(world, &address, why, sizeof(why));
+        if (strcmp(pool != NULL ? pool->object.meta->name : "-",
+                   absences[i].pool != NULL ? absences[i].pool : "-") != 0 ||
+            strcmp(why, absences[i].why) != 0)
+            fail_msg("%s: %s", absences[i].address, why);
+        mutex_unlock(&world->mutex);
+    }
+}
+
 /* --- whose claims there are --- */
 
 static void put_claim_of(const char *name, const char *address, const char *pool)
@@ -256,6 +309,7 @@ int main(void)
         TEST(the_younger_of_two_that_overlap_gives_nothing),
         TEST(pools_stay_in_order),
         TEST(says_why_a_pool_gives_nothing),
+        TEST(says_why_an_address_is_not_offered),
         TEST(a_pool_without_a_book_counts_its_claims),
         TEST(a_claim_moves_the_pointer_of_its_pool),
         TEST(the_pointer_comes_round),
