@@ -72,9 +72,11 @@ static void judge_conditions(const struct state_pool *pool, struct condition *co
         return;
     conflict->reason = "Overlap";
     snprintf(conflict->message, sizeof(conflict->message),
-             "overlaps pool %s, which is older: nothing is given from this pool; take the common "
+             "overlaps pool %s, which %s: nothing is given from this pool; take the common "
              "addresses out of one of them",
-             pool->conflict->object.meta->name);
+             pool->conflict->object.meta->name,
+             pool->prospect != NULL ? "had its addresses before the request had its CIDR"
+                                    : "is older");
 }
 
 static void write_round_robin(struct json_writer *writer, const struct state_pool *pool)
@@ -132,7 +134,7 @@ static const struct state_request *request_to_pin(const struct state *state,
 {
     const struct pool *object = pool->pool;
     if (object->from_request == NULL || object->invalid != NULL || object->meta.deleting ||
-        pool->empty || pool_is_pinned(object) ||
+        pool->empty || pool->conflict != NULL || pool_is_pinned(object) ||
         state_pool_request_cidr(state, object).address.family == 0)
         return NULL;
     const struct state_request *request = state_request(state, object->from_request);

@@ -149,10 +149,10 @@ struct state_pool {
     uint8_t family;               /* 0: gives nothing */
     const struct ranges *offered; /* NULL likewise */
     struct ranges *resolved;      /* owned: offered of a pool that comes from a request */
+    struct ranges *prospect;      /* owned: what its request has, while that isn't noted; or NULL */
     struct blocks *blocks;        /* the book over offered; NULL likewise */
     struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
-    const struct state_pool
-        *conflict; /* the older pool it overlaps: nothing is given from this one */
+    const struct state_pool *conflict; /* the pool it overlaps: nothing is given from this one */
     enum state_pool_backing backing;
     bool empty;               /* the CIDR of its request leaves no address */
     bool claims_reading;      /* its claims are being listed for somebody who would be refused */

@@ -397,7 +397,6 @@ static int put(struct state *state, void *object_take)
     int result = 0;
     struct claim *old = claim->claim;
     entries_free(state, claim);
-    state_pool_claims_remove(state, claim);
     claim->entries = entries;
     claim->claim = version;
     claim->put_at = clock_monotonic(state->options.clock);
@@ -406,7 +405,7 @@ static int put(struct state *state, void *object_take)
     for (size_t i = 0; i < version->service_count; i++)
         if (owner_add(state, version->services[i].key, claim) < 0)
             result = -ENOMEM;
-    if (state_pool_claims_add(state, claim) < 0)
+    if (state_pool_claims_follow(state, claim) < 0)
         result = -ENOMEM;
     if (old != NULL)
         owners_leave(state, claim, old, version);

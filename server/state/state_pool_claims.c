@@ -32,11 +32,13 @@ static struct state_pool_claims *list_ensure(struct state *state, const char *po
     return list;
 }
 
-/* A pool that has no book is judged by its claims alone. */
-static void tell_pool(struct state *state, const char *pool)
+/* Of a pool that serves the book has all the news. Others are judged by the claims that name them.
+ */
+static void tell_pool(struct state *state, const char *name)
 {
-    if (state_pool(state, pool) != NULL)
-        state_tell(state, STATE_POOLS, pool);
+    const struct state_pool *pool = state_pool(state, name);
+    if (pool != NULL && (pool->blocks == NULL || pool->object.meta->deleting))
+        state_tell(state, STATE_POOLS, name);
 }
 
 static size_t *counter(struct state_pool_claims *list, const struct state_claim *claim)
@@ -44,8 +46,11 @@ static size_t *counter(struct state_pool_claims *list, const struct state_claim 
     return claim->claim->address.family == ADDRESS_IPV4 ? &list->ipv4 : &list->ipv6;
 }
 
-int state_pool_claims_add(struct state *state, struct state_claim *claim)
+int state_pool_claims_follow(struct state *state, struct state_claim *claim)
 {
+    if (claim->of_pool != NULL && strcmp(claim->of_pool->pool, name_of(claim)) == 0)
+        return 0;
+    state_pool_claims_remove(state, claim);
     struct state_pool_claims *list = list_ensure(state, name_of(claim));
     if (list == NULL)
         return -ENOMEM;

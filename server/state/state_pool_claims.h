@@ -5,8 +5,9 @@
 
 #include "server/state/state.h"
 
-/* Enters the claim under the pool that it names, or takes it out again. The first: 0 or -ENOMEM. */
-must_check int state_pool_claims_add(struct state *state, struct state_claim *claim);
+/* Enters the claim under the pool that this version of it names, or takes it out again. The first: 0
+ * or -ENOMEM. */
+must_check int state_pool_claims_follow(struct state *state, struct state_claim *claim);
 void state_pool_claims_remove(struct state *state, struct state_claim *claim);
 
 /* How many addresses of the family the pool has. One without a book has what claims name it for,

@@ -59,6 +59,11 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
         snprintf(ret_message, size, "%s", pool->pool->invalid);
         return "Invalid";
     }
+    if (pool->prospect != NULL && pool->conflict != NULL) {
+        snprintf(ret_message, size, "the CIDR of request %s overlaps pool %s",
+                 pool->pool->from_request, pool->conflict->object.meta->name);
+        return "Conflict";
+    }
     if (pool->empty || pool->backing != STATE_POOL_BACKED)
         return backing_reason(pool, ret_message, size);
     if (pool->family == 0) {
@@ -227,8 +232,10 @@ static void clear_addresses(struct state_pool *pool)
 {
     blocks_free(pool->blocks);
     ranges_free(pool->resolved);
+    ranges_free(pool->prospect);
     pool->blocks = NULL;
     pool->resolved = NULL;
+    pool->prospect = NULL;
     pool->offered = NULL;
     pool->family = 0;
     pool->empty = false;
@@ -251,24 +258,17 @@ static enum state_pool_backing backing_of(const struct state *state, const struc
     return cidr_equal(&request->held, &pool->pin.cidr) ? STATE_POOL_BACKED : STATE_POOL_UNHELD;
 }
 
-/* What a pool that comes from a request offers. Only what its status has noted once is ever its
- * own; a CIDR that isn't noted yet is looked at, to see whether spec.exclude leaves something. 0,
- * -EINVAL when it leaves nothing, or -ENOMEM. ret_ranges: NULL for none. */
+/* What a pool that comes from a request offers, by the CIDR that its status has noted; or, while it
+ * has noted none, would offer. 0, -EINVAL when spec.exclude leaves nothing, or -ENOMEM. ret_ranges:
+ * NULL for none. */
 static int resolve(const struct state *state, const struct pool *pool, struct ranges **ret_ranges)
 {
-    bool pinned = pool_is_pinned(pool);
-    struct cidr cidr = pinned ? pool->pin.cidr : state_pool_request_cidr(state, pool);
-    struct ranges *ranges = NULL;
+    struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
     *ret_ranges = NULL;
     if (cidr.address.family == 0)
         return 0;
     unsigned int unfit;
-    int result = pool_request_ranges(pool, &cidr, &ranges, &unfit);
-    if (result == 0 && pinned)
-        *ret_ranges = ranges;
-    else
-        ranges_free(ranges);
-    return result;
+    return pool_request_ranges(pool, &cidr, ret_ranges, &unfit);
 }
 
 /* Gives the pool the addresses that its specification, or its request, has, and a book that
@@ -291,10 +291,11 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
         }
         offered = resolved;
     }
-    if (object->invalid != NULL || offered == NULL) {
+    if (object->invalid != NULL || offered == NULL || backing == STATE_POOL_WAITING) {
         clear_addresses(pool);
         pool->backing = backing;
         pool->empty = empty;
+        pool->prospect = resolved;
         return 0;
     }
     bool same = old_offered != NULL && pool->blocks != NULL && old_mode == object->mode &&
@@ -409,8 +410,19 @@ static int pool_order(const void *left, const void *right)
     return pool_compare((*a)->pool, (*b)->pool);
 }
 
-/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. One whose
- * request isn't what it was gives nothing anyway, and keeps nothing from others. */
+/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. A CIDR that a
+ * request brings later takes nothing from any pool, however young, since the request's owner chose
+ * it. And a pool whose request isn't what it was gives nothing anyway, and keeps nothing from
+ * others. */
+static bool yields_to(const struct state_pool *pool, const struct state_pool *other)
+{
+    const struct ranges *wanted = pool->prospect != NULL ? pool->prospect : pool->offered;
+    return other != pool && wanted != NULL && other->offered != NULL &&
+           ranges_family(wanted) == other->family && other->backing == STATE_POOL_BACKED &&
+           (pool->prospect != NULL || pool_is_older(other->pool, pool->pool)) &&
+           ranges_overlap(wanted, other->offered, NULL);
+}
+
 static void find_conflicts(struct state *state)
 {
     if (!state->synced[STATE_POOLS])
@@ -420,11 +432,8 @@ static void find_conflicts(struct state *state)
         const struct state_pool *before = pool->conflict;
         pool->conflict = NULL;
         for (size_t j = 0; j < state->pool_count && pool->conflict == NULL; j++) {
-            const struct state_pool *other = state->pools[j];
-            if (other != pool && pool->family != 0 && pool->family == other->family &&
-                other->backing == STATE_POOL_BACKED && pool_is_older(other->pool, pool->pool) &&
-                ranges_overlap(pool->offered, other->offered, NULL))
-                pool->conflict = other;
+            if (yields_to(pool, state->pools[j]))
+                pool->conflict = state->pools[j];
         }
         if (pool->conflict != before)
             state_tell(state, STATE_POOLS, pool->object.meta->key);
@@ -450,13 +459,15 @@ void state_pools_follow(struct state *state, const char *request_key)
         struct ranges *before = pool->resolved;
         const struct blocks *book = pool->blocks;
         enum state_pool_backing backing = pool->backing;
+        bool prospected = pool->prospect != NULL;
         pool->resolved = NULL;
         /* A pool that can't be filled for want of memory gives nothing until the request changes
          * again. */
         (void)!set_addresses(state, pool, pool->pool->mode, before);
         ranges_free(before);
         state_tell(state, STATE_POOLS, pool->object.meta->key);
-        changed = changed || pool->blocks != book || pool->backing != backing;
+        changed = changed || pool->blocks != book || pool->backing != backing ||
+                  pool->prospect != NULL || prospected;
     }
     if (changed)
         pools_changed(state);

@@ -24,15 +24,29 @@ def ready(lab, pool):
     return lab.get(pool)
 
 
-def two_that_overlap(lab):
-    """A pool, and a younger one whose request is granted what the older pool has."""
-    older = lab.pool(network=NETWORK[:-3] + "/29")
+def two_that_overlap(lab, how):
+    """A pool that serves, and one with the same addresses: one after the other.
+
+    how: "unseen", as if two replicas had judged them at once; or "request", where a request is
+    granted what the other pool has; "older" where that is even the older of the two.
+    """
     request = lab.ask("later", "198.51.100.0/29", name="late")
-    younger = lab.create(pool_of(lab, request))
-    lab.create(request)
-    lab.range(NETWORK, name="later")
-    lab.is_for_reason(younger, "Conflict")
-    return older, lab.get(younger)
+    if how == "older":
+        other = lab.create(pool_of(lab, request))
+    serves = lab.pool(network="198.51.100.0/29")
+    if how == "unseen":
+        lab.cluster.user_kubeconfig(IPWARDEN, ["system:masters"])
+        # The API server's clock of creation has whole seconds, and names decide within one.
+        item = objects.pool(f"{lab.name}-z", "198.51.100.0/29")
+        other = lab.create(item, user=IPWARDEN)
+    if how == "request":
+        other = lab.create(pool_of(lab, request))
+    if how != "unseen":
+        lab.create(request)
+        lab.range(NETWORK, name="later")
+    lab.is_for_reason(other, "Conflict")
+    assert objects.condition(lab.get(other), "Conflict")["status"] == "True"
+    return serves, lab.get(other)
 
 
 def is_deleted_at_once(lab, pool):
@@ -40,31 +54,42 @@ def is_deleted_at_once(lab, pool):
     lab.is_gone(pool)
 
 
-def test_the_younger_of_two_that_overlap_can_be_cured(lab):
-    older, younger = two_that_overlap(lab)
+@pytest.mark.parametrize("how", ["unseen", "request", "older"])
+def test_of_two_pools_that_overlap_the_loser_can_be_cured(lab, how):
+    serves, loser = two_that_overlap(lab, how)
     balancer = lab.with_ingress(lab.create(lab.load_balancer()))
     claim = lab.claimed(objects.ingress(balancer)[0], balancer)
-    assert claim["spec"]["pool"] == older["metadata"]["name"]
+    assert claim["spec"]["pool"] == serves["metadata"]["name"]
     # What adds no overlap can be edited, on either side.
-    lab.patch(younger, {"spec": {"priority": 5}})
-    lab.patch(older, {"spec": {"priority": 4}})
-    answer = lab.try_patch(older, {"spec": {"cidr": "198.51.100.0/32"}})
+    lab.patch(serves, {"spec": {"priority": 4}})
+    if how == "unseen":
+        lab.patch(loser, {"spec": {"priority": 5}})
+    answer = lab.try_patch(serves, {"spec": {"cidr": "198.51.100.0/32"}})
     assert answer.status == 422 and claim["metadata"]["name"] in answer.message, answer
     other = str(SPACE.ipv4(29))
-    lab.patch(younger, {"spec": {"fromRequest": None, "cidr": other}})
-    ready(lab, younger)
+    lab.patch(loser, {"spec": {"fromRequest": None, "cidr": other}})
+    ready(lab, loser)
     lab.check_at_rest()
 
 
-def test_the_younger_of_two_that_overlap_goes_while_the_older_serves(lab):
-    older, younger = two_that_overlap(lab)
+@pytest.mark.parametrize("how", ["unseen", "request", "older"])
+def test_of_two_pools_that_overlap_the_loser_goes_while_the_other_serves(lab, how):
+    serves, loser = two_that_overlap(lab, how)
     balancer = lab.with_ingress(lab.create(lab.load_balancer()))
-    is_deleted_at_once(lab, younger)
-    lab.delete(older)
+    is_deleted_at_once(lab, loser)
+    lab.delete(serves)
     assert objects.ingress(lab.get(balancer)) == objects.ingress(balancer)
-    lab.is_for_reason(older, "Deleting")
+    lab.is_for_reason(serves, "Deleting")
     lab.delete_services()
-    lab.is_gone(older)
+    lab.is_gone(serves)
+
+
+def test_a_request_brings_its_cidr_once_the_pool_that_has_it_is_gone(lab):
+    serves, loser = two_that_overlap(lab, "older")
+    assert "request" not in lab.get(loser)["status"]
+    lab.delete(serves)
+    lab.is_gone(serves)
+    assert ready(lab, loser)["status"]["request"]["cidr"] == "198.51.100.0/29"
 
 
 def test_a_pool_under_deletion_is_edited_as_any_other(lab):

@@ -204,6 +204,8 @@ static const struct {
     {FROM_NET("{}"), KEPT_REQUEST, "", NULL},
     /* It is in no range. */
     {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'8.8.8.0/28'", NULL},
+    /* The pool younger has it. */
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'192.0.2.128/28'", NULL},
     /* From a request no more. */
     {"{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["
      "'ipcontroller.ext/pool']},'spec':{'cidr':'192.0.2.0/29'},'status':" PIN("net", "q-1",
@@ -226,6 +228,9 @@ static void a_pool_notes_its_request_once(void **state)
         fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan','uid':'r-1'},"
                                    "'spec':{'ranges':['192.0.2.0/24']}}"));
         fixture_put_request(world, Q(json));
+        fixture_put_pool(world, Q("{'metadata':{'name':'younger','finalizers':["
+                                  "'ipcontroller.ext/pool'],'creationTimestamp':"
+                                  "'1970-01-01T00:00:09Z'},'spec':{'cidr':'192.0.2.128/25'}}"));
         fixture_put_pool(world, Q(pins[i].pool));
         lead();
         fake_until(count_of("PATCH " STATUS_URL) > 0);

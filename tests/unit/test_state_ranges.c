@@ -701,6 +701,41 @@ static void a_pool_that_gets_addresses_may_overlap_another(void **state)
     assert_true(is_usable(pool_of("younger")));
 }
 
+/* Whoever owns the request chose its CIDR; so it takes nothing from a pool, however young. */
+static void what_a_request_brings_yields_to_every_pool(void **state)
+{
+    (void)state;
+    put_pool("older", 1, FROM("one"));
+    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_range("lan", "10.0.0.0/24");
+    forget_told();
+    put_request(.name = "one", .cidr = "10.0.0.64/28");
+    assert_null(pool_of("younger")->conflict);
+    assert_true(is_usable(pool_of("younger")));
+    assert_ptr_equal(pool_of("older")->conflict, pool_of("younger"));
+    assert_reason("older", "Conflict", "the CIDR of request a/one overlaps pool younger");
+    assert_true(was_told("pool/older"));
+    /* It is noted when there is room. */
+    forget_told();
+    put_pool("younger", 9, "'cidr':'10.0.0.0/26'");
+    assert_null(pool_of("older")->conflict);
+    assert_reason("older", "WaitingForRequest", "");
+    assert_true(was_told("pool/older"));
+    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    assert_non_null(pool_of("older")->conflict);
+    put_pool("older", 1, FROM("one") ",'exclude':['10.0.0.64/27']");
+    assert_null(pool_of("older")->conflict);
+    put_pool("older", 1, FROM("one"));
+    assert_non_null(pool_of("older")->conflict);
+    remove_request("one");
+    assert_null(pool_of("older")->conflict);
+    /* Two that bring the same are judged once they have it. */
+    put_request(.name = "one", .cidr = "10.0.0.128/28");
+    put_pool("second", 2, FROM("one"));
+    assert_null(pool_of("older")->conflict);
+    assert_null(pool_of("second")->conflict);
+}
+
 static void nothing_is_left_when_everything_is_excluded(void **state)
 {
     (void)state;
@@ -764,6 +799,7 @@ int main(void)
         IPAM_TEST(a_pool_of_a_request_may_come_last),
         IPAM_TEST(a_conflict_leaves_a_pool_without_addresses),
         IPAM_TEST(a_pool_that_gets_addresses_may_overlap_another),
+        IPAM_TEST(what_a_request_brings_yields_to_every_pool),
         IPAM_TEST(nothing_is_left_when_everything_is_excluded),
         IPAM_TEST(two_pools_of_one_request),
     };
