@@ -2,6 +2,7 @@
  * they are created, no edit of what has been acted upon, and no end of a request that a pool
  * consists of, nor of the finalizer that keeps it. */
 #include "server/admission/kinds.h"
+#include "server/admission/reread.h"
 #include "server/decide/range_grant.h"
 #include "server/state/state_pools.h"
 
@@ -191,22 +192,25 @@ static void request_delete(struct review *review)
     review_refuse(review, 403, NULL, text);
 }
 
-/* Without the finalizer the request could be deleted, and one made anew under its name. */
-static void check_finalizer(const struct review *review, struct field_errors *errors)
+/* Answers at once when no pool is known; otherwise by what that is when it is read live. */
+static void with_pool_read(struct review *review, void (*answer)(struct review *review))
 {
-    const struct json_view *view = &review->view;
+    struct reread reread = {0};
     struct object_key key;
     char pool[POOL_NAME_MOST + 1];
-    if (object_meta_has_finalizer(view, review->old_object, IPAM_REQUEST_FINALIZER) &&
-        !object_meta_has_finalizer(view, review->object, IPAM_REQUEST_FINALIZER) &&
-        find_pool(review, &key, pool))
-        field_errors_add(errors, "FieldValueForbidden", "metadata.finalizers",
-                         "%s stays while pool %s consists of the request's CIDR: delete the pool "
-                         "first, and ipwarden takes the finalizer off",
-                         IPAM_REQUEST_FINALIZER, pool);
+    if (find_pool(review, &key, pool))
+        reread_add(&reread, STATE_POOLS, pool);
+    reread_begin(review, &reread, answer);
 }
 
-void ipam_request_validate(struct review *review)
+/* Without the finalizer the request could be deleted, and one made anew under its name. */
+static bool takes_finalizer(const struct review *review)
+{
+    return object_meta_has_finalizer(&review->view, review->old_object, IPAM_REQUEST_FINALIZER) &&
+           !object_meta_has_finalizer(&review->view, review->object, IPAM_REQUEST_FINALIZER);
+}
+
+static void request_edit(struct review *review)
 {
     static const struct fixed_field fixed[] = {
         {"range", "name", "spec.range.name"},
@@ -215,16 +219,27 @@ void ipam_request_validate(struct review *review)
         {NULL, "description", "spec.description"},
     };
     struct field_errors errors = {0};
-    if (review->operation == REVIEW_DELETE) {
-        request_delete(review);
-    } else if (review->operation == REVIEW_CREATE) {
+    struct object_key key;
+    char pool[POOL_NAME_MOST + 1];
+    check_fixed(review, fixed, sizeof(fixed) / sizeof(fixed[0]),
+                "create a second IPAMRequest, and delete this one when it isn't needed any more",
+                &errors);
+    if (takes_finalizer(review) && find_pool(review, &key, pool))
+        field_errors_add(&errors, "FieldValueForbidden", "metadata.finalizers",
+                         "%s stays while pool %s consists of the request's CIDR: delete the pool "
+                         "first, and ipwarden takes the finalizer off",
+                         IPAM_REQUEST_FINALIZER, pool);
+    conclude(review, "IPAMRequest", &errors, NULL);
+}
+
+void ipam_request_validate(struct review *review)
+{
+    if (review->operation == REVIEW_DELETE)
+        with_pool_read(review, request_delete);
+    else if (review->operation == REVIEW_CREATE)
         request_create(review);
-    } else {
-        check_fixed(
-            review, fixed, sizeof(fixed) / sizeof(fixed[0]),
-            "create a second IPAMRequest, and delete this one when it isn't needed any more",
-            &errors);
-        check_finalizer(review, &errors);
-        conclude(review, "IPAMRequest", &errors, NULL);
-    }
+    else if (takes_finalizer(review))
+        with_pool_read(review, request_edit);
+    else
+        request_edit(review);
 }

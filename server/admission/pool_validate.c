@@ -2,6 +2,7 @@
  * overlap with another pool; and no address taken away that is claimed. An edit is judged by what
  * it adds and takes away, and so on a pool that is being deleted, too. */
 #include "server/admission/kinds.h"
+#include "server/admission/reread.h"
 #include "server/objects/unfit.h"
 #include "server/state/state_pools.h"
 
@@ -34,8 +35,15 @@ static struct offer offer_of(const struct state *state, const struct pool *pool)
     return offer;
 }
 
+/* What is said about the pool. */
+struct findings {
+    struct field_errors *errors;
+    struct buffer *warning;
+    struct reread *reread; /* what errors rests on, to be read live; NULL: it has been */
+};
+
 static void check_overlap(const struct state *state, const struct pool *pool,
-                          const struct ranges *offered, struct field_errors *errors)
+                          const struct ranges *offered, struct findings *findings)
 {
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *other = state->pools[i];
@@ -46,8 +54,9 @@ static void check_overlap(const struct state *state, const struct pool *pool,
             !ranges_overlap(offered, other->offered, &address))
             continue;
         address_format(&address, text);
+        reread_add(findings->reread, STATE_POOLS, other->object.meta->key);
         field_errors_add(
-            errors, INVALID, "spec.ranges",
+            findings->errors, INVALID, "spec.ranges",
             "%s is offered by pool %s already: two pools may not overlap; leave it out "
             "with spec.ranges or spec.exclude",
             text, other->object.meta->name);
@@ -64,7 +73,7 @@ static bool offers(const struct ranges *ranges, const struct address *address)
  * are this pool's. */
 static void check_shrink(const struct state *state, const struct ranges *old,
                          const struct pool *pool, const struct ranges *offered,
-                         struct field_errors *errors)
+                         struct findings *findings)
 {
     struct state_pool_claims_walk walk = {0};
     if (offered != NULL && ranges_covers_all(offered, old))
@@ -77,7 +86,8 @@ static void check_shrink(const struct state *state, const struct ranges *old,
             continue;
         address_format(address, text);
         bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, address);
-        field_errors_add(errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
+        reread_add(findings->reread, STATE_CLAIMS, claim->object.meta->key);
+        field_errors_add(findings->errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
                          "%s is in use (claim %s): delete its Service first, or keep the address "
                          "in the pool",
                          text, claim->object.meta->name);
@@ -126,8 +136,7 @@ static void warn_of_unfit(const struct offer *offer, struct buffer *warning)
 
 /* What the pool says about other pools and about claims. With the lock of state held. */
 static void check_against_state(const struct state *state, const struct pool *pool,
-                                const struct pool *old, struct buffer *warning,
-                                struct field_errors *errors)
+                                const struct pool *old, struct findings *findings)
 {
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
@@ -135,20 +144,29 @@ static void check_against_state(const struct state *state, const struct pool *po
     if (offer.ranges != NULL && added_ranges(offer.ranges, before.ranges, &added) < 0)
         offer.result = -ENOMEM;
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
-        field_errors_add(errors, INVALID, "spec.fromRequest", "out of memory; try again");
+        field_errors_add(findings->errors, INVALID, "spec.fromRequest", "out of memory; try again");
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
-        check_leftovers(pool, &offer, errors);
-    warn_of_unfit(&offer, warning);
+        check_leftovers(pool, &offer, findings->errors);
+    warn_of_unfit(&offer, findings->warning);
     if (added != NULL)
-        check_overlap(state, pool, added, errors);
+        check_overlap(state, pool, added, findings);
     if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
-        check_shrink(state, before.ranges, pool, offer.ranges, errors);
+        check_shrink(state, before.ranges, pool, offer.ranges, findings);
     ranges_free(offer.resolved);
     ranges_free(before.resolved);
 }
 
-void pool_validate(struct review *review)
+/* Judges, and answers unless a no rests on what may have changed: reread, where it isn't NULL, notes
+ * what that is, and is read before anything is said. */
+static void judge(struct review *review, struct reread *reread);
+
+static void judge_again(struct review *review)
+{
+    judge(review, NULL);
+}
+
+static void judge(struct review *review, struct reread *reread)
 {
     struct state *state = review->admission->state;
     _cleanup_pool_ struct pool *pool = NULL;
@@ -165,13 +183,22 @@ void pool_validate(struct review *review)
         review_refuse(review, 422, NULL, error.text);
         return;
     }
+    struct findings findings = {.errors = &errors, .warning = &warning, .reread = reread};
     mutex_lock(&state->mutex);
-    check_against_state(state, pool, old, &warning, &errors);
+    check_against_state(state, pool, old, &findings);
     mutex_unlock(&state->mutex);
     bool warns = warning.length > 0 && !buffer_failed(&warning);
-    if (field_errors_total(&errors) == 0)
+    if (reread != NULL && reread->count > 0)
+        reread_begin(review, reread, judge_again);
+    else if (field_errors_total(&errors) == 0)
         review_allow(review, NULL, warns ? warning.data : NULL);
     else
         review_refuse_fields(review, "IpClaimPool", &errors);
     field_errors_clear(&errors);
+}
+
+void pool_validate(struct review *review)
+{
+    struct reread reread = {0};
+    judge(review, &reread);
 }

@@ -234,17 +234,21 @@ static void the_request_of_a_pool_stays(void **state)
                         Q("{'metadata':{'namespace':'a','name':'the-name'},'spec':{" LAN "}}"));
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
-                              "'name':'the-name'}}}"));
+    put_pool_everywhere("blue",
+                        "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
+                        "'name':'the-name'}}}");
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_false(verdict.allowed);
     assert_int_equal(verdict.code, 403);
     assert_string_equal(verdict.reason, "Forbidden");
     assert_non_null(strstr(verdict.message, "a/the-name"));
     assert_non_null(strstr(verdict.message, "pool blue"));
-    state_remove(world, STATE_POOLS, "blue", NULL);
-    fixture_put_pool(world, Q("{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
-                              "'name':'the-name'}}}"));
+    /* This replica hasn't seen yet that the pool is gone. */
+    fake_cluster_remove(cluster, POOL_PATH "/blue");
+    review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
+    assert_true(verdict.allowed);
+    put_pool_everywhere("red", "{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
+                               "'name':'the-name'}}}");
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
     /* A range may always be asked to go: its finalizer waits for the requests. */
@@ -284,10 +288,10 @@ static void the_finalizer_of_a_pool_stays(void **state)
                      "'spec':{" LAN "}}",
                      takings[row].uid, finalizers[j]);
         if (has_pool)
-            fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{"
-                                      "'namespace':'a','name':'net'}},'status':{'request':{"
-                                      "'namespace':'a','name':'net','uid':'q-1','cidr':"
-                                      "'10.0.0.0/28'}}}"));
+            put_pool_everywhere("blue", "{'metadata':{'name':'blue'},'spec':{'fromRequest':{"
+                                        "'namespace':'a','name':'net'}},'status':{'request':{"
+                                        "'namespace':'a','name':'net','uid':'q-1','cidr':"
+                                        "'10.0.0.0/28'}}}");
         else
             state_remove(world, STATE_POOLS, "blue", NULL);
         review(false, "ipamrequests", "UPDATE", texts[1], texts[0], "", &verdict);
@@ -311,8 +315,9 @@ static void a_collection_is_no_way_round(void **state)
         "'v1beta1','resource':'ipamrequests'},'namespace':'a','object':null,'oldObject':%s}}";
     char text[1024];
     put_ranges();
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
-                              "'name':'net'}}}"));
+    put_pool_everywhere("blue",
+                        "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
+                        "'name':'net'}}}");
     snprintf(text, sizeof(text), body, NET(LAN));
     review_text(false, "application/json", "10s", Q(text), &verdict);
     assert_false(verdict.allowed);

@@ -68,7 +68,7 @@ static void a_claim_is_that_of_the_pool_that_it_names(void **state)
             admission_tear_down(state);
             admission_set_up(state);
         }
-        fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
+        put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
         if (owners[i].blue_is_there)
             fixture_put_pool(world, Q(WHOLE));
         fixture_put_pool(world, Q("{'metadata':{'name':'green','creationTimestamp':"
@@ -76,7 +76,7 @@ static void a_claim_is_that_of_the_pool_that_it_names(void **state)
         snprintf(json, sizeof(json),
                  "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5','pool':%s}}",
                  owners[i].pool);
-        fixture_put_claim(world, Q(json));
+        put_claim_everywhere("192-0-2-5-32", json);
         review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
                &verdict);
         if (verdict.allowed != owners[i].allowed)
@@ -107,8 +107,9 @@ static void check_rows(const struct row *list, size_t count)
 static void says_all_that_is_wrong(void **state)
 {
     (void)state;
-    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
-    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
+    put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+    put_claim_everywhere("192-0-2-5-32",
+                         "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}");
     fixture_put_service(
         world,
         Q("{'metadata':{'namespace':'a','name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
@@ -200,9 +201,45 @@ static void a_pool_from_a_request_is_judged_by_its_cidr(void **state)
     fixture_put_request(world,
                         Q("{'metadata':{'namespace':'a','name':'late'},'spec':{'range':{'name':"
                           "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.16/28'}}"));
-    fixture_put_pool(world, Q(POOL("near", "'cidr':'10.0.0.44/32'")));
-    fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}"));
+    put_pool_everywhere("near", POOL("near", "'cidr':'10.0.0.44/32'"));
+    put_claim_everywhere("10-0-0-20-32",
+                         "{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}");
     check_rows(from_rows, sizeof(from_rows) / sizeof(from_rows[0]));
+}
+
+/* This replica knows a pool and a claim that are gone, or were read differently. */
+static void a_no_rests_on_what_is_read_live(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    static const struct fake_answer fault = {.request = "GET", .status = 500};
+    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
+    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
+    /* What can't be read stays as it was known. */
+    fake_cluster_fault(cluster, &fault);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_string_equal(verdict.causes, "spec.ranges");
+    review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+           &verdict);
+    assert_string_equal(verdict.causes, "spec.ranges");
+    fake_cluster_fault(cluster, NULL);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    /* A pool that was edited since. */
+    put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+    fake_cluster_put(cluster, POOL_PATH "/red", POOL("red", "'cidr':'198.51.100.128/25'"));
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    unsigned int asked = fake_api_count(cluster->api);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_int_equal(fake_api_count(cluster->api), asked); /* a yes costs nothing */
 }
 
 static void a_pool_without_a_name_is_refused(void **state)
@@ -224,6 +261,7 @@ int main(void)
         TEST(a_claim_is_that_of_the_pool_that_it_names),
         TEST(networks_that_no_service_can_have_are_warned_of),
         TEST(a_pool_from_a_request_is_judged_by_its_cidr),
+        TEST(a_no_rests_on_what_is_read_live),
         TEST(a_pool_without_a_name_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
