@@ -6,6 +6,8 @@
 #include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 
+#include "server/base/log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,6 +263,23 @@ static void write_status(struct pass *pass, struct finding *finding)
     pass_send(pass, &write);
 }
 
+/* The answer goes into state at once, so that nothing is noted twice before the watch brings it. */
+static enum pass_end pinned(struct pass *pass, void *context, const struct k8s_response *response)
+{
+    const uint64_t *since = context;
+    struct json_view view;
+    void *pool;
+    json_view_init(&view);
+    if (json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH_MAXIMUM,
+                        NULL) == 0 &&
+        state_kind(STATE_POOLS)->decode(&view, json_view_root(&view), &pool, NULL) == 0 &&
+        state_put_answer(pass->reconciler->options.state, STATE_POOLS, pool, *since) < 0)
+        log_error("out of memory: a pool is known again after the next list", "pool",
+                  pass->item.key);
+    json_view_clear(&view);
+    return PASS_OK;
+}
+
 /* Writes status.request to exactly the pool that was looked at, so that no leader takes back what
  * another one has noted. */
 static void write_pin(struct pass *pass, const struct finding *finding)
@@ -269,7 +288,13 @@ static void write_pin(struct pass *pass, const struct finding *finding)
     _cleanup_buffer_ struct buffer body;
     char namespace_name[OBJECT_KEY_SIZE];
     char cidr[CIDR_TEXT_SIZE];
+    uint64_t *since = malloc(sizeof(*since));
     buffer_init(&body, BODY_MOST);
+    if (since == NULL) {
+        pass_end(pass, PASS_RETRY);
+        return;
+    }
+    *since = state_sequence(pass->reconciler->options.state);
     pass_begin_patch(&writer, &body, finding->uid, finding->resource_version);
     json_member_object(&writer, "status");
     if (finding->action == POOL_UNPIN) {
@@ -288,7 +313,10 @@ static void write_pin(struct pass *pass, const struct finding *finding)
     json_end_object(&writer);
     struct pass_write write = {.verb = K8S_MERGE_PATCH,
                                .path = object_path(POOL_PATH, pass->item.key, "/status"),
-                               .body = &body};
+                               .body = &body,
+                               .written = pinned,
+                               .context = since,
+                               .release = free};
     pass_send(pass, &write);
 }
 
