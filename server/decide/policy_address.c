@@ -143,9 +143,12 @@ static bool rules_allow(const struct state *state, const struct address *address
     else if (pool != NULL && pool->object.meta->deleting)
         snprintf(text, size, "%s: pool %s is being deleted and gives nothing any more", name,
                  pool_name);
-    else if (pool != NULL && !state_pool_is_usable(pool))
+    else if (pool != NULL && pool->conflict != NULL)
         snprintf(text, size, "%s: pool %s can't be used: it overlaps pool %s", name, pool_name,
-                 pool->conflict != NULL ? pool->conflict->object.meta->name : "?");
+                 pool->conflict->object.meta->name);
+    else if (pool != NULL && !state_pool_is_usable(pool))
+        snprintf(text, size, "%s: pool %s can't be used: its condition Ready says why", name,
+                 pool_name);
     else if (pool != NULL && !pool_serves_namespace(pool->pool, service->meta.namespace_name))
         snprintf(text, size,
                  "%s: pool %s doesn't serve namespace %.64s: choose an address of a pool that does",

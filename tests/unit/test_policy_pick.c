@@ -319,7 +319,8 @@ static void a_pool_waits_for_its_request(void **unused)
 {
     struct policy_case world = {
         .pools = {"{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a','name':'net'"
-                  "}}}"}};
+                  "}},'status':{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':"
+                  "'192.0.2.64/28'}}}"}};
     struct state *state = policy_state(&world);
     char picked[ADDRESS_TEXT_SIZE];
     (void)unused;
@@ -327,7 +328,7 @@ static void a_pool_waits_for_its_request(void **unused)
     assert_string_equal(picked, "");
     fixture_put_range(state, Q("{'metadata':{'namespace':'a','name':'lan'},'spec':{"
                                "'ranges':['192.0.2.0/24']}}"));
-    fixture_put_request(state, Q("{'metadata':{'namespace':'a','name':'net'},'spec':{"
+    fixture_put_request(state, Q("{'metadata':{'namespace':'a','name':'net','uid':'q-1'},'spec':{"
                                  "'range':{'name':'lan','namespace':'a'}},'status':{"
                                  "'cidr':'192.0.2.64/28'}}"));
     pick(state, 0, picked);
