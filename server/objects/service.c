@@ -449,7 +449,7 @@ int service_decode_text(const char *text, size_t length, struct service **ret_se
 {
     struct json_view view;
     json_view_init(&view);
-    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH_MAXIMUM, error);
+    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH, error);
     if (result == 0)
         result = service_decode(&view, json_view_root(&view), ret_service, error);
     json_view_clear(&view);
