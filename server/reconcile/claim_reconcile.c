@@ -124,6 +124,8 @@ static const struct service *judge(const struct reconciler *reconciler,
         const struct claim_service *entry = &claim->claim->services[i];
         const struct service *service = state_claim_service(state, entry);
         bool listed = service != NULL && service_lists(service, &claim->claim->address);
+        if (state_claim_is_hidden(state, entry))
+            continue;
         struct judgement found = listed ? judge_ports(reconciler, claim, entry, service)
                                         : judge_absent(reconciler, &claim->entries[i], service);
         if (found.action == CLAIM_NOTHING ||

@@ -50,6 +50,16 @@ static void health(void *context, const char *kind, bool healthy, const char *re
     pthread_mutex_unlock(&lock);
 }
 
+/* "!ipclaims a(reason) " */
+static void unreadable(void *context, const char *kind, const char *key, const char *reason)
+{
+    (void)context;
+    pthread_mutex_lock(&lock);
+    size_t length = strlen(told);
+    snprintf(told + length, sizeof(told) - length, "!%s %s(%s) ", kind, key, reason);
+    pthread_mutex_unlock(&lock);
+}
+
 static bool was_told(const char *text)
 {
     pthread_mutex_lock(&lock);
@@ -93,7 +103,8 @@ static void answer(const char *request, const char *body, enum fake_ending endin
 
 static void begin(void)
 {
-    assert_int_equal(feed_start(world, client, health, NULL, &feed, NULL), 0);
+    static const struct feed_listener listener = {.health = health, .unreadable = unreadable};
+    assert_int_equal(feed_start(world, client, &listener, NULL, &feed, NULL), 0);
 }
 
 static bool is_busy(const char *text)
