@@ -394,8 +394,9 @@ static int review_parse(struct review *review, struct error *error)
     const struct json_node *remains = json_view_remains(view);
     read_word(view, json_view_member(view, remains, "request"), "uid", review->uid,
               sizeof(review->uid));
-    /* What others may read in another way can't be judged. */
-    return result == 0 ? json_view_require_clear(view, error) : result;
+    /* What others may read in another way can't be judged. Names in managedFields are tenants' own,
+     * and two that are no UTF-8 may be read alike. */
+    return result == 0 ? json_view_require_unique(view, "managedFields", error) : result;
 }
 
 /* Whether the text is an AdmissionReview; if not, text says what it is. */

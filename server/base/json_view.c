@@ -81,18 +81,6 @@ __attribute__((cold, noinline)) static const char *no_memory(struct parser *pars
     return NULL;
 }
 
-/* Notes where a careful reader would stumble first. */
-static void note_doubt(struct parser *parser, enum json_view_doubt doubt, uint32_t start,
-                       uint32_t end)
-{
-    struct json_view *view = parser->view;
-    if (view->doubt != JSON_VIEW_NO_DOUBT)
-        return;
-    view->doubt = doubt;
-    view->doubt_start = start;
-    view->doubt_end = end;
-}
-
 /* The byte at, or -1 at the end. */
 static inline int peek(const struct parser *parser, const char *at)
 {
@@ -202,7 +190,6 @@ static inline const char *scan_string(struct parser *parser, const char *at, uin
         } else if (byte >= 0x80) {
             size_t length = utf8_sequence(at, (size_t)(parser->end - at));
             if (length == 0) {
-                note_doubt(parser, JSON_VIEW_NOT_UTF8, offset_of(parser, at), 0);
                 *ret_escaped = mark; /* not to be copied as it is */
                 length = 1;
             }
@@ -403,8 +390,12 @@ static inline uint64_t name_bit(const char *name, size_t length)
 /* Of equal names in an object the last one counts. */
 static void note_repeated(struct parser *parser, uint32_t object, uint32_t name, uint32_t name_end)
 {
-    parser->view->nodes[object].flags |= JSON_VIEW_REPEATS;
-    note_doubt(parser, JSON_VIEW_REPEATED_NAME, name, name_end);
+    struct json_view *view = parser->view;
+    view->nodes[object].flags |= JSON_VIEW_REPEATS;
+    if (view->repeated != 0)
+        return;
+    view->repeated = name;
+    view->repeated_end = name_end;
 }
 
 /* Whether the pending name is that of an earlier member of object. */
@@ -544,7 +535,7 @@ int json_view_parse(struct json_view *view, const char *text, size_t length, uns
     view->length = length;
     view->count = 0;
     view->broken = false;
-    view->doubt = JSON_VIEW_NO_DOUBT;
+    view->repeated = 0;
     if (length > JSON_VIEW_TEXT_MAXIMUM)
         return error_set(error, -EINVAL, "at byte %u: found more text, expected at most that",
                          JSON_VIEW_TEXT_MAXIMUM);
@@ -563,15 +554,16 @@ int json_view_parse(struct json_view *view, const char *text, size_t length, uns
     return parser.result;
 }
 
-int json_view_require_clear(const struct json_view *view, struct error *error)
+/* Names the object's repeated name when that is the one that was met first. */
+static int repeats(const struct json_view *view, const struct json_node *object,
+                   struct error *error)
 {
-    if (view->doubt == JSON_VIEW_NO_DOUBT)
-        return 0;
-    const char *text = view->text + view->doubt_start;
-    if (view->doubt == JSON_VIEW_NOT_UTF8)
-        return error_set(error, -EINVAL, "at byte %u: found byte 0x%02x, expected valid UTF-8",
-                         view->doubt_start, (unsigned char)*text);
-    size_t length = view->doubt_end - view->doubt_start;
+    const char *text = view->text + view->repeated;
+    size_t length = view->repeated_end - view->repeated;
+    if (view->repeated < object->start || view->repeated >= object->end)
+        return error_set(error, -EINVAL,
+                         "at byte %u: found a name again, expected it once in an object",
+                         object->start);
     if (length > SHOWN_MOST) {
         length = SHOWN_MOST;
         while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
@@ -579,5 +571,20 @@ int json_view_require_clear(const struct json_view *view, struct error *error)
     }
     return error_set(error, -EINVAL,
                      "at byte %u: found the name \"%.*s\" again, expected it once in an object",
-                     view->doubt_start, (int)length, text);
+                     view->repeated, (int)length, text);
+}
+
+int json_view_require_unique(const struct json_view *view, const char *except, struct error *error)
+{
+    struct json_view_string passed = {except, except + strlen(except), false};
+    for (size_t at = 0; view->repeated != 0 && at < view->count;) {
+        const struct json_node *node = &view->nodes[at];
+        if (node->name != 0 && json_view_string_equal(json_view_string_name(view, node), passed))
+            at = node->next;
+        else if ((node->flags & JSON_VIEW_REPEATS) != 0)
+            return repeats(view, node, error);
+        else
+            at++;
+    }
+    return 0;
 }

@@ -6,10 +6,10 @@
  *
  * Whatever the API server can store and send is read, and read alike by everybody: tenants write
  * most of it. Nesting has no limit. What lies deeper than the caller looks is passed over by its
- * brackets and quotes alone. Of equal names in an object the last one counts. What a C string can't hold (NUL), what is
- * no character (half a surrogate pair), and bytes that are no UTF-8 are read as U+FFFD. But for NUL,
- * Go's encoding/json does the same. Whoever judges a text that may be read in two ways asks for
- * json_view_require_clear().
+ * brackets and quotes alone. Of equal names in an object the last one counts. What a C string can't
+ * hold (NUL), what is no character (half a surrogate pair), and bytes that are no UTF-8 are read as
+ * U+FFFD. But for NUL, Go's encoding/json does the same. An API server never sends a name twice, so
+ * whoever judges what may come from others asks for json_view_require_unique().
  *
  * Refused: anything after the value, unescaped control characters, and all else that is no JSON. */
 #ifndef IPWARDEN_BASE_JSON_VIEW_H
@@ -44,9 +44,6 @@ struct json_node {
     uint8_t flags;     /* bits of json_view_private.h */
 };
 
-/* What makes a text mean one thing to one reader and another to the next. */
-enum json_view_doubt { JSON_VIEW_NO_DOUBT, JSON_VIEW_REPEATED_NAME, JSON_VIEW_NOT_UTF8 };
-
 /* A parsed text. Reuse one for many texts: the node array is kept. The text is borrowed and must
  * outlive every node. Not for two threads at once. */
 struct json_view {
@@ -55,10 +52,9 @@ struct json_view {
     struct json_node *nodes;
     size_t count;
     size_t capacity;
-    bool broken; /* a fault ended the parse */
-    enum json_view_doubt doubt;
-    uint32_t doubt_start; /* where it was met first */
-    uint32_t doubt_end;
+    bool broken;       /* a fault ended the parse */
+    uint32_t repeated; /* offset of the first name that its object had already; 0: none */
+    uint32_t repeated_end;
 };
 
 #define JSON_VIEW_DEPTH 64         /* levels that have nodes, where nobody needs fewer */
@@ -76,10 +72,10 @@ void json_view_clear(struct json_view *view);
 must_check int json_view_parse(struct json_view *view, const char *text, size_t length,
                                unsigned int depth, struct error *error);
 
-/* -EINVAL with the place, in the same words, when the text that was parsed may be read in two ways:
- * an object has a name twice, or a string is no UTF-8. What was passed over is left out of account
- * but for the latter. */
-must_check int json_view_require_clear(const struct json_view *view, struct error *error);
+/* -EINVAL with the place, in the same words, when an object of the text has a name twice, unless it
+ * lies in a member called `except`, or was passed over. */
+must_check int json_view_require_unique(const struct json_view *view, const char *except,
+                                        struct error *error);
 
 /* The outermost value; NULL when nothing has been parsed. */
 const struct json_node *json_view_root(const struct json_view *view);

@@ -328,7 +328,11 @@ static int decode_spec(const struct decoder *decoder)
                                            "RequireDualStack"};
     const struct json_view *view = decoder->view;
     const struct json_node *object = decoder->object;
+    const struct json_node *spec = json_view_member(view, object, "spec");
     struct service *service = decoder->service;
+    /* What it says is unknown then, and not nothing. */
+    if (!json_view_is_null(spec) && !json_view_is_object(spec))
+        return error_set(decoder->error, -EINVAL, "spec: not an object");
     service->type = decode_choice(view, input(view, object, SERVICE_INPUT_TYPE), types, 4);
     service->family_policy =
         decode_choice(view, input(view, object, SERVICE_INPUT_FAMILY_POLICY), policies, 4);

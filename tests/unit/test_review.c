@@ -44,7 +44,6 @@ static const struct malformed malformed[] = {
     {BEGINNING "'object':{'metadata':{'na", "the-uid", "closing quote"},
     {BEGINNING "'object':{'metadata':{'name':tru}}}}", "the-uid", "true, false or null"},
     {BEGINNING "'name':'\n'}}", "the-uid", "control character"},
-    {BEGINNING "'name':'\xff'}}", "the-uid", "UTF-8"},
     {BEGINNING "'object':{'spec':{'externalIPs':[],'type':'','externalIPs':[]}}}}", "the-uid",
      "the name \"externalIPs\" again"},
     {BEGINNING "'uid':'the-uid'}}", "the-uid", "the name \"uid\" again"},
@@ -78,13 +77,16 @@ static void whatever_is_stored_is_judged(void **state)
         "{'x':'\\u0000'}",
         "{'\\u0000':'\\u0000','external-ip':'auto\\u0000'}",
         "{'x':'\\ud800'}",
+        "{'x':'\xff','\xc0\xaf':'\xed\xa0\x80'}",
         "{'x':1e999,'y':123456789012345678901234567890}",
     };
     for (size_t i = 0; i < sizeof(annotations) / sizeof(annotations[0]); i++)
         for (int mutating = 0; mutating < 2; mutating++) {
             char object[512];
             struct verdict verdict;
-            snprintf(object, sizeof(object), "{'metadata':{'name':'web','annotations':%s}}",
+            snprintf(object, sizeof(object),
+                     "{'metadata':{'name':'web','annotations':%s,'managedFields':[{'fieldsV1':{"
+                     "'f:\xfe':{},'f:\xff':{}}}]}}",
                      annotations[i]);
             review(mutating, "services", "CREATE", object, NULL, "", &verdict);
             if (!verdict.allowed || *verdict.patch != '\0')
