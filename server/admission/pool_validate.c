@@ -85,7 +85,7 @@ static void check_against_state(const struct state *state, const struct pool *po
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
-        field_errors_add(errors, INVALID, "spec.fromRequest", "out of memory; try again");
+        field_errors_no_memory(errors);
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
         field_errors_add(errors, INVALID, "spec.exclude",
@@ -110,7 +110,7 @@ void pool_validate(struct review *review)
         result = pool_decode(&review->view, review->old_object, NULL, &old, &error);
     if (result < 0) {
         field_errors_clear(&errors);
-        review_refuse(review, 422, NULL, error.text);
+        review_refuse_object(review, &error);
         return;
     }
     mutex_lock(&state->mutex);

@@ -212,6 +212,11 @@ void review_refuse(struct review *review, unsigned int code, const char *field, 
     review_send(review, &answer, refusal_result(code));
 }
 
+void review_refuse_object(struct review *review, const struct error *error)
+{
+    review_refuse(review, error->code == -ENOMEM ? 500 : 422, NULL, error->text);
+}
+
 /* All that is wrong as one sentence. */
 static void append_summary(struct buffer *text, const char *kind, const char *name,
                            const struct field_errors *errors)
@@ -228,6 +233,10 @@ void review_refuse_fields(struct review *review, const char *kind,
                           const struct field_errors *errors)
 {
     struct buffer summary _cleanup_buffer_;
+    if (errors->no_memory) {
+        review_fail(review);
+        return;
+    }
     buffer_init(&summary, ANSWER_MOST);
     append_summary(&summary, kind, review->name, errors);
     if (buffer_failed(&summary)) {

@@ -62,6 +62,9 @@ void review_allow(struct review *review, const struct buffer *patch, const char 
 /* Refuses with one message; field may be NULL. code: 400, 403, 409, 422, 429, 500, 503. A 429 tells the
  * client to come again after a second, which client-go does by itself. */
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text);
+/* Refuses an object that can't be decoded, with what the decoder says: 422, or 500 when that is only
+ * that memory ran out. */
+void review_refuse_object(struct review *review, const struct error *error);
 /* Refuses with all that is wrong, as 422 Invalid; kind as the user knows it ("IpClaimPool"). */
 void review_refuse_fields(struct review *review, const char *kind,
                           const struct field_errors *errors);
