@@ -344,6 +344,7 @@ static int start_listener(struct serve *serve, struct error *error)
         .client_ca_pem = client_ca,
         .threads = serve->options.threads,
         .reuse_port = serve->options.reuse_port,
+        .passes_beginnings = true,
         .clock = serve->clock,
         .handler = handle_webhook,
         .context = serve,

@@ -151,9 +151,10 @@ static const char *code_reason(unsigned int code)
     static const struct {
         unsigned int code;
         const char *reason;
-    } reasons[] = {{400, "BadRequest"},        {403, "Forbidden"},       {409, "AlreadyExists"},
-                   {422, "Invalid"},           {429, "TooManyRequests"}, {500, "InternalError"},
-                   {503, "ServiceUnavailable"}};
+    } reasons[] = {{400, "BadRequest"},    {403, "Forbidden"},
+                   {409, "AlreadyExists"}, {413, "RequestEntityTooLarge"},
+                   {422, "Invalid"},       {429, "TooManyRequests"},
+                   {500, "InternalError"}, {503, "ServiceUnavailable"}};
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].code == code)
             return reasons[i].reason;
@@ -184,7 +185,7 @@ static const char *refusal_result(unsigned int code)
 {
     if (code >= 500)
         return "error";
-    return code == 429 ? "retry" : code == 400 ? "malformed" : "refused";
+    return code == 429 ? "retry" : code == 400 || code == 413 ? "malformed" : "refused";
 }
 
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text)
@@ -437,6 +438,11 @@ static void review_begin(struct review *review)
         return;
     }
     int result = review_parse(review, &error);
+    if (http_request_is_cut(review->request)) {
+        review_refuse(review, 413, NULL,
+                      "the review is larger than ipwarden reads: make the object smaller");
+        return;
+    }
     if (result < 0) {
         snprintf(text, sizeof(text), "not a JSON text that can be read: %.250s", error.text);
         review_refuse(review, result == -ENOMEM ? 500 : 400, NULL, text);

@@ -59,7 +59,7 @@ void review_handle_validate(void *context, struct http_request *request);
  * patch (a JSON Patch, RFC 6902; NULL or empty: nothing to change) and warning (may be NULL) are
  * borrowed. A patch that failed is refused with 500, too: it never passes for an empty one. */
 void review_allow(struct review *review, const struct buffer *patch, const char *warning);
-/* Refuses with one message; field may be NULL. code: 400, 403, 409, 422, 429, 500, 503. A 429 tells the
+/* Refuses with one message; field may be NULL. code: 400, 403, 409, 413, 422, 429, 500, 503. A 429 tells the
  * client to come again after a second, which client-go does by itself. */
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text);
 /* Refuses an object that can't be decoded, with what the decoder says: 422, or 500 when that is only

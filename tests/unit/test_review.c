@@ -69,6 +69,29 @@ static void what_can_not_be_judged_is_refused(void **state)
     }
 }
 
+/* Of a review that is too large only the beginning is there, which has the uid. */
+static void what_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {BEGINNING "'object':{'metadata':{'na", BEGINNING "'x':1}}",
+                                         "{'kind':'AdmissionReview','request':{'ui"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *body = Q(bodies[i]);
+        struct http_request request = {
+            .content_type = "application/json", .body = body, .length = strlen(body), .cut = true};
+        struct verdict verdict = {.status = 0};
+        review_handle_validate(&admission, &request);
+        assert_int_equal(request.answers, 1);
+        assert_int_equal(request.status, 200);
+        read_verdict(request.answer, &verdict);
+        assert_false(verdict.allowed);
+        assert_int_equal(verdict.code, 413);
+        assert_string_equal(verdict.reason, "RequestEntityTooLarge");
+        assert_string_equal(verdict.uid, i < 2 ? "the-uid" : "");
+        free(request.answer);
+    }
+}
+
 /* Tenants write what they like into their objects. */
 static void whatever_is_stored_is_judged(void **state)
 {
@@ -411,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(another_content_type_is_an_http_failure),
         TEST(what_can_not_be_judged_is_refused),
+        TEST(what_is_too_large_is_refused),
         TEST(whatever_is_stored_is_judged),
         TEST(depth_has_no_limit),
         TEST(what_has_a_uid_is_answered_with_a_review),
