@@ -104,8 +104,7 @@ struct k8s_response {
  * -ESTALE 410, -EACCES 401/403 or an unreadable token file, -EINVAL 400/422/other 4xx, -EBUSY 429,
  * -EPROTO 5xx and redirects, -ECONNREFUSED nothing was sent (no connection could be made, or the
  * deadline passed before), -ETIMEDOUT deadline passed after sending, -ECONNRESET any other
- * transport failure, -EMSGSIZE answer beyond 64 MiB (lists) or 8 MiB, -ENOMEM, -ECANCELED client is
- * closing. */
+ * transport failure, -EMSGSIZE answer beyond 64 MiB, -ENOMEM, -ECANCELED client is closing. */
 typedef void (*k8s_callback)(void *context, const struct k8s_response *response);
 
 /* Any thread, never blocks. Everything in request is copied. The callback is called exactly once,

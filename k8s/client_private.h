@@ -16,8 +16,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define K8S_BODY_MAXIMUM (8U * 1024 * 1024) /* bytes of an answer, but: */
-#define K8S_LIST_MAXIMUM (64U * 1024 * 1024)
+/* Bytes of an answer. etcd stores objects of 1.5 MiB, and an API server writes a byte of text as six
+ * where it escapes it. So a single object always fits, and a page of many is asked for in parts. */
+#define K8S_BODY_MAXIMUM (64U * 1024 * 1024)
 
 /* Something to do on the api thread; embedded in what it is about. */
 struct k8s_job {

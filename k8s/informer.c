@@ -49,6 +49,7 @@ struct k8s_informer {
     struct k8s_page page; /* and the event that is being read */
     struct k8s_watch watch;
     unsigned int page_size;
+    unsigned int page_most;      /* what page_size grows to again */
     char *version;               /* last resource version seen */
     char *continue_token;        /* of the page that is due; NULL: the first */
     unsigned int list_failures;  /* since a page came */
@@ -134,16 +135,39 @@ static void page_refused(struct k8s_informer *informer, const struct error *erro
         try_again(informer, list_page, informer->list_failures++);
         return;
     }
-    if (error->code == -EMSGSIZE)
-        informer->page_size = k8s_page_smaller(informer->page_size);
+    unsigned int smaller = k8s_page_smaller(informer->page_size);
+    if (error->code == -EMSGSIZE && smaller < informer->page_size) {
+        informer->page_size = smaller;
+        list_page(informer);
+        return;
+    }
     list_failed(informer, error);
 }
 
-static void deliver_items(struct k8s_informer *informer)
+/* 0, -EINVAL or -ENOMEM. */
+static int deliver_items(struct k8s_informer *informer, struct error *error)
 {
+    struct k8s_page *page = &informer->page;
+    const struct json_view *view;
+    const struct json_node *object;
     const struct json_node *item = NULL;
-    while ((item = k8s_page_next(&informer->page, item)) != NULL)
-        informer->handler->upsert(informer->context, &informer->page.view, item, true);
+    while ((item = k8s_page_next(page, item)) != NULL) {
+        int result = k8s_page_open(page, item, &view, &object, error);
+        if (result != 0)
+            return result;
+        informer->handler->upsert(informer->context, view, object, true);
+    }
+    return 0;
+}
+
+/* Without memory for an object the list begins again later: what was left out would count as gone
+ * at its end. */
+static void break_off(struct k8s_informer *informer, const struct error *error)
+{
+    k8s_transfer_cancel(informer->transfer);
+    informer->transfer = NULL;
+    forget_list(informer);
+    list_failed(informer, error);
 }
 
 /* Takes over what the page says of the list: its version, from the first page, and the token of the
@@ -180,11 +204,15 @@ static void on_page(void *context, const struct k8s_response *response)
         informer->handler->replace_begin(informer->context);
     take_head(informer);
     informer->list_failures = 0;
+    informer->page_size = k8s_page_larger(informer->page_size, informer->page_most);
     bool last = informer->continue_token == NULL;
     /* Asked for before this one is delivered, so that the server works on it meanwhile. */
     if (!last)
         list_page(informer);
-    deliver_items(informer);
+    if (deliver_items(informer, &error) != 0) {
+        break_off(informer, &error);
+        return;
+    }
     if (!last)
         return;
     k8s_page_clear(&informer->page);
@@ -228,7 +256,7 @@ static void watch_refused(struct k8s_informer *informer, const struct error *err
 static void take_version(struct k8s_informer *informer, const struct json_node *object)
 {
     char *version;
-    if (k8s_page_copy_metadata(&informer->page, object, "resourceVersion", &version) != 0 ||
+    if (k8s_page_copy_metadata(&informer->page.object, object, "resourceVersion", &version) != 0 ||
         version == NULL)
         return;
     free(informer->version);
@@ -237,12 +265,12 @@ static void take_version(struct k8s_informer *informer, const struct json_node *
 
 static void take_upsert(struct k8s_informer *informer, const struct json_node *object)
 {
-    informer->handler->upsert(informer->context, &informer->page.view, object, false);
+    informer->handler->upsert(informer->context, &informer->page.object, object, false);
 }
 
 static void take_remove(struct k8s_informer *informer, const struct json_node *object)
 {
-    informer->handler->remove(informer->context, &informer->page.view, object);
+    informer->handler->remove(informer->context, &informer->page.object, object);
 }
 
 static const struct event_type {
@@ -259,22 +287,27 @@ static const struct event_type {
 static bool take_strange(struct k8s_informer *informer, const struct json_node *root,
                          const struct json_node *object)
 {
-    const struct json_node *type = json_view_member(&informer->page.view, root, "type");
+    const struct json_view *view = &informer->page.object;
     int status;
-    if (!json_view_equals(&informer->page.view, type, "ERROR")) {
+    if (!json_view_equals(view, json_view_member(view, root, "type"), "ERROR")) {
         error_set(&informer->watch_broken, -EBADMSG, "watch %s: an event of unknown type",
                   informer->path);
         return false;
     }
-    k8s_answer_judge_status(&informer->page.view, object, &status, &informer->watch_broken);
+    k8s_answer_judge_status(view, object, &status, &informer->watch_broken);
     return false;
 }
 
 static bool on_event(void *context, const char *text, size_t length)
 {
     struct k8s_informer *informer = context;
-    struct json_view *view = &informer->page.view;
-    if (k8s_page_parse(&informer->page, text, length, &informer->watch_broken) != 0) {
+    struct json_view *view = &informer->page.object;
+    if (text == NULL) {
+        if (informer->handler->passed_over != NULL)
+            informer->handler->passed_over(informer->context);
+        return true;
+    }
+    if (json_view_parse(view, text, length, JSON_VIEW_DEPTH, &informer->watch_broken) != 0) {
         error_prefix(&informer->watch_broken, "watch %s", informer->path);
         return false;
     }
@@ -447,6 +480,7 @@ int k8s_informer_new(struct k8s_client *client, const struct k8s_informer_option
     informer->handler = handler;
     informer->context = context;
     informer->page_size = options->page_size > 0 ? options->page_size : K8S_PAGE_SIZE;
+    informer->page_most = informer->page_size;
     informer->silence = options->silence > 0 ? options->silence : SILENCE;
     informer->watch_timeout = options->watch_timeout > 0 ? options->watch_timeout : WATCH_TIMEOUT;
     informer->path = strdup(options->path);

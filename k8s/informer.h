@@ -2,11 +2,13 @@
  * the last version it saw, lists again on 410 or a broken stream it can't resume, with backoff and
  * jitter (100 ms at first, 5 s at most); a connection that has been silent for longer than a
  * heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does,
- * as projections. At most one page of text (or one event, 8 MiB) is in memory.
+ * as projections. At most one page of text (or one event, 64 MiB) is in memory, and the nodes of one
+ * object.
  *
  * All handler calls come from the api thread, in order. After a resumption an event may come again,
- * never fewer. Objects come as the API server sent them, except that a NUL character in a string
- * arrives as U+FFFD. Items of a list may lack apiVersion and kind. Source:
+ * never fewer. Objects come as the API server sent them. No object keeps others from being seen. A
+ * page that comes out too large is asked for in smaller ones, and an event that is too large is
+ * passed over. Items of a list may lack apiVersion and kind. Source:
  * https://kubernetes.io/docs/reference/using-api/api-concepts/ (efficient detection of changes). */
 #ifndef IPWARDEN_K8S_INFORMER_H
 #define IPWARDEN_K8S_INFORMER_H
@@ -28,6 +30,9 @@ struct k8s_informer_handler {
     void (*replace_end)(void *context);
     /* An object was deleted; this is its last state. */
     void (*remove)(void *context, const struct json_view *view, const struct json_node *object);
+    /* An event was too large to be read: some object isn't known as it is now. The next full list
+     * makes that good. May be NULL. */
+    void (*passed_over)(void *context);
     /* Whether list and watch work, told when that changes. reason lives during the call. May be
      * NULL. */
     void (*health)(void *context, bool healthy, const char *reason);

@@ -20,7 +20,8 @@ struct pager {
 
     /* Api thread only, once the first page has been asked for. */
     unsigned int page_size;
-    char *token; /* of the page that is due; NULL: the first */
+    unsigned int page_most; /* objects that were asked for at first */
+    char *token;            /* of the page that is due; NULL: the first */
     struct k8s_page page;
 };
 
@@ -65,12 +66,16 @@ static void ask_or_end(struct pager *pager)
         end_list(pager, &error);
 }
 
-/* Returns false when no more is wanted. */
-static bool tell_objects(struct pager *pager)
+/* Returns false when the list ends here: nobody wants more, or error is set. */
+static bool tell_objects(struct pager *pager, struct error *error)
 {
-    const struct json_node *object = NULL;
-    while ((object = k8s_page_next(&pager->page, object)) != NULL) {
-        if (!pager->on_object(pager->context, &pager->page.view, object))
+    struct k8s_page *page = &pager->page;
+    const struct json_view *view;
+    const struct json_node *object;
+    const struct json_node *item = NULL;
+    while ((item = k8s_page_next(page, item)) != NULL) {
+        if (k8s_page_open(page, item, &view, &object, error) != 0 ||
+            !pager->on_object(pager->context, view, object))
             return false;
     }
     return true;
@@ -89,13 +94,14 @@ static void on_page(void *context, const struct k8s_response *response)
     if (error.code == 0)
         error.code =
             k8s_page_read(&pager->page, pager->path, response->body, response->body_length, &error);
-    if (error.code != 0 || !tell_objects(pager) || pager->page.token == NULL) {
+    if (error.code != 0 || !tell_objects(pager, &error) || pager->page.token == NULL) {
         end_list(pager, &error);
         return;
     }
     free(pager->token);
     pager->token = pager->page.token;
     pager->page.token = NULL;
+    pager->page_size = k8s_page_larger(pager->page_size, pager->page_most);
     ask_or_end(pager);
 }
 
@@ -111,6 +117,7 @@ int k8s_list_pages(struct k8s_client *client, const char *path, const char *quer
     pager->path = strdup(path);
     pager->query = query != NULL ? strdup(query) : NULL;
     pager->page_size = page_size > 0 ? page_size : K8S_PAGE_SIZE;
+    pager->page_most = pager->page_size;
     pager->deadline = deadline;
     pager->on_object = on_object;
     pager->on_done = on_done;

@@ -10,8 +10,7 @@
 #include <stdint.h>
 
 /* Told of each object of the list, on the api thread. View and object live during the call only;
- * the object may lack apiVersion and kind, and a NUL character in a string arrives as U+FFFD.
- * Returning false ends the list. */
+ * the object may lack apiVersion and kind. Returning false ends the list. */
 typedef bool (*k8s_pager_object)(void *context, const struct json_view *view,
                                  const struct json_node *object);
 /* Told once of the end, on the api thread. error->code is 0 when all objects have been told, or

@@ -439,8 +439,6 @@ static int begin_attempt(struct k8s_transfer *transfer, struct error *error)
     if (transfer->handle == NULL)
         return error_no_memory(error);
     transfer->handle->error[0] = '\0';
-    transfer->handle->body.maximum =
-        transfer->verb == K8S_LIST && !is_stream(transfer) ? K8S_LIST_MAXIMUM : K8S_BODY_MAXIMUM;
     transfer->started = now;
     transfer->status = 0;
     transfer->local_port = 0;

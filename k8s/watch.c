@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
+#define PARTIAL_KEPT ((size_t)256 * 1024) /* bytes of memory that are kept for the next event */
+
 void k8s_watch_init(struct k8s_watch *watch, size_t maximum)
 {
+    watch->passing_over = false;
     buffer_init(&watch->partial, maximum > 0 ? maximum : K8S_WATCH_EVENT_MAXIMUM);
 }
 
@@ -17,13 +20,13 @@ void k8s_watch_clear(struct k8s_watch *watch)
 
 void k8s_watch_reset(struct k8s_watch *watch)
 {
-    /* A single large event shouldn't cost its size for ever. */
+    watch->passing_over = false;
     buffer_clear(&watch->partial);
 }
 
 bool k8s_watch_is_whole(const struct k8s_watch *watch)
 {
-    return watch->partial.length == 0;
+    return watch->partial.length == 0 && !watch->passing_over;
 }
 
 static bool is_blank(const char *text, size_t length)
@@ -35,16 +38,16 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
-static int too_large(const struct k8s_watch *watch, struct error *error)
-{
-    return error_set(error, -EMSGSIZE, "a watch event is larger than %zu bytes",
-                     watch->partial.maximum);
-}
-
+/* Keeps what has come of a line; a line that gets too large is passed over, since the objects behind
+ * it must still be seen. */
 static int keep(struct k8s_watch *watch, const char *data, size_t length, struct error *error)
 {
-    if (length > watch->partial.maximum - watch->partial.length)
-        return too_large(watch, error);
+    if (length > watch->partial.maximum - watch->partial.length) {
+        watch->passing_over = true;
+        buffer_clear(&watch->partial);
+    }
+    if (watch->passing_over)
+        return 0;
     buffer_append(&watch->partial, data, length);
     return buffer_failed(&watch->partial) ? error_no_memory(error) : 0;
 }
@@ -53,18 +56,22 @@ static int keep(struct k8s_watch *watch, const char *data, size_t length, struct
 static int end_line(struct k8s_watch *watch, const char *data, size_t length, k8s_watch_event event,
                     void *context, struct error *error)
 {
-    bool joined = watch->partial.length > 0;
+    bool joined =
+        watch->partial.length > 0 || watch->passing_over || length > watch->partial.maximum;
     if (joined) {
         int result = keep(watch, data, length, error);
         if (result != 0)
             return result;
         data = watch->partial.data;
         length = watch->partial.length;
-    } else if (length > watch->partial.maximum) {
-        return too_large(watch, error);
     }
-    bool go_on = is_blank(data, length) || event(context, data, length);
-    if (joined)
+    bool go_on = watch->passing_over ? event(context, NULL, 0)
+                                     : is_blank(data, length) || event(context, data, length);
+    watch->passing_over = false;
+    /* A single large event shouldn't cost its size for ever. */
+    if (watch->partial.capacity > PARTIAL_KEPT)
+        buffer_clear(&watch->partial);
+    else
         buffer_reset(&watch->partial);
     return go_on ? 0 : error_set(error, -ECANCELED, "the watch was given up");
 }
@@ -82,36 +89,4 @@ int k8s_watch_feed(struct k8s_watch *watch, const char *data, size_t length, k8s
         length -= line + 1;
     }
     return length > 0 ? keep(watch, data, length, error) : 0;
-}
-
-/* Whether the backslash at text[at] begins an escape: it doesn't when it is the second of a
- * pair. */
-static bool begins_escape(const char *text, size_t at)
-{
-    size_t before = 0;
-    while (before < at && text[at - before - 1] == '\\')
-        before++;
-    return before % 2 == 0;
-}
-
-const char *k8s_watch_clean(const char *text, size_t length, struct buffer *scratch)
-{
-    static const char nul[] = "\\u0000";
-    static const char replacement[] = "\\ufffd";
-    const size_t size = sizeof(nul) - 1;
-    const char *at = memmem(text, length, nul, size);
-    if (at == NULL)
-        return text;
-    buffer_reset(scratch);
-    buffer_append(scratch, text, length);
-    if (buffer_failed(scratch))
-        return NULL;
-    char *copy = scratch->data;
-    for (char *found = copy + (at - text); found != NULL;
-         found = memmem(found, length - (size_t)(found - copy), nul, size)) {
-        if (begins_escape(copy, (size_t)(found - copy)))
-            memcpy(found, replacement, size);
-        found += 1;
-    }
-    return copy;
 }

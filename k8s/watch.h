@@ -9,14 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define K8S_WATCH_EVENT_MAXIMUM (8U * 1024 * 1024) /* bytes of one event */
+#define K8S_WATCH_EVENT_MAXIMUM (64U * 1024 * 1024) /* bytes of one event */
 
 struct k8s_watch {
     struct buffer partial; /* the beginning of an event whose end hasn't come */
+    bool passing_over;     /* that event is too large: what comes of it is thrown away */
 };
 
-/* Given one whole event, without its newline; the text lives during the call only. Returning false
- * stops the feeding. */
+/* Given one whole event, without its newline; the text lives during the call only. text NULL: the
+ * event was larger than the maximum and has been passed over. Returning false stops the feeding. */
 typedef bool (*k8s_watch_event)(void *context, const char *text, size_t length);
 
 /* maximum: bytes of one event; 0: K8S_WATCH_EVENT_MAXIMUM. */
@@ -25,17 +26,11 @@ void k8s_watch_clear(struct k8s_watch *watch);
 /* Drops a partial event; for a new stream. */
 void k8s_watch_reset(struct k8s_watch *watch);
 /* Takes a chunk and calls event for each that is whole by now; empty lines are none. Returns 0,
- * -EMSGSIZE, -ENOMEM, or -ECANCELED when event returned false; after a failure the stream can only
- * be given up. */
+ * -ENOMEM, or -ECANCELED when event returned false; after a failure the stream can only be given
+ * up. */
 must_check int k8s_watch_feed(struct k8s_watch *watch, const char *data, size_t length,
                               k8s_watch_event event, void *context, struct error *error);
 /* Whether the stream stands between two events. */
 bool k8s_watch_is_whole(const struct k8s_watch *watch);
-
-/* The API server stores NUL characters in annotations and sends them as \u0000, which json_view
- * refuses; one such object must not blind us to all others. Returns text, or when it has such
- * escapes a copy in scratch with U+FFFD in their place; NULL when there is no memory (or room in
- * scratch) for it. */
-const char *k8s_watch_clean(const char *text, size_t length, struct buffer *scratch);
 
 #endif

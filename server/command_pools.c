@@ -77,6 +77,12 @@ static void note_trouble(void *context, const char *kind, bool healthy, const ch
         snprintf(command->trouble, sizeof(command->trouble), "%s: %s", kind, reason);
 }
 
+static void tell_unreadable(void *context, const char *kind, const char *key, const char *reason)
+{
+    (void)context;
+    fprintf(stderr, "ipwarden pools: %s %s can't be read: %s\n", kind, key, reason);
+}
+
 static int wait_for_lists(struct command *command, struct error *error)
 {
     const struct timespec period = {.tv_nsec = POLL_PERIOD};
@@ -133,6 +139,8 @@ static int print(const struct command *command, struct error *error)
 
 static int run_connected(struct command *command, struct error *error)
 {
+    static const struct feed_listener listener = {.health = note_trouble,
+                                                  .unreadable = tell_unreadable};
     int code = k8s_config_load(command->kubeconfig, command->context, &command->config, error);
     if (code == 0)
         code = k8s_client_new(command->config, NULL, &command->client, error);
@@ -143,8 +151,7 @@ static int run_connected(struct command *command, struct error *error)
     command->state = state_new(NULL);
     if (command->state == NULL)
         return error_no_memory(error);
-    code =
-        feed_start(command->state, command->client, note_trouble, command, &command->feed, error);
+    code = feed_start(command->state, command->client, &listener, command, &command->feed, error);
     if (code == 0)
         code = wait_for_lists(command, error);
     return code == 0 ? print(command, error) : code;

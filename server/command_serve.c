@@ -38,6 +38,8 @@
 #define NAME_MOST 320
 #define IDLE_MOST (30 * CLOCK_SECOND) /* how long answers under way may take at the end */
 #define IDLE_POLL 10                  /* milliseconds between looks at them */
+#define READY_LOOK 20                 /* milliseconds between looks at whether all is listed */
+#define WATCH_LOOK 1000               /* milliseconds between looks at the watches */
 
 struct serve {
     struct serve_options options;
@@ -63,6 +65,7 @@ struct serve {
     int signals;          /* signalfd */
     bool told_to_stop;
     bool ready;
+    bool watches_current;
     const char *namespace_name;
     char identity[128];
     char dns_names[3][NAME_MOST];
@@ -127,6 +130,16 @@ static void watch_health(void *context, const char *kind, bool healthy, const ch
     else
         log_warning("the watch has a problem", "resource", kind, "reason", reason);
 }
+
+static void tell_unreadable(void *context, const char *kind, const char *key, const char *reason)
+{
+    (void)context;
+    log_warning("an object can't be read: it counts as stored, and nothing of it is freed",
+                "resource", kind, "object", key, "reason", reason);
+}
+
+static const struct feed_listener watch_listener = {.health = watch_health,
+                                                    .unreadable = tell_unreadable};
 
 static bool may_act(void *context)
 {
@@ -331,6 +344,7 @@ static int start_listener(struct serve *serve, struct error *error)
         .client_ca_pem = client_ca,
         .threads = serve->options.threads,
         .reuse_port = serve->options.reuse_port,
+        .passes_beginnings = true,
         .clock = serve->clock,
         .handler = handle_webhook,
         .context = serve,
@@ -452,10 +466,10 @@ static int serve_start(struct serve *serve, struct error *error)
     if (result < 0)
         return result;
     collect_names(serve);
-    result = feed_start(serve->state, serve->client, watch_health, serve, &serve->feed, error);
+    result = feed_start(serve->state, serve->client, &watch_listener, serve, &serve->feed, error);
     if (result == 0)
         result = replicas_feed_start(serve->state, serve->client, serve->namespace_name,
-                                     serve->identity, &serve->replicas, error);
+                                     serve->identity, watch_health, serve, &serve->replicas, error);
     if (result == 0)
         result = start_certificates(serve, error);
     if (result == 0)
@@ -473,9 +487,26 @@ static int serve_start(struct serve *serve, struct error *error)
 
 /* --- running --- */
 
+/* What hasn't been seen for long is no ground to judge by: others may see it. */
+static void look_at_watches(struct serve *serve)
+{
+    char reason[300] = "";
+    bool current =
+        feed_is_current(serve->feed, serve->options.watch_outage, reason, sizeof(reason));
+    health_set(serve->health, "watches", current, reason);
+    if (current == serve->watches_current)
+        return;
+    serve->watches_current = current;
+    if (current)
+        log_info("the watches work again");
+    else
+        log_error("not ready: a watch has been broken for too long", "reason", reason);
+}
+
 static void serve_loop(struct serve *serve)
 {
     int64_t next_tick = 0;
+    serve->watches_current = true;
     while (!stop_was_asked(serve)) {
         int64_t now = clock_monotonic(serve->clock);
         if (now >= next_tick)
@@ -485,9 +516,10 @@ static void serve_loop(struct serve *serve)
             health_set(serve->health, "lists", true, "");
             log_info("ready");
         }
+        look_at_watches(serve);
         int64_t wait = (next_tick - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND + 1;
-        if (!serve->ready && wait > 20)
-            wait = 20;
+        int64_t most = serve->ready ? WATCH_LOOK : READY_LOOK;
+        wait = wait < most ? wait : most;
         struct pollfd descriptors[2] = {
             {.fd = serve->signals, .events = POLLIN},
             {.fd = certificates_fd(serve->certificates), .events = POLLIN},

@@ -5,7 +5,6 @@
 
 #include "certs/replicas.h"
 #include "k8s/informer.h"
-#include "server/base/log.h"
 #include "server/objects/object_meta.h"
 #include "server/state/state_replicas.h"
 
@@ -26,6 +25,8 @@ struct replica {
 struct replicas_feed {
     struct state *state;
     struct k8s_informer *informer;
+    replicas_health health;
+    void *context;
     struct map *replicas; /* name -> struct replica */
     uint64_t round;
     char self[CERTS_REPLICA_NAME_SIZE];
@@ -101,11 +102,10 @@ static void removed(void *context, const struct json_view *view, const struct js
     publish(feed);
 }
 
-static void health(void *context, bool healthy, const char *reason)
+static void report(void *context, bool healthy, const char *reason)
 {
-    (void)context;
-    if (!healthy)
-        log_warning("the watch of the replicas' Leases has a problem", "reason", reason);
+    const struct replicas_feed *feed = context;
+    feed->health(feed->context, "leases", healthy, reason);
 }
 
 static const struct k8s_informer_handler handler = {
@@ -113,11 +113,12 @@ static const struct k8s_informer_handler handler = {
     .upsert = upsert,
     .replace_end = replace_end,
     .remove = removed,
-    .health = health,
+    .health = report,
 };
 
 int replicas_feed_start(struct state *state, struct k8s_client *client, const char *namespace_name,
-                        const char *identity, struct replicas_feed **ret_feed, struct error *error)
+                        const char *identity, replicas_health health, void *context,
+                        struct replicas_feed **ret_feed, struct error *error)
 {
     struct object_path path;
     struct k8s_informer_options options = {
@@ -130,6 +131,8 @@ int replicas_feed_start(struct state *state, struct k8s_client *client, const ch
         return error_no_memory(error);
     }
     feed->state = state;
+    feed->health = health;
+    feed->context = context;
     certs_replica_name(identity, feed->self);
     snprintf(path.text, sizeof(path.text), "/apis/coordination.k8s.io/v1/namespaces/%s/leases",
              namespace_name);

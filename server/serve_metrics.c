@@ -3,6 +3,7 @@
 
 #include "server/state/ledger.h"
 #include "server/state/state_pool_claims.h"
+#include "server/state/state_unreadable.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,6 +68,17 @@ static size_t collect_ranges(struct serve_metrics *metrics)
     return waiting;
 }
 
+static void collect_unreadable(struct serve_metrics *metrics)
+{
+    struct state *state = metrics->state;
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
+        mutex_lock(&state->mutex);
+        size_t count = state_unreadable_count(state, kind);
+        mutex_unlock(&state->mutex);
+        metrics_set(metrics->objects_unreadable, (double)count, state_kind(kind)->name, NULL);
+    }
+}
+
 static void collect(void *context)
 {
     struct serve_metrics *metrics = context;
@@ -82,6 +94,7 @@ static void collect(void *context)
     double waiting = (double)collect_ranges(metrics);
     double requests = (double)map_count(state->objects[STATE_REQUESTS]);
     mutex_unlock(&state->mutex);
+    collect_unreadable(metrics);
     metrics_set(metrics->claims, (double)claims[STATE_CLAIM_HELD], "held", NULL);
     metrics_set(metrics->claims, (double)claims[STATE_CLAIM_UNSTORED], "unstored", NULL);
     metrics_set(metrics->claims, (double)claims[STATE_CLAIM_HOLD], "hold", NULL);
@@ -143,6 +156,9 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
     metrics->certificate_expiry =
         metrics_declare(all, METRICS_GAUGE, "ipwarden_certificate_expiry_seconds",
                         "When the serving certificate ends, in seconds since 1970.", NULL);
+    metrics->objects_unreadable = metrics_declare(
+        all, METRICS_GAUGE, "ipwarden_objects_unreadable",
+        "Objects that are stored and can't be read; nothing of them is freed.", "resource", NULL);
     metrics->watch_healthy =
         metrics_declare(all, METRICS_GAUGE, "ipwarden_watch_healthy",
                         "1 while the watch of a resource works.", "resource", NULL);

@@ -24,6 +24,7 @@ struct serve_metrics {
     struct metrics_family *requests;
     struct metrics_family *leader;
     struct metrics_family *certificate_expiry;
+    struct metrics_family *objects_unreadable;
     struct metrics_family *watch_healthy;
     /* What the collector reads; NULL while there is none. */
     struct state *state;

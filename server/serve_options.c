@@ -65,6 +65,8 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"unstored-most", OPTION_NUMBER, &options.unstored_most, "NUMBER", "64",
          "addresses that a namespace may hold for Services whose creation failed; 0: no limit",
          NULL, 0, NULL},
+        {"watch-outage", OPTION_DURATION, &options.watch_outage, "DURATION", "2m",
+         "how long a watch may be broken before this replica isn't ready", NULL, 1, NULL},
         {"resync", OPTION_DURATION, &options.resync, "DURATION", "10m",
          "look at everything again this often; 0s: never", NULL, 0, NULL},
         {"drain", OPTION_DURATION, &options.drain, "DURATION", "10s",

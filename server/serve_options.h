@@ -31,6 +31,7 @@ struct serve_options {
     unsigned int unstored_most; /* see state_options */
     int64_t grace;
     int64_t resync;
+    int64_t watch_outage;
     int64_t drain;
     int64_t lease_duration;
 };

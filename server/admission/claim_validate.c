@@ -4,6 +4,7 @@
 #include "server/admission/kinds.h"
 #include "server/state/state_addresses.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,12 @@ void claim_validate(struct review *review)
     struct field_errors errors = {0};
     struct claim *claim = NULL;
     struct error error;
-    if (claim_decode(&review->view, review->object, &claim, &error) < 0) {
+    int result = claim_decode(&review->view, review->object, &claim, &error);
+    if (result == -ENOMEM) {
+        review_refuse_object(review, &error);
+        return;
+    }
+    if (result < 0) {
         field_errors_add(&errors, "FieldValueInvalid", "spec.cidr", "%s", error.text);
     } else if (review->operation == REVIEW_CREATE) {
         check_name(claim, &errors);

@@ -108,7 +108,7 @@ void ipam_range_validate(struct review *review)
     } else if (ipam_range_decode(&review->view, review->object, review->namespace_name, &errors,
                                  &range, &error) < 0) {
         field_errors_clear(&errors);
-        review_refuse(review, 422, NULL, error.text);
+        review_refuse_object(review, &error);
         return;
     } else if (range->ranges != NULL) {
         mutex_guard(&state->mutex);
@@ -142,7 +142,7 @@ static void request_create(struct review *review)
     if (ipam_request_decode(&review->view, review->object, review->namespace_name, &errors,
                             &request, &error) < 0) {
         field_errors_clear(&errors);
-        review_refuse(review, 422, NULL, error.text);
+        review_refuse_object(review, &error);
         return;
     }
     if (request->invalid == NULL) {

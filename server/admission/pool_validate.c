@@ -144,7 +144,7 @@ static void check_against_state(const struct state *state, const struct pool *po
     if (offer.ranges != NULL && added_ranges(offer.ranges, before.ranges, &added) < 0)
         offer.result = -ENOMEM;
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
-        field_errors_add(findings->errors, INVALID, "spec.fromRequest", "out of memory; try again");
+        field_errors_no_memory(findings->errors);
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
         check_leftovers(pool, &offer, findings->errors);
@@ -180,7 +180,7 @@ static void judge(struct review *review, struct reread *reread)
         result = pool_decode(&review->view, review->old_object, NULL, &old, &error);
     if (result < 0) {
         field_errors_clear(&errors);
-        review_refuse(review, 422, NULL, error.text);
+        review_refuse_object(review, &error);
         return;
     }
     struct findings findings = {.errors = &errors, .warning = &warning, .reread = reread};

@@ -37,7 +37,7 @@ static const struct {
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT"};
+static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT", "unknown"};
 
 static void review_free(struct review *review)
 {
@@ -78,17 +78,8 @@ static void review_count(const struct review *review, const char *result)
     metrics_observe(admission->duration, (double)taken / (double)CLOCK_SECOND, review->kind, NULL);
 }
 
-/* Without memory there is no answer to write: an HTTP failure, so that the API server does what the
- * webhook's failurePolicy says. Frees the review. */
-static void review_fail(struct review *review)
-{
-    review_count(review, "error");
-    http_request_answer_status(review->request, 500, "InternalError", "out of memory; try again");
-    review_free(review);
-}
-
-/* Ends the answer, sends and counts it, and frees the review. */
-static void review_send(struct review *review, struct answer *answer, const char *result)
+/* Ends the answer and sends it. False when there was no memory for it. */
+static bool answer_end(struct answer *answer, const struct review *review)
 {
     json_end_object(&answer->writer); /* response */
     json_end_object(&answer->writer);
@@ -97,11 +88,39 @@ static void review_send(struct review *review, struct answer *answer, const char
     char *body = buffer_steal(&answer->text, &length);
     if (!done || body == NULL) {
         free(body);
+        return false;
+    }
+    http_request_answer(review->request, 200, "application/json", body, length);
+    return true;
+}
+
+static void status_begin(struct json_writer *writer, unsigned int code);
+
+/* There was no memory for the answer. There should be for a short no; where there isn't, an HTTP
+ * failure is left, and the API server does what the webhook's failurePolicy says. Frees the
+ * review. */
+static void review_fail(struct review *review)
+{
+    static const char text[] = "out of memory; try again";
+    struct answer answer;
+    struct json_writer *writer = answer_begin(&answer, review, VERDICT_REFUSED);
+    status_begin(writer, 500);
+    json_member_string(writer, "message", text);
+    json_end_object(writer);
+    review_count(review, "error");
+    if (!answer_end(&answer, review))
+        http_request_answer_status(review->request, 500, "InternalError", "%s", text);
+    review_free(review);
+}
+
+/* Ends the answer, sends and counts it, and frees the review. */
+static void review_send(struct review *review, struct answer *answer, const char *result)
+{
+    if (!answer_end(answer, review)) {
         review_fail(review);
         return;
     }
     review_count(review, result);
-    http_request_answer(review->request, 200, "application/json", body, length);
     review_free(review);
 }
 
@@ -132,9 +151,10 @@ static const char *code_reason(unsigned int code)
     static const struct {
         unsigned int code;
         const char *reason;
-    } reasons[] = {{400, "BadRequest"},        {403, "Forbidden"},       {409, "AlreadyExists"},
-                   {422, "Invalid"},           {429, "TooManyRequests"}, {500, "InternalError"},
-                   {503, "ServiceUnavailable"}};
+    } reasons[] = {{400, "BadRequest"},    {403, "Forbidden"},
+                   {409, "AlreadyExists"}, {413, "RequestEntityTooLarge"},
+                   {422, "Invalid"},       {429, "TooManyRequests"},
+                   {500, "InternalError"}, {503, "ServiceUnavailable"}};
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].code == code)
             return reasons[i].reason;
@@ -160,6 +180,14 @@ static void put_cause(struct json_writer *writer, const char *reason, const char
     json_end_object(writer);
 }
 
+/* What a refusal is counted as. */
+static const char *refusal_result(unsigned int code)
+{
+    if (code >= 500)
+        return "error";
+    return code == 429 ? "retry" : code == 400 || code == 413 ? "malformed" : "refused";
+}
+
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text)
 {
     struct answer answer;
@@ -182,7 +210,12 @@ void review_refuse(struct review *review, unsigned int code, const char *field, 
         json_end_object(writer);
     }
     json_end_object(writer);
-    review_send(review, &answer, code >= 500 ? "error" : code == 429 ? "retry" : "refused");
+    review_send(review, &answer, refusal_result(code));
+}
+
+void review_refuse_object(struct review *review, const struct error *error)
+{
+    review_refuse(review, error->code == -ENOMEM ? 500 : 422, NULL, error->text);
 }
 
 /* All that is wrong as one sentence. */
@@ -201,6 +234,10 @@ void review_refuse_fields(struct review *review, const char *kind,
                           const struct field_errors *errors)
 {
     struct buffer summary _cleanup_buffer_;
+    if (errors->no_memory) {
+        review_fail(review);
+        return;
+    }
     buffer_init(&summary, ANSWER_MOST);
     append_summary(&summary, kind, review->name, errors);
     if (buffer_failed(&summary)) {
@@ -226,17 +263,15 @@ void review_refuse_fields(struct review *review, const char *kind,
 
 /* --- reading --- */
 
-/* An HTTP answer for what can't be answered with an AdmissionReview, since there is no uid to
- * answer to. */
+/* An HTTP answer, upon which the API server does what the webhook's failurePolicy says: for what no
+ * API server sends, and while nothing can be judged. */
 static void review_reject(struct review *review, unsigned int code, const char *text)
 {
     metrics_add(review->admission->requests, 1, "unknown", "unknown",
                 code == 503 ? "error" : "malformed", NULL);
     http_request_answer_status(review->request, code,
-                               code == 415   ? "UnsupportedMediaType"
-                               : code == 503 ? "ServiceUnavailable"
-                                             : "BadRequest",
-                               "%s", text);
+                               code == 415 ? "UnsupportedMediaType" : "ServiceUnavailable", "%s",
+                               text);
     review_free(review);
 }
 
@@ -358,42 +393,70 @@ static void review_route(struct review *review, const struct json_node *request)
     review_refuse(review, 422, "request.resource", text);
 }
 
-static void review_begin(struct review *review)
+/* Reads the text. Whatever becomes of it, the answer needs the uid, which an API server writes near
+ * the beginning. 0, -EINVAL or -ENOMEM. */
+static int review_parse(struct review *review, struct error *error)
 {
     struct json_view *view = &review->view;
     size_t length;
     const char *body = http_request_body(review->request, &length);
+    int result = json_view_parse(view, body, length, JSON_VIEW_DEPTH, error);
+    const struct json_node *remains = json_view_remains(view);
+    read_word(view, json_view_member(view, remains, "request"), "uid", review->uid,
+              sizeof(review->uid));
+    /* What others may read in another way can't be judged. Names in managedFields are tenants' own,
+     * and two that are no UTF-8 may be read alike. */
+    return result == 0 ? json_view_require_unique(view, "managedFields", error) : result;
+}
+
+/* Whether the text is an AdmissionReview; if not, text says what it is. */
+static bool review_is_known(const struct json_view *view, char *ret_text, size_t size)
+{
+    const struct json_node *root = json_view_root(view);
+    char kind[64];
+    char version[64];
+    if (json_view_equals(view, json_view_member(view, root, "kind"), "AdmissionReview") &&
+        json_view_equals(view, json_view_member(view, root, "apiVersion"), "admission.k8s.io/v1"))
+        return true;
+    read_word(view, root, "kind", kind, sizeof(kind));
+    read_word(view, root, "apiVersion", version, sizeof(version));
+    snprintf(ret_text, size,
+             "expected kind AdmissionReview of admission.k8s.io/v1, not kind \"%s\" of \"%s\"",
+             kind, version);
+    return false;
+}
+
+/* What can't be judged is refused in an AdmissionReview, since an HTTP failure would be a yes where
+ * the webhook's failurePolicy is Ignore. */
+static void review_begin(struct review *review)
+{
+    const struct json_view *view = &review->view;
     struct error error;
     char text[300];
     if (!is_json(http_request_header(review->request, "Content-Type"))) {
         review_reject(review, 415, "send an AdmissionReview as application/json");
         return;
     }
-    if (json_view_parse(view, body, length, JSON_VIEW_DEPTH, &error) < 0) {
+    int result = review_parse(review, &error);
+    if (http_request_is_cut(review->request)) {
+        review_refuse(review, 413, NULL,
+                      "the review is larger than ipwarden reads: make the object smaller");
+        return;
+    }
+    if (result < 0) {
         snprintf(text, sizeof(text), "not a JSON text that can be read: %.250s", error.text);
-        review_reject(review, 400, text);
+        review_refuse(review, result == -ENOMEM ? 500 : 400, NULL, text);
         return;
     }
-    const struct json_node *root = json_view_root(view);
-    const struct json_node *request = json_view_member(view, root, "request");
-    if (!json_view_equals(view, json_view_member(view, root, "kind"), "AdmissionReview") ||
-        !json_view_equals(view, json_view_member(view, root, "apiVersion"),
-                          "admission.k8s.io/v1")) {
-        char kind[64];
-        char version[64];
-        read_word(view, root, "kind", kind, sizeof(kind));
-        read_word(view, root, "apiVersion", version, sizeof(version));
-        snprintf(text, sizeof(text),
-                 "expected kind AdmissionReview of admission.k8s.io/v1, not kind \"%s\" of \"%s\"",
-                 kind, version);
-        review_reject(review, 400, text);
+    if (!review_is_known(view, text, sizeof(text))) {
+        review_refuse(review, 400, NULL, text);
         return;
     }
-    if (json_view_text(view, json_view_member(view, request, "uid"), review->uid,
-                       sizeof(review->uid)) <= 0) {
-        review_reject(review, 400, "request.uid: missing, or longer than 63 characters");
+    if (*review->uid == '\0') {
+        review_refuse(review, 400, NULL, "request.uid: missing, or longer than 63 characters");
         return;
     }
+    const struct json_node *request = json_view_member(view, json_view_root(view), "request");
     const char *wrong = review_read(review, request);
     if (wrong != NULL)
         review_refuse(review, 422, NULL, wrong);
@@ -417,6 +480,7 @@ static void review_handle(struct admission *admission, struct http_request *requ
     review->admission = admission;
     review->request = request;
     review->mutating = path == PATH_MUTATE;
+    review->operation = REVIEW_UNKNOWN;
     review->kind = "unknown";
     review->group = "";
     review->received = http_request_received(request);

@@ -22,7 +22,13 @@ struct admission {
     struct metrics_family *junk_refusals; /* no labels */
 };
 
-enum review_operation { REVIEW_CREATE, REVIEW_UPDATE, REVIEW_DELETE, REVIEW_CONNECT };
+enum review_operation {
+    REVIEW_CREATE,
+    REVIEW_UPDATE,
+    REVIEW_DELETE,
+    REVIEW_CONNECT,
+    REVIEW_UNKNOWN
+};
 
 /* One request. Allocated at arrival, freed by its answer. */
 struct review {
@@ -47,15 +53,18 @@ struct review {
 void review_handle_mutate(void *context, struct http_request *request);
 void review_handle_validate(void *context, struct http_request *request);
 
-/* Answers; each frees the review. Any thread. When there is no memory for the answer, a 500 goes
- * out instead.
+/* Answers; each frees the review. Any thread. When there is no memory for the answer, a refusal with
+ * 500 goes out instead.
  *
  * patch (a JSON Patch, RFC 6902; NULL or empty: nothing to change) and warning (may be NULL) are
- * borrowed. A patch that failed is answered with a 500, too: it never passes for an empty one. */
+ * borrowed. A patch that failed is refused with 500, too: it never passes for an empty one. */
 void review_allow(struct review *review, const struct buffer *patch, const char *warning);
-/* Refuses with one message; field may be NULL. code: 403, 409, 422, 429, 500, 503. A 429 tells the
+/* Refuses with one message; field may be NULL. code: 400, 403, 409, 413, 422, 429, 500, 503. A 429 tells the
  * client to come again after a second, which client-go does by itself. */
 void review_refuse(struct review *review, unsigned int code, const char *field, const char *text);
+/* Refuses an object that can't be decoded, with what the decoder says: 422, or 500 when that is only
+ * that memory ran out. */
+void review_refuse_object(struct review *review, const struct error *error);
 /* Refuses with all that is wrong, as 422 Invalid; kind as the user knows it ("IpClaimPool"). */
 void review_refuse_fields(struct review *review, const char *kind,
                           const struct field_errors *errors);

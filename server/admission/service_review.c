@@ -38,7 +38,7 @@ bool service_review_read(struct review *review, struct service_pair *ret_pair)
         return true;
     }
     service_pair_clear(&pair);
-    review_refuse(review, result == -ENOMEM ? 500 : 422, NULL, error.text);
+    review_refuse_object(review, &error);
     return false;
 }
 

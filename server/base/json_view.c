@@ -1,6 +1,7 @@
 /* The parser of json_view: one loop over the text, no recursion and no look back. Every container
  * that is open has a frame on a stack of fixed size; every value becomes one node, in the order of
  * the text, so a container's first child is the node behind it and node.next leads to its sibling.
+ * What is nested deeper than the stack is passed over by another loop, which makes no nodes.
  *
  * Most of an API object is plain string bytes, so these are skipped 16 (or 8) at a time. */
 #include "server/base/json_view.h"
@@ -19,6 +20,7 @@
 #define FIRST_CAPACITY 64
 #define KEPT_CAPACITY 65536 /* nodes a view keeps from a large text when the next is small */
 #define LOCAL_SLOTS 256     /* tables of names up to this size need no allocation */
+#define SHOWN_MOST 64       /* bytes of a name in an error */
 
 struct frame {
     uint64_t seen;      /* a filter of the names so far: a clear bit means a new name */
@@ -31,7 +33,7 @@ struct parser {
     const char *end;
     struct error *error;
     int result;         /* 0, or the code of the error that stopped it */
-    unsigned int level; /* open containers */
+    unsigned int level; /* open containers that have nodes inside */
     unsigned int depth; /* how many may be */
     uint32_t name;      /* of the member whose value comes next; 0 when no member comes */
     uint32_t name_end;
@@ -76,23 +78,6 @@ __attribute__((cold, noinline)) static const char *unexpected(struct parser *par
 __attribute__((cold, noinline)) static const char *no_memory(struct parser *parser)
 {
     parser->result = error_no_memory(parser->error);
-    return NULL;
-}
-
-__attribute__((cold, noinline)) static const char *duplicate(struct parser *parser, uint32_t name,
-                                                             uint32_t name_end)
-{
-    const char *text = parser->view->text + name;
-    size_t length = name_end - name;
-    if (length > 64) {
-        length = 64;
-        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
-            length--;
-    }
-    parser->result = error_set(parser->error, -EINVAL,
-                               "at byte %u: found the name \"%.*s\" again, expected it once in an "
-                               "object",
-                               name, (int)length, text);
     return NULL;
 }
 
@@ -156,43 +141,15 @@ static inline const char *skip_plain(const char *at, const char *end)
     return at;
 }
 
-/* Reads four hexadecimal digits into *ret_unit. */
-static const char *scan_unit(struct parser *parser, const char *at, unsigned int *ret_unit)
+/* Any code unit will do: half a surrogate pair is read as what Go reads it as. */
+static const char *scan_unit(struct parser *parser, const char *at)
 {
-    unsigned int unit = 0;
     for (int i = 0; i < 4; i++, at++) {
         int digit = peek(parser, at);
-        if (digit >= '0' && digit <= '9')
-            unit = unit << 4 | (unsigned int)(digit - '0');
-        else if ((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f')
-            unit = unit << 4 | (unsigned int)((digit | 0x20) - 'a' + 10);
-        else
+        if (!(digit >= '0' && digit <= '9') && !((digit | 0x20) >= 'a' && (digit | 0x20) <= 'f'))
             return unexpected(parser, at, "four hexadecimal digits after \\u");
     }
-    *ret_unit = unit;
     return at;
-}
-
-/* From the backslash of a \u escape to behind the escape; of a surrogate pair, behind both. */
-static const char *scan_unicode_escape(struct parser *parser, const char *at)
-{
-    unsigned int unit = 0;
-    const char *after = scan_unit(parser, at + 2, &unit);
-    if (after == NULL)
-        return NULL;
-    if (unit == 0)
-        return unexpected(parser, at, "no NUL (\\u0000) in a string");
-    if (unit < 0xD800 || unit > 0xDFFF)
-        return after;
-    if (unit > 0xDBFF)
-        return unexpected(parser, at, "no low surrogate without a high one before it");
-    unsigned int low = 0;
-    if (peek(parser, after) != '\\' || peek(parser, after + 1) != 'u')
-        return unexpected(parser, after, "the low surrogate of a pair");
-    const char *end = scan_unit(parser, after + 2, &low);
-    if (end != NULL && (low < 0xDC00 || low > 0xDFFF))
-        return unexpected(parser, after, "the low surrogate of a pair");
-    return end;
 }
 
 static const char *scan_escape(struct parser *parser, const char *at)
@@ -208,13 +165,14 @@ static const char *scan_escape(struct parser *parser, const char *at)
     case 't':
         return at + 2;
     case 'u':
-        return scan_unicode_escape(parser, at);
+        return scan_unit(parser, at + 2);
     default:
         return unexpected(parser, at + 1, "one of \"\\/bfnrtu after a backslash");
     }
 }
 
-/* From behind the opening quote to the closing one; *ret_escaped is mark if there are escapes. */
+/* From behind the opening quote to the closing one; *ret_escaped is mark if there are escapes, or
+ * bytes that are no UTF-8. */
 static inline const char *scan_string(struct parser *parser, const char *at, uint8_t mark,
                                       uint8_t *ret_escaped)
 {
@@ -231,8 +189,10 @@ static inline const char *scan_string(struct parser *parser, const char *at, uin
                 return NULL;
         } else if (byte >= 0x80) {
             size_t length = utf8_sequence(at, (size_t)(parser->end - at));
-            if (length == 0)
-                return unexpected(parser, at, "valid UTF-8");
+            if (length == 0) {
+                *ret_escaped = mark; /* not to be copied as it is */
+                length = 1;
+            }
             at += length;
         } else {
             return unexpected(parser, at,
@@ -297,6 +257,8 @@ static inline struct json_node *add_node(struct parser *parser, const char *at,
     struct json_view *view = parser->view;
     if (view->count == view->capacity && !grow(parser))
         return NULL;
+    if (parser->level > 0)
+        view->nodes[parser->stack[parser->level - 1].container].count++;
     struct json_node *node = &view->nodes[view->count++];
     *node = (struct json_node){
         .start = offset_of(parser, at),
@@ -304,25 +266,61 @@ static inline struct json_node *add_node(struct parser *parser, const char *at,
         .name = parser->name,
         .name_end = parser->name_end,
         .type = (uint8_t)type,
-        .escaped = parser->name_escaped,
+        .flags = parser->name_escaped,
     };
     return node;
 }
 
-__attribute__((cold, noinline)) static const char *too_deep(struct parser *parser, const char *at)
+/* --- what has no nodes --- */
+
+/* From behind the opening quote of a string to the closing one; NULL when there is none. */
+static const char *pass_string(const char *at, const char *end)
 {
-    char expected[64];
-    snprintf(expected, sizeof(expected), "at most %u levels of nesting", parser->depth);
-    return unexpected(parser, at, expected);
+    for (; at < end && *at != '"'; at++)
+        if (*at == '\\' && ++at == end)
+            break;
+    return at < end ? at : NULL;
+}
+
+/* From the bracket that opens a container to behind the one that closes it, whatever there is in
+ * between. Counting brackets outside strings is all it takes, so it needs no memory however deep
+ * they are nested. */
+static const char *pass_over(struct parser *parser, const char *at)
+{
+    size_t level = 0;
+    for (; at != NULL && at < parser->end; at++) {
+        if (*at == '{' || *at == '[')
+            level++;
+        else if ((*at == '}' || *at == ']') && --level == 0)
+            return at + 1;
+        else if (*at == '"' && (at = pass_string(at + 1, parser->end)) == NULL)
+            break;
+    }
+    return unexpected(parser, parser->end, "the closing bracket of a container");
+}
+
+/* --- what has nodes --- */
+
+/* A container at the depth limit: one node for all of it. */
+static const char *close_over(struct parser *parser, const char *at)
+{
+    struct json_node *node = &parser->view->nodes[parser->view->count - 1];
+    node->end = node->start + 1; /* should it not end */
+    const char *end = pass_over(parser, at);
+    if (end == NULL)
+        return NULL;
+    node->flags |= JSON_VIEW_CLOSED;
+    node->end = offset_of(parser, end);
+    return end;
 }
 
 static inline const char *open_container(struct parser *parser, const char *at,
                                          enum json_view_type type)
 {
-    if (parser->level == parser->depth)
-        return too_deep(parser, at);
     if (add_node(parser, at, type) == NULL)
         return no_memory(parser);
+    if (parser->level == parser->depth)
+        return close_over(parser, at);
     parser->stack[parser->level++] = (struct frame){
         .container = (uint32_t)parser->view->count - 1,
         .is_object = type == JSON_VIEW_OBJECT,
@@ -340,7 +338,7 @@ static inline const char *parse_string(struct parser *parser, const char *at)
     if (node == NULL)
         return no_memory(parser);
     node->end = offset_of(parser, end);
-    node->escaped |= escaped;
+    node->flags |= escaped;
     return end + 1;
 }
 
@@ -389,6 +387,17 @@ static inline uint64_t name_bit(const char *name, size_t length)
     return UINT64_C(1) << (mixed * UINT64_C(0x9E3779B97F4A7C15) >> 58);
 }
 
+/* Of equal names in an object the last one counts. */
+static void note_repeated(struct parser *parser, uint32_t object, uint32_t name, uint32_t name_end)
+{
+    struct json_view *view = parser->view;
+    view->nodes[object].flags |= JSON_VIEW_REPEATS;
+    if (view->repeated != 0)
+        return;
+    view->repeated = name;
+    view->repeated_end = name_end;
+}
+
 /* Whether the pending name is that of an earlier member of object. */
 static bool name_repeats(const struct parser *parser, uint32_t object)
 {
@@ -419,7 +428,7 @@ static inline const char *parse_name(struct parser *parser, const char *at, stru
     if ((frame->seen & bit) != 0 &&
         parser->view->nodes[frame->container].count < JSON_VIEW_PAIRWISE &&
         name_repeats(parser, frame->container))
-        return duplicate(parser, parser->name, parser->name_end);
+        note_repeated(parser, frame->container, parser->name, parser->name_end);
     frame->seen |= bit;
     at = skip_space(parser, end + 1);
     if (peek(parser, at) != ':')
@@ -427,7 +436,7 @@ static inline const char *parse_name(struct parser *parser, const char *at, stru
     return skip_space(parser, at + 1);
 }
 
-/* Looks for a name that an object of many members has twice. */
+/* Looks for a name that an object of many members has twice. False when out of memory. */
 static bool check_names(struct parser *parser, const struct json_node *object)
 {
     struct json_view_slot local[LOCAL_SLOTS];
@@ -443,10 +452,11 @@ static bool check_names(struct parser *parser, const struct json_node *object)
     if (names.slots != local)
         free(names.slots);
     if (result == -EEXIST)
-        duplicate(parser, again->name, again->name_end);
+        note_repeated(parser, (uint32_t)(object - parser->view->nodes), again->name,
+                      again->name_end);
     else if (result != 0)
         no_memory(parser);
-    return result == 0;
+    return result == 0 || result == -EEXIST;
 }
 
 static inline bool close_container(struct parser *parser, const char *at)
@@ -484,7 +494,6 @@ static inline const char *parse_between(struct parser *parser, const char *at, b
             parser->name = parser->name_end = 0;
             parser->name_escaped = 0;
         }
-        parser->view->nodes[frame->container].count++;
         return at;
     }
     return at;
@@ -505,6 +514,18 @@ static const char *parse_text(struct parser *parser)
     return at == parser->end ? at : unexpected(parser, at, "nothing after the value");
 }
 
+/* The text has a fault: what is open ends before it, so that the rest can still be looked at. */
+static void give_up(struct parser *parser)
+{
+    struct json_view *view = parser->view;
+    view->broken = true;
+    for (unsigned int level = 0; level < parser->level; level++) {
+        struct json_node *node = &view->nodes[parser->stack[level].container];
+        node->next = (uint32_t)view->count;
+        node->end = node->start + 1; /* its text doesn't end */
+    }
+}
+
 int json_view_parse(struct json_view *view, const char *text, size_t length, unsigned int depth,
                     struct error *error)
 {
@@ -513,10 +534,12 @@ int json_view_parse(struct json_view *view, const char *text, size_t length, uns
     view->text = length > 0 ? text : "";
     view->length = length;
     view->count = 0;
+    view->broken = false;
+    view->repeated = 0;
     if (length > JSON_VIEW_TEXT_MAXIMUM)
         return error_set(error, -EINVAL, "at byte %u: found more text, expected at most that",
                          JSON_VIEW_TEXT_MAXIMUM);
-    struct parser parser; /* not initialised as a whole: the stack is 16 KiB */
+    struct parser parser; /* not initialised as a whole: the stack is large */
     parser.view = view;
     parser.end = view->text + length;
     parser.error = error;
@@ -527,6 +550,41 @@ int json_view_parse(struct json_view *view, const char *text, size_t length, uns
     parser.name_end = 0;
     parser.name_escaped = 0;
     if (parse_text(&parser) == NULL)
-        view->count = 0;
+        give_up(&parser);
     return parser.result;
+}
+
+/* Names the object's repeated name when that is the one that was met first. */
+static int repeats(const struct json_view *view, const struct json_node *object,
+                   struct error *error)
+{
+    const char *text = view->text + view->repeated;
+    size_t length = view->repeated_end - view->repeated;
+    if (view->repeated < object->start || view->repeated >= object->end)
+        return error_set(error, -EINVAL,
+                         "at byte %u: found a name again, expected it once in an object",
+                         object->start);
+    if (length > SHOWN_MOST) {
+        length = SHOWN_MOST;
+        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
+            length--;
+    }
+    return error_set(error, -EINVAL,
+                     "at byte %u: found the name \"%.*s\" again, expected it once in an object",
+                     view->repeated, (int)length, text);
+}
+
+int json_view_require_unique(const struct json_view *view, const char *except, struct error *error)
+{
+    struct json_view_string passed = {except, except + strlen(except), false};
+    for (size_t at = 0; view->repeated != 0 && at < view->count;) {
+        const struct json_node *node = &view->nodes[at];
+        if (node->name != 0 && json_view_string_equal(json_view_string_name(view, node), passed))
+            at = node->next;
+        else if ((node->flags & JSON_VIEW_REPEATS) != 0)
+            return repeats(view, node, error);
+        else
+            at++;
+    }
+    return 0;
 }

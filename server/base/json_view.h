@@ -1,14 +1,17 @@
-/* A read-only view of a JSON text (RFC 8259): one pass checks the whole text and leaves a flat list
- * of nodes that point into it. Nothing is converted before it is asked for, so numbers of any size
+/* A read-only view of a JSON text (RFC 8259): one pass checks the text and leaves a flat list of
+ * nodes that point into it. Nothing is converted before it is asked for, so numbers of any size
  * and untouched parts stay as the sender wrote them, and a review that is mostly managedFields
  * costs no allocation per value. This is the parser of everything that arrives in quantity or
  * from strangers: admission reviews, list pages, watch events. (json_writer.h writes what we send.)
  *
- * Refused: anything after the value, nesting deeper than the given depth, duplicate names in one
- * object (compared unescaped), invalid UTF-8, lone surrogates, unescaped control characters, NUL
- * in names or text (\u0000 is refused too: C strings can't carry it. The API server itself is less
- * strict: it stores annotations that have one, so whoever reads its objects must expect to meet a
- * text that is refused here). */
+ * Whatever the API server can store and send is read, and read alike by everybody: tenants write
+ * most of it. Nesting has no limit. What lies deeper than the caller looks is passed over by its
+ * brackets and quotes alone. Of equal names in an object the last one counts. What a C string can't
+ * hold (NUL), what is no character (half a surrogate pair), and bytes that are no UTF-8 are read as
+ * U+FFFD. But for NUL, Go's encoding/json does the same. An API server never sends a name twice, so
+ * whoever judges what may come from others asks for json_view_require_unique().
+ *
+ * Refused: anything after the value, unescaped control characters, and all else that is no JSON. */
 #ifndef IPWARDEN_BASE_JSON_VIEW_H
 #define IPWARDEN_BASE_JSON_VIEW_H
 
@@ -38,7 +41,7 @@ struct json_node {
     uint32_t name_end; /* offset of the name's closing quote */
     uint32_t count;    /* members or elements */
     uint8_t type;      /* enum json_view_type */
-    uint8_t escaped;   /* 1: the string has escapes; 2: the name has */
+    uint8_t flags;     /* bits of json_view_private.h */
 };
 
 /* A parsed text. Reuse one for many texts: the node array is kept. The text is borrowed and must
@@ -49,24 +52,36 @@ struct json_view {
     struct json_node *nodes;
     size_t count;
     size_t capacity;
+    bool broken;       /* a fault ended the parse */
+    uint32_t repeated; /* offset of the first name that its object had already; 0: none */
+    uint32_t repeated_end;
 };
 
-#define JSON_VIEW_DEPTH 64           /* the depth limit for requests */
-#define JSON_VIEW_DEPTH_MAXIMUM 1024 /* a higher limit counts as this one */
+#define JSON_VIEW_DEPTH 64         /* levels that have nodes, where nobody needs fewer */
+#define JSON_VIEW_DEPTH_MAXIMUM 64 /* a higher number counts as this one */
 /* Bytes; longer texts are refused, since offsets are 32 bits. */
 #define JSON_VIEW_TEXT_MAXIMUM (1024U * 1024 * 1024)
 
 void json_view_init(struct json_view *view);
 void json_view_clear(struct json_view *view);
-/* Parses length bytes; objects and arrays may be nested depth deep (0: none at all). Returns 0,
- * -EINVAL with "at byte N: found this, expected that" (N counts from 0), or -ENOMEM. After a
- * failure there is no root. Takes time linear in length, whatever the text, and at most about 14
- * bytes of nodes per byte of text. */
+/* Parses length bytes. Objects and arrays have nodes for what is in them down to depth levels; one
+ * that lies deeper has no children to look at, only its raw text. Returns 0, -EINVAL with "at byte
+ * N: found this, expected that" (N counts from 0), or -ENOMEM. After a failure there is no root.
+ * Takes time linear in length, whatever the text, and at most about 14 bytes of nodes per byte of
+ * text. */
 must_check int json_view_parse(struct json_view *view, const char *text, size_t length,
                                unsigned int depth, struct error *error);
 
+/* -EINVAL with the place, in the same words, when an object of the text has a name twice, unless it
+ * lies in a member called `except`, or was passed over. */
+must_check int json_view_require_unique(const struct json_view *view, const char *except,
+                                        struct error *error);
+
 /* The outermost value; NULL when nothing has been parsed. */
 const struct json_node *json_view_root(const struct json_view *view);
+/* The same after a failure, with whatever came before the fault; containers that didn't end there
+ * have only the children that did, and no raw text. NULL when there is nothing. */
+const struct json_node *json_view_remains(const struct json_view *view);
 
 /* All of the following accept a NULL node (nothing there) and a node of another type: absent is
  * the answer then. */
@@ -77,7 +92,8 @@ bool json_view_is_string(const struct json_node *node);
 bool json_view_is_null(const struct json_node *node); /* absent, or the literal null */
 /* Members or elements; 0 for anything else. */
 size_t json_view_count(const struct json_node *node);
-/* The member called name, or NULL. Linear in the object's members. */
+/* The member called name (the last one, when there are several), or NULL. Linear in the object's
+ * members. */
 const struct json_node *json_view_member(const struct json_view *view,
                                          const struct json_node *object, const char *name);
 /* Follows a path of names ended by NULL: json_view_path(view, root, "metadata", "name", NULL). */
@@ -99,8 +115,8 @@ const char *json_view_raw(const struct json_view *view, const struct json_node *
  * doesn't fit size bytes (at least 8) with the NUL; "not set" for NULL. */
 void json_view_show(const struct json_view *view, const struct json_node *node, char *ret_text,
                     size_t size);
-/* A string without escapes in place, not NUL-terminated: pointer and length; NULL when it isn't a
- * string or has escapes. */
+/* A string that stands for itself, in place, not NUL-terminated: pointer and length; NULL when it
+ * isn't a string, or has escapes or bytes that are no UTF-8. */
 const char *json_view_plain(const struct json_view *view, const struct json_node *node,
                             size_t *ret_length);
 /* A copy of a string value, unescaped and NUL-terminated, to free(); NULL when it isn't a string,
@@ -116,7 +132,8 @@ bool json_view_bool(const struct json_node *node);
 bool json_view_int64(const struct json_view *view, const struct json_node *node,
                      int64_t *ret_value);
 /* Whether two values mean the same, in about linear time: names in any order, strings unescaped,
- * numbers by their text. NULL equals null. */
+ * numbers by their text, and what has no nodes, or a name twice, by its text, too. NULL equals
+ * null. */
 bool json_view_same(const struct json_view *view, const struct json_node *node,
                     const struct json_view *other_view, const struct json_node *other);
 

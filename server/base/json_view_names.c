@@ -1,18 +1,22 @@
-/* Strings with escapes, and finding names among many: the parts of json_view that ordinary texts
- * hardly touch. Hostile ones do, so nothing here costs more than the text is long: the table's hash
+/* Strings that don't stand for themselves, and finding names among many: the parts of json_view that
+ * ordinary texts hardly touch. Hostile ones do, so nothing here costs more than the text is long: the table's hash
  * is keyed, and names are compared only when 32 bits of it agree. */
 #include "server/base/json_view_private.h"
 #include "server/base/map.h"
+#include "server/base/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define REPLACEMENT 0xFFFDU /* stands for what no text can hold, as in Go */
+#define ESCAPE_LENGTH 6     /* of \uXXXX */
+
 /* Gives the unescaped bytes of a string one after the other. */
 struct reader {
     const char *at;
     const char *end;
-    unsigned char pending[4]; /* UTF-8 of the escape that was met last */
+    unsigned char pending[4]; /* UTF-8 of the character that was met last */
     size_t pending_at;
     size_t pending_end;
 };
@@ -30,15 +34,27 @@ static unsigned int read_unit(const char *digits)
            hex_value(digits[3]);
 }
 
-/* The code point of a \u escape. The parser has seen to it that surrogates come in pairs. */
+static bool is_surrogate(unsigned int unit, unsigned int first)
+{
+    return unit >= first && unit <= first + 0x3FF;
+}
+
+/* The code point of a \u escape. NUL, which would end a C string, and half a surrogate pair are read
+ * as the replacement character. */
 static unsigned int read_code(struct reader *reader)
 {
     unsigned int code = read_unit(reader->at + 2);
-    reader->at += 6;
+    reader->at += ESCAPE_LENGTH;
+    if (code == 0)
+        return REPLACEMENT;
     if (code < 0xD800 || code > 0xDFFF)
         return code;
+    if (!is_surrogate(code, 0xD800) || reader->end - reader->at < ESCAPE_LENGTH ||
+        reader->at[0] != '\\' || reader->at[1] != 'u' ||
+        !is_surrogate(read_unit(reader->at + 2), 0xDC00))
+        return REPLACEMENT;
     unsigned int low = read_unit(reader->at + 2);
-    reader->at += 6;
+    reader->at += ESCAPE_LENGTH;
     return 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
 }
 
@@ -53,6 +69,19 @@ static void encode(struct reader *reader, unsigned int code)
     reader->pending_end = length;
 }
 
+/* A byte that is no ASCII: the first of a character, or none of any. */
+static unsigned char read_character(struct reader *reader)
+{
+    size_t length = utf8_sequence(reader->at, (size_t)(reader->end - reader->at));
+    if (length > 0)
+        memcpy(reader->pending, reader->at, reader->pending_end = length);
+    else
+        encode(reader, REPLACEMENT);
+    reader->at += length > 0 ? length : 1;
+    reader->pending_at = 1;
+    return reader->pending[0];
+}
+
 /* The next byte, or -1 at the end. */
 static int read_byte(struct reader *reader)
 {
@@ -63,6 +92,8 @@ static int read_byte(struct reader *reader)
         return reader->pending[reader->pending_at++];
     if (reader->at == reader->end)
         return -1;
+    if ((unsigned char)*reader->at >= 0x80)
+        return read_character(reader);
     if (*reader->at != '\\')
         return (unsigned char)*reader->at++;
     unsigned char kind = (unsigned char)reader->at[1];
@@ -118,6 +149,22 @@ ssize_t json_view_string_decode(struct json_view_string string, char *ret_bytes,
     return (ssize_t)length;
 }
 
+char *json_view_string_copy(struct json_view_string string, size_t *ret_length)
+{
+    size_t length = (size_t)(string.end - string.at);
+    if (string.escaped) {
+        struct reader reader = {.at = string.at, .end = string.end};
+        for (length = 0; read_byte(&reader) >= 0;)
+            length++;
+    }
+    char *copy = malloc(length + 1);
+    if (copy == NULL)
+        return NULL;
+    copy[json_view_string_decode(string, copy, length)] = '\0';
+    *ret_length = length;
+    return copy;
+}
+
 size_t json_view_names_capacity(const struct json_node *object)
 {
     size_t capacity = 2 * JSON_VIEW_PAIRWISE;
@@ -128,16 +175,15 @@ size_t json_view_names_capacity(const struct json_node *object)
 
 static int hash_name(struct json_view_string name, uint32_t *ret_hash)
 {
-    size_t size = (size_t)(name.end - name.at);
     if (!name.escaped) {
-        *ret_hash = (uint32_t)map_hash(name.at, size);
+        *ret_hash = (uint32_t)map_hash(name.at, (size_t)(name.end - name.at));
         return 0;
     }
-    char *bytes = malloc(size);
+    size_t length;
+    char *bytes = json_view_string_copy(name, &length);
     if (bytes == NULL)
         return -ENOMEM;
-    ssize_t length = json_view_string_decode(name, bytes, size);
-    *ret_hash = (uint32_t)map_hash(bytes, (size_t)length);
+    *ret_hash = (uint32_t)map_hash(bytes, length);
     free(bytes);
     return 0;
 }

@@ -6,9 +6,11 @@
 
 #include <sys/types.h>
 
-/* Bits of json_node.escaped. */
+/* Bits of json_node.flags. A string counts as escaped when its bytes aren't what it means. */
 #define JSON_VIEW_VALUE_ESCAPED 1
 #define JSON_VIEW_NAME_ESCAPED 2
+#define JSON_VIEW_REPEATS 4 /* an object that has a name more than once */
+#define JSON_VIEW_CLOSED 8  /* a container at the depth limit: there are no nodes inside */
 
 /* Up to this many members names are compared in pairs; beyond, through a table. */
 #define JSON_VIEW_PAIRWISE 16
@@ -24,21 +26,23 @@ static inline struct json_view_string json_view_string_value(const struct json_v
                                                              const struct json_node *node)
 {
     return (struct json_view_string){view->text + node->start, view->text + node->end,
-                                     (node->escaped & JSON_VIEW_VALUE_ESCAPED) != 0};
+                                     (node->flags & JSON_VIEW_VALUE_ESCAPED) != 0};
 }
 
 static inline struct json_view_string json_view_string_name(const struct json_view *view,
                                                             const struct json_node *node)
 {
     return (struct json_view_string){view->text + node->name, view->text + node->name_end,
-                                     (node->escaped & JSON_VIEW_NAME_ESCAPED) != 0};
+                                     (node->flags & JSON_VIEW_NAME_ESCAPED) != 0};
 }
 
 /* Whether both mean the same characters. */
 bool json_view_string_equal(struct json_view_string left, struct json_view_string right);
 /* Writes the unescaped bytes, without a NUL. Returns their number, or -1 when they don't fit into
- * size bytes. They always fit into as many bytes as the string is written with. */
+ * size bytes. */
 ssize_t json_view_string_decode(struct json_view_string string, char *ret_bytes, size_t size);
+/* Copies the unescaped bytes, with a NUL behind them, to free(); NULL when out of memory. */
+char *json_view_string_copy(struct json_view_string string, size_t *ret_length);
 
 /* A hash table of the members of one object, by name. */
 struct json_view_slot {

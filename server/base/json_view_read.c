@@ -11,6 +11,11 @@
 
 const struct json_node *json_view_root(const struct json_view *view)
 {
+    return view->broken ? NULL : json_view_remains(view);
+}
+
+const struct json_node *json_view_remains(const struct json_view *view)
+{
     return view->count > 0 ? view->nodes : NULL;
 }
 
@@ -71,10 +76,16 @@ const struct json_node *json_view_member(const struct json_view *view,
     if (!json_view_is_object(object))
         return NULL;
     struct json_view_string wanted = program_string(name);
-    const struct json_node *member = json_view_first(view, object);
-    while (member != NULL && !json_view_string_equal(json_view_string_name(view, member), wanted))
-        member = json_view_after(view, object, member);
-    return member;
+    const struct json_node *found = NULL;
+    for (const struct json_node *member = json_view_first(view, object); member != NULL;
+         member = json_view_after(view, object, member)) {
+        if (!json_view_string_equal(json_view_string_name(view, member), wanted))
+            continue;
+        found = member;
+        if ((object->flags & JSON_VIEW_REPEATS) == 0)
+            break;
+    }
+    return found;
 }
 
 const struct json_node *json_view_path(const struct json_view *view, const struct json_node *node,
@@ -107,25 +118,18 @@ const char *json_view_raw(const struct json_view *view, const struct json_node *
 const char *json_view_plain(const struct json_view *view, const struct json_node *node,
                             size_t *ret_length)
 {
-    if (!json_view_is_string(node) || (node->escaped & JSON_VIEW_VALUE_ESCAPED) != 0)
+    if (!json_view_is_string(node) || (node->flags & JSON_VIEW_VALUE_ESCAPED) != 0)
         return NULL;
     *ret_length = node->end - node->start;
     return view->text + node->start;
 }
 
-static char *copy_string(struct json_view_string string)
-{
-    size_t size = (size_t)(string.end - string.at);
-    char *copy = malloc(size + 1);
-    if (copy == NULL)
-        return NULL;
-    copy[json_view_string_decode(string, copy, size)] = '\0';
-    return copy;
-}
-
 char *json_view_copy(const struct json_view *view, const struct json_node *node)
 {
-    return json_view_is_string(node) ? copy_string(json_view_string_value(view, node)) : NULL;
+    size_t length;
+    return json_view_is_string(node)
+               ? json_view_string_copy(json_view_string_value(view, node), &length)
+               : NULL;
 }
 
 static ptrdiff_t write_string(struct json_view_string string, char *ret_text, size_t size)

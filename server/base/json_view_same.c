@@ -46,6 +46,8 @@ static bool compare_nodes(struct comparison *comparison, const struct json_node 
         return same_bytes(comparison->left, left, comparison->right, right);
     case JSON_VIEW_ARRAY:
     case JSON_VIEW_OBJECT:
+        if (((left->flags | right->flags) & (JSON_VIEW_CLOSED | JSON_VIEW_REPEATS)) != 0)
+            return same_bytes(comparison->left, left, comparison->right, right);
         if (left->count > 0)
             comparison->stack[comparison->level++] = (struct pair){
                 .left = left,
@@ -115,7 +117,7 @@ static bool compare_children(struct comparison *comparison, struct pair *pair)
 bool json_view_same(const struct json_view *view, const struct json_node *node,
                     const struct json_view *other_view, const struct json_node *other)
 {
-    struct comparison comparison; /* not initialised as a whole: the stack is 40 KiB */
+    struct comparison comparison; /* not initialised as a whole: the stack is large */
     comparison.left = view;
     comparison.right = other_view;
     comparison.level = 0;

@@ -94,7 +94,10 @@ static void undo_done(void *context, const struct k8s_response *response)
 static void undo_one(struct grant *grant, const struct grant_made *made)
 {
     struct object_path path = object_path(CLAIM_PATH, made->name, "");
-    char *options = k8s_delete_options(made->uid, made->resource_version);
+    /* Without either, somebody else's claim could be meant. */
+    char *options = made->uid != NULL && made->resource_version != NULL
+                        ? k8s_delete_options(made->uid, made->resource_version)
+                        : NULL;
     struct k8s_request request = {.verb = K8S_DELETE,
                                   .path = path.text,
                                   .body = options,
@@ -169,7 +172,7 @@ static int remember_made(struct grant *grant, const struct claim *claim)
     made->uid = strdup(claim->meta.uid);
     made->resource_version = strdup(claim->meta.resource_version);
     grant->made_count++;
-    return 0;
+    return made->uid != NULL && made->resource_version != NULL ? 0 : -ENOMEM;
 }
 
 /* A claim as the API server has it now goes into state. */
@@ -244,6 +247,12 @@ static void write_done(void *context, const struct k8s_response *response)
         write_finished(write, WRITE_DONE);
     } else if (code == -EEXIST || code == -EAGAIN || code == -ENOENT) {
         read_back(write);
+    } else if (code == 0) {
+        /* What was written is unknown, as when there is no answer: it is left to the reaper. */
+        grant_fail(grant, 503,
+                   "the claim of the address was written, but what is stored of it can't "
+                   "be read; try again");
+        write_finished(write, WRITE_FAILED);
     } else {
         fail_with_response(grant, "record", response);
         write_finished(write, WRITE_FAILED);

@@ -88,8 +88,8 @@ static void single_done(void *context, const struct k8s_response *response)
     if (response->error.code == -ENOENT)
         state_remove_answer(read->state, single->kind, single->key, read->since);
     else if (response->error.code == 0 &&
-             json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH_MAXIMUM,
-                             NULL) == 0)
+             json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH, NULL) ==
+                 0)
         take_object(read, single->kind, &view, json_view_root(&view));
     json_view_clear(&view);
     single_free(single);

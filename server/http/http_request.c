@@ -236,16 +236,51 @@ static enum MHD_Result start(struct connection *connection, const char *method)
     return waits || length > DISCARD_MAXIMUM ? refuse(request) : MHD_YES;
 }
 
+bool http_request_is_cut(const struct http_request *request)
+{
+    return request->refusal == HTTP_REFUSE_SIZE;
+}
+
+static bool passes_beginning(const struct http_request *request)
+{
+    return http_request_is_cut(request) && request->listener->passes_beginnings;
+}
+
+/* Keeps what belongs to the beginning of a body that is too large. */
+static void keep_beginning(struct http_request *request, const char *data, size_t length)
+{
+    size_t room = request->body.length < HTTP_BEGINNING ? HTTP_BEGINNING - request->body.length : 0;
+    buffer_append(&request->body, data, length < room ? length : room);
+}
+
+/* The body turns out to be too large: of what was collected the beginning stays. */
+static void cut(struct http_request *request)
+{
+    struct buffer body = request->body;
+    request->refusal = HTTP_REFUSE_SIZE;
+    buffer_init(&request->body, body.maximum);
+    if (passes_beginning(request) && body.length > 0)
+        keep_beginning(request, body.data, body.length);
+    buffer_clear(&body);
+}
+
 static enum MHD_Result collect(struct http_request *request, const char *data, size_t length)
 {
     if (request->refusal == HTTP_REFUSE_NOT) {
-        buffer_append(&request->body, data, length);
-        if (!buffer_failed(&request->body))
-            return MHD_YES;
         bool large = length > request->body.maximum - request->body.length;
-        request->refusal = large ? HTTP_REFUSE_SIZE : HTTP_REFUSE_MEMORY;
-        buffer_clear(&request->body);
+        if (!large)
+            buffer_append(&request->body, data, length);
+        if (!large && !buffer_failed(&request->body))
+            return MHD_YES;
+        if (large) {
+            cut(request);
+        } else {
+            request->refusal = HTTP_REFUSE_MEMORY;
+            buffer_clear(&request->body);
+        }
     }
+    if (passes_beginning(request))
+        keep_beginning(request, data, length);
     request->discarded += length;
     return request->discarded <= DISCARD_MAXIMUM ? MHD_YES : MHD_NO;
 }
@@ -286,7 +321,8 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
             *data_length = 0;
             return collect(request, data, length);
         }
-        return request->refusal != HTTP_REFUSE_NOT ? refuse(request) : run(request);
+        return request->refusal == HTTP_REFUSE_NOT || passes_beginning(request) ? run(request)
+                                                                                : refuse(request);
     case HTTP_REQUEST_ANSWERED: /* resumed */
         return queue_answer(request);
     case HTTP_REQUEST_QUEUED: /* a daemon being stopped drops the answer and calls once more */

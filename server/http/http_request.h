@@ -18,6 +18,7 @@ struct http_listener {
     void *context;
     const struct clock *clock;
     size_t body_maximum;
+    bool passes_beginnings;
     unsigned int port;
     bool tls;
     bool client_certificates;      /* required */

@@ -82,6 +82,7 @@ static int make_listener(const struct http_listener_options *options,
     listener->context = options->context;
     listener->clock = options->clock != NULL ? options->clock : clock_system();
     listener->body_maximum = options->body_maximum > 0 ? options->body_maximum : BODY_MAXIMUM;
+    listener->passes_beginnings = options->passes_beginnings;
     listener->tls = options->tls;
     listener->client_certificates = options->client_ca_pem != NULL;
     listener->handshake_limit = HANDSHAKE_SECONDS * CLOCK_SECOND;

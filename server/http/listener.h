@@ -37,6 +37,9 @@ struct http_listener_options {
     unsigned int threads; /* 0: one a processor */
     /* Bytes; 0: 7 MiB. A larger body is answered 413 and not kept. */
     size_t body_maximum;
+    /* A larger body reaches the handler all the same, as its first HTTP_BEGINNING bytes, once the
+     * rest has come and was thrown away: for answers that have to say more than 413. */
+    bool passes_beginnings;
     /* Connections that may be open at once; further ones wait in the backlog. 0: 4096. */
     unsigned int connection_most;
     /* A connection that is silent for so long is closed. 0: 120 (the API server keeps its
@@ -69,6 +72,10 @@ unsigned int http_listener_active(const struct http_listener *listener);
 /* Closes everything and frees. Every request must have been answered; answers that are still being
  * sent are cut off, so wait for http_listener_active() to become 0 first. NULL is fine. */
 void http_listener_stop(struct http_listener *listener);
+
+#define HTTP_BEGINNING 4096
+/* Whether the body is only the beginning of one that was too large. */
+bool http_request_is_cut(const struct http_request *request);
 
 /* What was asked. Any thread; strings live until the answer. */
 const char *http_request_method(const struct http_request *request);

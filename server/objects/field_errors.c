@@ -39,6 +39,11 @@ void field_errors_add(struct field_errors *errors, const char *reason, const cha
     errors->count++;
 }
 
+void field_errors_no_memory(struct field_errors *errors)
+{
+    errors->no_memory = true;
+}
+
 int field_errors_fault(struct field_errors *errors, char **first, const char *reason,
                        const char *field, const char *text)
 {

@@ -232,7 +232,7 @@ int ipam_range_decode_text(const char *text, size_t length, struct ipam_range **
 {
     struct json_view view;
     json_view_init(&view);
-    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH_MAXIMUM, error);
+    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH, error);
     if (result == 0)
         result = ipam_range_decode(&view, json_view_root(&view), NULL, NULL, ret_range, error);
     json_view_clear(&view);

@@ -303,7 +303,11 @@ static int decode_spec(const struct decoder *decoder)
                                            "RequireDualStack"};
     const struct json_view *view = decoder->view;
     const struct json_node *object = decoder->object;
+    const struct json_node *spec = json_view_member(view, object, "spec");
     struct service *service = decoder->service;
+    /* What it says is unknown then, and not nothing. */
+    if (!json_view_is_null(spec) && !json_view_is_object(spec))
+        return error_set(decoder->error, -EINVAL, "spec: not an object");
     service->type = decode_choice(view, input(view, object, SERVICE_INPUT_TYPE), types, 4);
     service->family_policy =
         decode_choice(view, input(view, object, SERVICE_INPUT_FAMILY_POLICY), policies, 4);
@@ -457,7 +461,7 @@ int service_decode_text(const char *text, size_t length, struct service **ret_se
 {
     struct json_view view;
     json_view_init(&view);
-    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH_MAXIMUM, error);
+    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH, error);
     if (result == 0)
         result = service_decode(&view, json_view_root(&view), ret_service, error);
     json_view_clear(&view);

@@ -134,6 +134,8 @@ static const struct service *judge(const struct reconciler *reconciler,
     for (size_t i = 0; i < claim->claim->service_count; i++) {
         const struct service *service = state_claim_service(state, &claim->claim->services[i]);
         bool listed = service != NULL && service_lists(service, &claim->claim->address);
+        if (state_claim_is_hidden(state, &claim->claim->services[i]))
+            continue;
         struct judgement found = listed ? judge_ports(reconciler, claim, i, service)
                                         : judge_absent(reconciler, &claim->entries[i], service);
         if (found.action == CLAIM_NOTHING ||

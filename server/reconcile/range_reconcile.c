@@ -16,7 +16,6 @@
 #include "server/reconcile/range_lead.h"
 #include "server/reconcile/test_hook.h"
 
-#include "k8s/watch.h"
 #include "server/base/log.h"
 
 #include <errno.h>
@@ -25,7 +24,6 @@
 #include <string.h>
 
 #define BODY_MOST (1024U * 1024)
-#define ANSWER_MOST (16U * 1024 * 1024)
 #define BATCH_MOST 256
 #define WRITE_INTERVAL CLOCK_SECOND
 #define FENCE_DELAY (20 * CLOCK_MILLISECOND)
@@ -267,11 +265,8 @@ static int taken(struct reconciler *reconciler, const struct range_write *write,
 static bool take_answer(struct reconciler *reconciler, const struct range_write *write,
                         const struct k8s_response *response)
 {
-    _cleanup_buffer_ struct buffer scratch;
     _cleanup_ipam_range_ struct ipam_range *range = NULL;
-    buffer_init(&scratch, ANSWER_MOST);
-    const char *text = k8s_watch_clean(response->body, response->body_length, &scratch);
-    if (text == NULL || ipam_range_decode_text(text, response->body_length, &range, NULL) < 0 ||
+    if (ipam_range_decode_text(response->body, response->body_length, &range, NULL) < 0 ||
         strcmp(range->meta.uid, write->uid) != 0)
         return false;
     int result = state_put_answer(reconciler->options.state, STATE_RANGES, range, write->since);

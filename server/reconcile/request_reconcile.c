@@ -5,7 +5,6 @@
 #include "server/reconcile/pass.h"
 #include "server/state/state_pools.h"
 
-#include "k8s/watch.h"
 #include "server/base/log.h"
 
 #include <errno.h>
@@ -14,7 +13,6 @@
 #include <string.h>
 
 #define BODY_MOST (16U * 1024)
-#define ANSWER_MOST (16U * 1024 * 1024)
 
 /* --- looking --- */
 
@@ -148,13 +146,10 @@ static void tell_people(struct pass *pass, const struct finding *finding)
 static bool is_stored(const struct k8s_response *response, const struct finding *finding)
 {
     struct json_view view;
-    _cleanup_buffer_ struct buffer scratch;
     char cidr[CIDR_TEXT_SIZE];
     json_view_init(&view);
-    buffer_init(&scratch, ANSWER_MOST);
-    const char *text = k8s_watch_clean(response->body, response->body_length, &scratch);
-    bool good = text != NULL && json_view_parse(&view, text, response->body_length,
-                                                JSON_VIEW_DEPTH_MAXIMUM, NULL) == 0;
+    bool good =
+        json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH, NULL) == 0;
     const struct json_node *root = json_view_root(&view);
     good = good && json_view_equals(&view, json_view_path(&view, root, "metadata", "uid", NULL),
                                     finding->uid);

@@ -5,6 +5,7 @@
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
 #include "server/reconcile/waiting.h"
+#include "server/state/state_unreadable.h"
 
 #include "server/base/log.h"
 
@@ -89,7 +90,8 @@ static int look(struct pass *pass, void *context)
     struct state *state = pass->reconciler->options.state;
     struct state_service *entry =
         (struct state_service *)state_find(state, STATE_SERVICES, pass->item.key);
-    if (entry == NULL || entry->service->meta.deleting)
+    if (entry == NULL || entry->service->meta.deleting ||
+        state_is_unreadable(state, STATE_SERVICES, pass->item.key, "")) /* it has changed since */
         return 0;
     struct policy_request request = {.stage = POLICY_STORED, .service = entry->service};
     if (policy_decide(state, &request, &finding->plan, NULL) < 0)

@@ -7,14 +7,23 @@
 
 struct feed;
 
-/* Told from the api thread whether the watch of a kind ("services", "ipclaims", "ipclaimpools",
- * "ipamranges", "ipamrequests") works. An object that can't be decoded is told as a problem, too,
- * followed by a word that the watch works, if it does. */
-typedef void (*feed_health)(void *context, const char *kind, bool healthy, const char *reason);
+/* Told from the api thread. kind: "services", "ipclaims", "ipclaimpools", "ipamranges" or
+ * "ipamrequests". Each may be NULL. */
+struct feed_listener {
+    /* Whether the watch of a kind works. */
+    void (*health)(void *context, const char *kind, bool healthy, const char *reason);
+    /* An object can't be read, which keeps no other from being seen; told once. key: as
+     * object_key(), "" when not even the name can be read. */
+    void (*unreadable)(void *context, const char *kind, const char *key, const char *reason);
+};
 
-/* Starts the informers. state and client are borrowed. health may be NULL. */
-must_check int feed_start(struct state *state, struct k8s_client *client, feed_health health,
-                          void *context, struct feed **ret_feed, struct error *error);
+/* Starts the informers. state, client and listener are borrowed. listener may be NULL. */
+must_check int feed_start(struct state *state, struct k8s_client *client,
+                          const struct feed_listener *listener, void *context,
+                          struct feed **ret_feed, struct error *error);
+/* Whether what is known is what is stored, or was it less than `most` nanoseconds ago: a kind's watch
+ * works, or its last full list has ended since. If not, the reason is written. Any thread. */
+bool feed_is_current(struct feed *feed, int64_t most, char *ret_reason, size_t size);
 /* Begins a new full list of a kind, from the API thread only. It shows everything that was stored
  * before this call, once state->completed[kind] has reached the number returned. */
 uint64_t feed_list_again(struct feed *feed, enum state_kind kind);

@@ -42,6 +42,8 @@ struct state_kind_row {
     int (*put)(struct state *state, void *object_take);
     /* Forgets an object that is gone. */
     void (*drop)(struct state *state, struct state_object *object);
+    /* An object that can't be read has come or gone, or can be read now. NULL: nothing to do. */
+    void (*presence_changed)(struct state *state, const char *key);
     /* A full list has ended; first: it is the first one. NULL: nothing to do. */
     void (*listed)(struct state *state, bool first);
     /* Whether a look at everything has to include the object. NULL: always. */

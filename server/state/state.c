@@ -1,6 +1,8 @@
 /* The container: a map for each kind, full lists, and what is asked about objects of every kind. */
 #include "server/state/state.h"
 
+#include "server/state/state_unreadable.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +26,8 @@ struct state *state_new(const struct state_options *options)
                 state->pool_claims != NULL;
     for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         state->objects[kind] = map_new();
-        good = good && state->objects[kind] != NULL;
+        state->unreadable[kind] = map_new();
+        good = good && state->objects[kind] != NULL && state->unreadable[kind] != NULL;
     }
     if (!good) {
         state_free(state);
@@ -60,6 +63,7 @@ void state_free(struct state *state)
     }
     free_choices(state);
     mutex_unlock(&state->mutex);
+    state_free_unreadable(state);
     for (enum state_kind kind = 0; kind < STATE_KINDS; kind++)
         map_free(state->objects[kind]);
     map_free(state->addresses);
@@ -147,54 +151,71 @@ bool state_is_known_removed(const struct state *state, const char *name)
 
 /* --- feeding --- */
 
-static void drop(struct state *state, enum state_kind kind, struct state_object *object)
+void state_note_gone(struct state *state, const char *key, const char *uid)
 {
-    note_removed(state, object->meta->key);
-    note_removed(state, object->meta->uid);
+    note_removed(state, key);
+    note_removed(state, uid);
+}
+
+void state_drop(struct state *state, enum state_kind kind, struct state_object *object)
+{
+    state_note_gone(state, object->meta->key, object->meta->uid);
     state_kind(kind)->drop(state, object);
+}
+
+/* Takes in an object, which therefore can be read. With the lock held. */
+static int put(struct state *state, enum state_kind kind, void *object_take)
+{
+    const struct object_meta *meta = object_take; /* see state_kind_row.decode */
+    (void)state_end_unreadable(state, kind, meta->key, NULL, state->sequence);
+    return state_kind(kind)->put(state, object_take);
 }
 
 int state_put(struct state *state, enum state_kind kind, void *object_take)
 {
     mutex_guard(&state->mutex);
-    return state_kind(kind)->put(state, object_take);
+    return put(state, kind, object_take);
 }
 
 int state_put_answer(struct state *state, enum state_kind kind, void *object_take, uint64_t since)
 {
     mutex_guard(&state->mutex);
-    const struct object_meta *meta = object_take; /* see state_kind_row.decode */
+    const struct object_meta *meta = object_take;
     const struct state_object *known = state_find(state, kind, meta->key);
     if (known != NULL && known->meta != NULL ? known->changed > since
                                              : was_removed(state, meta->key, since)) {
         state_kind(kind)->free(object_take);
         return 0;
     }
-    return state_kind(kind)->put(state, object_take);
+    return put(state, kind, object_take);
 }
 
 void state_remove(struct state *state, enum state_kind kind, const char *key, const char *uid)
 {
     mutex_guard(&state->mutex);
     struct state_object *object = state_find(state, kind, key);
+    if (state_end_unreadable(state, kind, key, uid, state->sequence) && uid != NULL)
+        state_note_gone(state, key, uid);
     if (object == NULL || object->meta == NULL ||
         (uid != NULL && *uid != '\0' && strcmp(uid, object->meta->uid) != 0))
         return;
-    drop(state, kind, object);
+    state_drop(state, kind, object);
 }
 
 void state_remove_answer(struct state *state, enum state_kind kind, const char *key, uint64_t since)
 {
     mutex_guard(&state->mutex);
     struct state_object *object = state_find(state, kind, key);
+    (void)state_end_unreadable(state, kind, key, NULL, since);
     if (object != NULL && object->meta != NULL && object->changed <= since)
-        drop(state, kind, object);
+        state_drop(state, kind, object);
 }
 
 void state_replace_begin(struct state *state, enum state_kind kind)
 {
     mutex_guard(&state->mutex);
     state->round[kind]++;
+    state_begin_unreadable(state, kind);
 }
 
 void state_replace_end(struct state *state, enum state_kind kind)
@@ -206,7 +227,8 @@ void state_replace_end(struct state *state, enum state_kind kind)
     state->completed[kind] = state->round[kind];
     for (struct state_object *object; (object = state_next(state, kind, &position)) != NULL;)
         if (object->meta != NULL && object->mark != state->round[kind])
-            drop(state, kind, object);
+            state_drop(state, kind, object);
+    state_sweep_unreadable(state, kind);
     if (state_kind(kind)->listed != NULL)
         state_kind(kind)->listed(state, first);
     if (first && state_knows_everything(state))

@@ -219,12 +219,14 @@ struct state_replica {
 struct state {
     struct mutex mutex;
     struct state_options options;
-    struct map *objects[STATE_KINDS]; /* key -> an entry, see above */
-    struct map *addresses;            /* 17 bytes -> struct state_address */
-    struct map *owners;               /* key of a Service -> struct state_owner */
-    struct map *tenants;              /* namespace -> struct state_tenant */
-    struct map *pool_claims;          /* name of a pool -> struct state_pool_claims */
-    struct state_pool **pools;        /* the pools in the order in which they are tried */
+    struct map *objects[STATE_KINDS];    /* key -> an entry, see above */
+    struct map *unreadable[STATE_KINDS]; /* key -> struct state_unreadable */
+    size_t unnamed[STATE_KINDS];         /* unreadable, too, and since the last full list began */
+    struct map *addresses;               /* 17 bytes -> struct state_address */
+    struct map *owners;                  /* key of a Service -> struct state_owner */
+    struct map *tenants;                 /* namespace -> struct state_tenant */
+    struct map *pool_claims;             /* name of a pool -> struct state_pool_claims */
+    struct state_pool **pools;           /* the pools in the order in which they are tried */
     size_t pool_count;
     struct state_address *chosen_first; /* addresses that were chosen lately */
     struct state_address *chosen_last;
@@ -289,6 +291,10 @@ struct state_claim *state_claim(const struct state *state, const char *name);
 struct state_pool *state_pool(const struct state *state, const char *name);
 struct state_range *state_range(const struct state *state, const char *key);
 struct state_request *state_request(const struct state *state, const char *key);
+/* Forgets an object that is gone. */
+void state_drop(struct state *state, enum state_kind kind, struct state_object *object);
+/* Remembers that an object of this key and uid has gone. */
+void state_note_gone(struct state *state, const char *key, const char *uid);
 /* Walks a kind as map_next does. */
 struct state_object *state_next(const struct state *state, enum state_kind kind, size_t *position);
 /* Tells the listener about every object that could need a look. */

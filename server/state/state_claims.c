@@ -5,6 +5,7 @@
 #include "server/state/state_addresses.h"
 #include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
+#include "server/state/state_unreadable.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -119,17 +120,25 @@ const struct service *state_claim_service(const struct state *state,
     return service != NULL && claim_service_matches(entry, service) ? service : NULL;
 }
 
+bool state_claim_is_hidden(const struct state *state, const struct claim_service *entry)
+{
+    return state_is_unreadable(state, STATE_SERVICES, entry->key, entry->uid);
+}
+
 static void entry_refresh(struct state *state, struct state_claim_entry *entry)
 {
     const struct service *service = state_claim_service(state, entry->service);
     bool listed = service != NULL && service_lists(service, &entry->claim->claim->address);
-    if (service == NULL && entry->tenant == NULL)
+    bool hidden = state_claim_is_hidden(state, entry->service);
+    bool stored = service != NULL || hidden;
+    if (!stored && entry->tenant == NULL)
         tenant_add(state, entry);
-    if (service != NULL)
+    if (stored)
         tenant_remove(state, entry);
+    /* Seen by what it lists, that is: one that was hidden is read live before anything is taken. */
     entry->was_stored = entry->was_stored || service != NULL;
     entry->was_listed = entry->was_listed || listed;
-    if (listed)
+    if (listed || hidden)
         entry->absent_since = 0;
     else if (entry->absent_since == 0)
         entry->absent_since = clock_monotonic(state->options.clock);
@@ -157,12 +166,17 @@ static void claim_refresh(struct state *state, struct state_claim *claim)
     state_tell(state, STATE_CLAIMS, claim->object.meta->key);
 }
 
-void state_claims_follow(struct state *state, const struct service *service)
+void state_claims_follow_key(struct state *state, const char *key)
 {
     size_t count;
-    struct state_claim *const *claims = state_claims_of(state, service->meta.key, &count);
+    struct state_claim *const *claims = state_claims_of(state, key, &count);
     for (size_t i = 0; i < count; i++)
         claim_refresh(state, claims[i]);
+}
+
+void state_claims_follow(struct state *state, const struct service *service)
+{
+    state_claims_follow_key(state, service->meta.key);
 }
 
 void state_claims_refresh(struct state *state)

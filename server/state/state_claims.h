@@ -15,6 +15,12 @@ const struct service *state_claim_service(const struct state *state,
  * it lists. */
 void state_claims_follow(struct state *state, const struct service *service);
 
+/* The same for a Service of which only the key is known. */
+void state_claims_follow_key(struct state *state, const char *key);
+/* Whether the Service that the entry names is stored and can't be read: nothing is known of what it
+ * lists now, and nothing may be taken from it. */
+bool state_claim_is_hidden(const struct state *state, const struct claim_service *entry);
+
 /* All Services have been listed for the first time: judges every claim. */
 void state_claims_refresh(struct state *state);
 

@@ -142,6 +142,7 @@ const struct state_kind_row state_kind_services = {
     .free = destroy,
     .put = put,
     .drop = drop,
+    .presence_changed = state_claims_follow_key,
     .listed = listed,
     .has_work = has_work,
 };

@@ -45,7 +45,8 @@ class Client:
             connection.close()
             raise
         if response.headers.get_content_type() == "application/json":
-            return response.status, json.loads(answer)
+            # What tenants write isn't always UTF-8, and an API server passes it on.
+            return response.status, json.loads(answer.decode(errors="replace"))
         return response.status, answer.decode(errors="replace")
 
     def close(self):

@@ -394,6 +394,39 @@ def nonsense(exchange):
     exchange.answer(200, b'{"kind": "List", "items": [{]')
 
 
+def change_objects(change):
+    """Passes on what a list, a watch or a read shows, each object after change(object)."""
+
+    def fault(exchange):
+        with exchange.forward() as response:
+            if "watch=" in exchange.path:
+                exchange.relay(_Changed(response, change))
+                return
+            body = json.loads(response.read())
+            for item in body.get("items") or [body]:
+                change(item)
+            exchange.answer(response.status, body)
+
+    return fault
+
+
+class _Changed:
+    """A watch's response, event by event, each with its object changed."""
+
+    def __init__(self, response, change):
+        self.status, self.headers = response.status, response.headers
+        self._response = response
+        self._change = change
+
+    def read1(self, _):
+        line = self._response.readline()
+        if not line.strip():
+            return line
+        event = json.loads(line)
+        self._change(event["object"])
+        return json.dumps(event).encode() + b"\n"
+
+
 def expire_watch(exchange):
     """A watch that tells at once that its resource version is too old."""
     exchange.answer(200, json.dumps({"type": "ERROR", "object": status(410)}).encode() + b"\n")

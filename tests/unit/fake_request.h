@@ -17,6 +17,7 @@ struct http_request {
     const char *timeout;      /* of ?timeout=; NULL: none */
     const char *body;
     size_t length;
+    bool cut; /* the body is only the beginning of one */
     /* the answer */
     _Atomic unsigned int answers;
     unsigned int status;
@@ -37,6 +38,11 @@ const char *http_request_body(const struct http_request *request, size_t *ret_le
 {
     *ret_length = request->length;
     return request->body;
+}
+
+bool http_request_is_cut(const struct http_request *request)
+{
+    return request->cut;
 }
 
 int64_t http_request_received(const struct http_request *request)

@@ -1,5 +1,6 @@
 /* Claims against an API server: what is released, reaped, kept in step and left alone, and what is asked before anything is
  * taken away. */
+#include "server/state/state_unreadable.h"
 #include "tests/unit/reconcile_fixture.h"
 
 /* The claim's next version, with other services. */
@@ -191,6 +192,9 @@ static void a_look_that_fails_takes_nothing(void **state)
         {.request = "GET", .body = "{\"metadata\":{\"na", .ending = FAKE_BREAK},
         {.request = "GET", .body = "<html>"},
         {.request = "GET", .body = "{}"},
+        {.request = "GET",
+         .body =
+             "{\"metadata\":{\"namespace\":\"a\",\"name\":\"web\",\"uid\":\"u-1\"},\"spec\":7}"},
     };
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
         fake_cluster_fault(cluster, &failures[i]);
@@ -205,6 +209,21 @@ static void a_look_that_fails_takes_nothing(void **state)
         fake_cluster_fault(cluster, NULL);
         start_over();
     }
+}
+
+/* A Service that can't be read may list the address: nothing is even asked before it is seen to go. */
+static void what_can_not_be_read_keeps_its_claim(void **state)
+{
+    (void)state;
+    struct service *service = fixture_service(Q(WEB("u-1", "")));
+    assert_true(state_put_unreadable(world, STATE_SERVICES, &service->meta));
+    put_claim_everywhere(ONE, CLAIM(ENTRY));
+    clock_fake_advance(&clock_now, 1000 * GRACE);
+    assert_left_alone();
+    state_remove(world, STATE_SERVICES, "a/web", "u-1");
+    fixture_put_claim(world, Q(CLAIM(ENTRY)));
+    await_requests("DELETE/" ONE);
+    service_free(service);
 }
 
 /* Whoever may create claims may write anything there; and older claims name what the API server refused afterwards. */
@@ -465,6 +484,7 @@ int main(void)
         TEST(an_old_claim_is_reaped_after_a_look),
         TEST(the_live_read_decides),
         TEST(a_stored_service_without_the_address_is_waited_for),
+        TEST(what_can_not_be_read_keeps_its_claim),
         TEST(a_look_that_fails_takes_nothing),
         TEST(a_name_that_can_be_no_name_is_reaped),
         TEST(each_entry_goes_by_its_own_age),

@@ -2,6 +2,7 @@
  * and said, and keeps nothing else from being seen. */
 #include "server/state/feed.h"
 #include "server/state/state_addresses.h"
+#include "server/state/state_unreadable.h"
 #include "tests/unit/fake_client.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
@@ -32,6 +33,7 @@ static struct fake_api *api;
 static struct k8s_config config;
 static struct k8s_client *client;
 static struct state *world;
+static struct clock_fake clock_now; /* of the feed; the client goes by the system's */
 static struct feed *feed;
 
 static char *kept[64]; /* what the server has borrowed */
@@ -50,6 +52,16 @@ static void health(void *context, const char *kind, bool healthy, const char *re
     pthread_mutex_unlock(&lock);
 }
 
+/* "!ipclaims a(reason) " */
+static void unreadable(void *context, const char *kind, const char *key, const char *reason)
+{
+    (void)context;
+    pthread_mutex_lock(&lock);
+    size_t length = strlen(told);
+    snprintf(told + length, sizeof(told) - length, "!%s %s(%s) ", kind, key, reason);
+    pthread_mutex_unlock(&lock);
+}
+
 static bool was_told(const char *text)
 {
     pthread_mutex_lock(&lock);
@@ -65,7 +77,8 @@ static int set_up(void **state)
     api = fake_api_new(NULL, false);
     config = (struct k8s_config){.server = strdup(fake_api_url(api))};
     assert_int_equal(k8s_client_new(&config, NULL, &client, NULL), 0);
-    world = state_new(NULL);
+    clock_fake_init(&clock_now, 1000 * CLOCK_SECOND, 5000 * CLOCK_SECOND);
+    world = state_new(&(struct state_options){.clock = &clock_now.clock});
     feed = NULL;
     return 0;
 }
@@ -93,7 +106,8 @@ static void answer(const char *request, const char *body, enum fake_ending endin
 
 static void begin(void)
 {
-    assert_int_equal(feed_start(world, client, health, NULL, &feed, NULL), 0);
+    static const struct feed_listener listener = {.health = health, .unreadable = unreadable};
+    assert_int_equal(feed_start(world, client, &listener, NULL, &feed, NULL), 0);
 }
 
 static bool is_busy(const char *text)
@@ -232,30 +246,106 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     fake_until(is_busy("192.0.2.2") && !is_busy("192.0.2.1"));
 }
 
-/* One bad object: said once, the others are seen, and the watch is not called broken for good. */
-static void what_can_not_be_read_is_skipped(void **state)
+static size_t unreadable_of(enum state_kind kind)
+{
+    mutex_guard(&world->mutex);
+    return state_unreadable_count(world, kind);
+}
+
+/* One bad object: said once, the others are seen, and the watch is as well as it was. */
+static void what_can_not_be_read_is_counted(void **state)
 {
     (void)state;
-    answer(CLAIMS, LIST("1", CLAIM("a", "rubbish") "," CLAIM("192-0-2-2-32", "192.0.2.2/32")),
+    answer(CLAIMS,
+           LIST("1", CLAIM("a", "rubbish") "," CLAIM("192-0-2-2-32",
+                                                     "192.0.2.2/32") ",{},"
+                                                                     "{'metadata':{'name':7}}"),
            FAKE_END);
     begin();
     fake_until(is_busy("192.0.2.2"));
-    fake_until(was_told("rubbish"));
+    fake_until(was_told("!ipclaims a(") && was_told("rubbish") && was_told("!ipclaims ("));
     fake_until(was_told("+ipclaims"));
+    assert_int_equal(unreadable_of(STATE_CLAIMS), 3);
+    told[0] = '\0';
     answer(CLAIMS,
-           EVENT("ADDED", CLAIM("b", "nonsense"))
+           EVENT("ADDED", CLAIM("b", "nonsense")) EVENT("MODIFIED", CLAIM("a", "rubbish"))
                EVENT("ADDED", CLAIM("192-0-2-3-32", "192.0.2.3")),
            FAKE_HOLD);
     fake_until(is_busy("192.0.2.3"));
-    fake_until(was_told("nonsense"));
-    pthread_mutex_lock(&lock);
-    const char *last = told;
-    for (const char *at = told; (at = strpbrk(at, "+-")) != NULL; at++)
-        if (strncmp(at + 1, "ipclaims", 8) == 0)
-            last = at;
-    char mark = *last;
-    pthread_mutex_unlock(&lock);
-    assert_int_equal(mark, '+');
+    assert_true(was_told("!ipclaims b(") && was_told("nonsense"));
+    assert_false(was_told("rubbish") || was_told("-ipclaims"));
+    assert_int_equal(unreadable_of(STATE_CLAIMS), 4);
+}
+
+static void what_can_be_read_again_counts_no_more(void **state)
+{
+    (void)state;
+    answer(CLAIMS, LIST("1", CLAIM("a", "rubbish") "," CLAIM("b", "rubbish")), FAKE_END);
+    answer(CLAIMS,
+           EVENT("MODIFIED", CLAIM("a", "192.0.2.1")) EVENT("DELETED", CLAIM("b", "rubbish"))
+               EVENT("ADDED", CLAIM("192-0-2-3-32", "192.0.2.3")),
+           FAKE_HOLD);
+    begin();
+    fake_until(is_busy("192.0.2.3"));
+    assert_true(is_busy("192.0.2.1"));
+    assert_int_equal(unreadable_of(STATE_CLAIMS), 0);
+}
+
+static bool is_current(char *ret_reason, size_t size)
+{
+    return feed_is_current(feed, 60 * CLOCK_SECOND, ret_reason, size);
+}
+
+/* Seconds don't matter; after a minute it is said, until the watch has been open for a while. */
+static void a_watch_that_is_broken_for_long_is_told(void **state)
+{
+    (void)state;
+    char reason[300] = "";
+    answer(SERVICES, LIST("1", ""), FAKE_END);
+    fake_api_answer(api, &(struct fake_answer){.request = SERVICES, .status = 500, .times = 2});
+    answer(CLAIMS, LIST("1", ""), FAKE_END);
+    answer(POOLS, LIST("1", ""), FAKE_END);
+    no_ranges();
+    begin();
+    fake_until(state_is_synced(world) && was_told("-services"));
+    fake_until(was_told("+ipclaims") && was_told("+ipclaimpools"));
+    fake_until(was_told("+ipamranges") && was_told("+ipamrequests"));
+    assert_true(is_current(reason, sizeof(reason)));
+    clock_fake_advance(&clock_now, 60 * CLOCK_SECOND - 1);
+    assert_true(is_current(reason, sizeof(reason)));
+    clock_fake_advance(&clock_now, 1);
+    assert_false(is_current(reason, sizeof(reason)));
+    assert_non_null(strstr(reason, "services haven't been seen for 60 s: HTTP 500"));
+    told[0] = '\0';
+    answer(SERVICES, EVENT("ADDED", WEB("u-1", "192.0.2.1")), FAKE_HOLD);
+    fake_until(was_told("+services") && is_busy("192.0.2.1"));
+    assert_false(is_current(reason, sizeof(reason)));
+    clock_fake_advance(&clock_now, CLOCK_SECOND);
+    assert_true(is_current(reason, sizeof(reason)));
+    /* And it stays so, however long nothing happens. */
+    clock_fake_advance(&clock_now, 1000 * CLOCK_SECOND);
+    assert_true(is_current(reason, sizeof(reason)));
+}
+
+/* A full list is as good as a watch. */
+static void a_list_that_ends_is_current(void **state)
+{
+    (void)state;
+    char reason[300] = "";
+    uint64_t round = 0;
+    answer(RANGES, LIST("1", ""), FAKE_END);
+    answer(REQUESTS, LIST("1", ""), FAKE_END);
+    answer(SERVICES, LIST("1", ""), FAKE_END);
+    answer(CLAIMS, LIST("1", ""), FAKE_END);
+    answer(POOLS, LIST("1", ""), FAKE_END);
+    fake_api_answer(api, &(struct fake_answer){.request = REQUESTS, .status = 500, .times = 1});
+    begin();
+    fake_until(state_is_synced(world) && was_told("-ipamrequests"));
+    clock_fake_advance(&clock_now, 100 * CLOCK_SECOND);
+    assert_false(is_current(reason, sizeof(reason)));
+    answer(REQUESTS, LIST("9", ""), FAKE_END);
+    assert_int_equal(k8s_after(client, 0, list_again, &round), 0);
+    fake_until(is_current(reason, sizeof(reason)));
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -263,9 +353,15 @@ static void what_can_not_be_read_is_skipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_listed_is_known),         TEST(what_changes_is_seen),
-        TEST(a_removal_means_one_uid),         TEST(what_went_unseen_is_gone_after_the_next_list),
-        TEST(what_can_not_be_read_is_skipped), TEST(ranges_and_requests_are_seen),
+        TEST(what_is_listed_is_known),
+        TEST(what_changes_is_seen),
+        TEST(a_removal_means_one_uid),
+        TEST(what_went_unseen_is_gone_after_the_next_list),
+        TEST(what_can_not_be_read_is_counted),
+        TEST(what_can_be_read_again_counts_no_more),
+        TEST(a_watch_that_is_broken_for_long_is_told),
+        TEST(a_list_that_ends_is_current),
+        TEST(ranges_and_requests_are_seen),
         TEST(a_list_can_be_asked_for_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

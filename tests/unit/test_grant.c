@@ -96,20 +96,27 @@ struct fault {
     const char *name;
     struct fake_answer answer;
     int status;
+    const char *text; /* what is said; NULL: anything */
 };
 
 static const struct fault faults[] = {
-    {"always busy", {.status = 429, .times = 1000}, 503},
-    {"always unavailable", {.status = 503, .times = 1000}, 503},
-    {"an internal error", {.status = 500}, 503},
-    {"forbidden", {.status = 403}, 503},
-    {"invalid", {.status = 422}, 503},
-    {"no answer", {.ending = FAKE_HOLD}, 503},
-    {"half an answer, then nothing", {.body = "{\"meta", .ending = FAKE_HOLD, .status = 201}, 503},
-    {"a closed connection", {.ending = FAKE_CLOSE}, 503},
-    {"a connection closed midway", {.body = "{\"meta", .ending = FAKE_BREAK, .status = 201}, 503},
-    {"an answer that is no claim", {.body = "{}", .status = 201}, 503},
-    {"an answer that is no JSON", {.body = "<html>", .status = 201}, 503},
+    {"always busy", {.status = 429, .times = 1000}, 503, NULL},
+    {"always unavailable", {.status = 503, .times = 1000}, 503, NULL},
+    {"an internal error", {.status = 500}, 503, NULL},
+    {"forbidden", {.status = 403}, 503, NULL},
+    {"invalid", {.status = 422}, 503, NULL},
+    {"no answer", {.ending = FAKE_HOLD}, 503, NULL},
+    {"half an answer, then nothing",
+     {.body = "{\"meta", .ending = FAKE_HOLD, .status = 201},
+     503,
+     NULL},
+    {"a closed connection", {.ending = FAKE_CLOSE}, 503, NULL},
+    {"a connection closed midway",
+     {.body = "{\"meta", .ending = FAKE_BREAK, .status = 201},
+     503,
+     NULL},
+    {"an answer that is no claim", {.body = "{}", .status = 201}, 503, "can't be read"},
+    {"an answer that is no JSON", {.body = "<html>", .status = 201}, 503, "can't be read"},
 };
 
 /* Refused with a text that says what to do, within the deadline, with nothing left in flight. */
@@ -125,6 +132,7 @@ static void a_write_that_fails_refuses_the_request(void **state)
         if (outcome.status != faults[i].status)
             fail_msg("%s: %d %s", faults[i].name, outcome.status, outcome.text);
         assert_non_null(strstr(outcome.text, "try again"));
+        assert_true(faults[i].text == NULL || strstr(outcome.text, faults[i].text) != NULL);
         assert_true(fake_now() - start < 4 * CLOCK_SECOND);
         assert_false(knows_claim(ONE));
         assert_int_equal(map_count(world->addresses), 0);

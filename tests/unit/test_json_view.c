@@ -1,5 +1,5 @@
-/* json_view: what it accepts and refuses (with the words it says), what the readers give, and
- * that a hostile text costs no more time than an honest one of its size. */
+/* json_view: what it accepts and refuses (with the words it says), what the readers give, what is
+ * read of a text that has a fault or is odd, and that a hostile text costs no more time than an honest one of its size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -157,24 +157,6 @@ static void test_refuses(void **state)
          "at byte 1: found byte 0x1f, expected an escape in place of a control character"},
         {"\"\\u12g4\"", "at byte 5: found 'g', expected four hexadecimal digits after \\u"},
         {"\"\\u12", "at byte 5: " END ", expected four hexadecimal digits after \\u"},
-        {"\"\\u0000\"", "at byte 1: found '\\', expected no NUL (\\u0000) in a string"},
-        {"\"\\udc00\"",
-         "at byte 1: found '\\', expected no low surrogate without a high one before it"},
-        {"\"\\ud800\"", "at byte 7: found '\"', expected the low surrogate of a pair"},
-        {"\"\\ud800\\n\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
-        {"\"\\ud800\\ud800\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
-        {"\"\\ud800\\u0041\"", "at byte 7: found '\\', expected the low surrogate of a pair"},
-        {"\"\x80\"", "at byte 1: found byte 0x80, expected valid UTF-8"},
-        {"\"\xC0\x80\"", "at byte 1: found byte 0xc0, expected valid UTF-8"},
-        {"\"\xC1\xBF\"", "at byte 1: found byte 0xc1, expected valid UTF-8"},
-        {"\"a\xE0\x9F\xBF\"", "at byte 2: found byte 0xe0, expected valid UTF-8"},
-        {"\"\xED\xA0\x80\"", "at byte 1: found byte 0xed, expected valid UTF-8"},
-        {"\"\xF0\x8F\xBF\xBF\"", "at byte 1: found byte 0xf0, expected valid UTF-8"},
-        {"\"\xF4\x90\x80\x80\"", "at byte 1: found byte 0xf4, expected valid UTF-8"},
-        {"\"\xF5\x80\x80\x80\"", "at byte 1: found byte 0xf5, expected valid UTF-8"},
-        {"\"\xE2\x82", "at byte 1: found byte 0xe2, expected valid UTF-8"},
-        {"\"\xC3\"", "at byte 1: found byte 0xc3, expected valid UTF-8"},
-        {"{\"\xFF\":1}", "at byte 2: found byte 0xff, expected valid UTF-8"},
         {"[\x01]", "at byte 1: found byte 0x01, expected a value"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -213,8 +195,8 @@ static void test_string_lengths(void **state)
     static const struct {
         const char *bytes;
         int result;
-    } cases[] = {{"", 0},      {"\\n", 0},      {"\xC3\xA9", 0},   {"\n", -EINVAL},  {"\x7f", 0},
-                 {" !#[]", 0}, {"\"", -EINVAL}, {"\x80", -EINVAL}, {"\x1f", -EINVAL}};
+    } cases[] = {{"", 0},      {"\\n", 0},      {"\xC3\xA9", 0}, {"\n", -EINVAL},  {"\x7f", 0},
+                 {" !#[]", 0}, {"\"", -EINVAL}, {"\x80", 0},     {"\x1f", -EINVAL}};
     char text[128];
     for (size_t i = 0; i < COUNT(cases); i++) {
         for (int before = 0; before < 40; before++) {
@@ -241,72 +223,217 @@ static void test_prefixes(void **state)
     }
 }
 
-static int parse_nested(unsigned int levels, unsigned int depth, struct error *error)
+/* What is odd is read as Go reads it, and a name that stands twice is told to whoever asks. */
+static void test_odd_texts(void **state)
 {
-    struct json_view view;
-    char *text = malloc(2 * (size_t)levels + 1);
-    assert_non_null(text);
-    memset(text, '[', levels);
-    memset(text + levels, ']', levels);
-    text[2 * levels] = '1';
-    json_view_init(&view);
-    int result =
-        json_view_parse(&view, levels > 0 ? text : "1", levels > 0 ? 2 * levels : 1, depth, error);
-    json_view_clear(&view);
-    free(text);
-    return result;
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *read;  /* the string, or the member "a" of the object */
+        const char *twice; /* NULL: every name stands once */
+    } cases[] = {
+        {"\"\\u0000\"", "\xEF\xBF\xBD", NULL},
+        {"\"a\\u0000b\"",
+         "a\xEF\xBF\xBD"
+         "b",
+         NULL},
+        {"\"\\\\u0000\"", "\\u0000", NULL},
+        {"\"\\udc00\"", "\xEF\xBF\xBD", NULL},
+        {"\"\\ud800\"", "\xEF\xBF\xBD", NULL},
+        {"\"\\ud800\\n\"", "\xEF\xBF\xBD\n", NULL},
+        {"\"\\ud800\\ud800\\udc00\"", "\xEF\xBF\xBD\xF0\x90\x80\x80", NULL},
+        {"\"\\ud800\\u0041\"",
+         "\xEF\xBF\xBD"
+         "A",
+         NULL},
+        {"\"\\ud800\\\\dc00\"", "\xEF\xBF\xBD\\dc00", NULL},
+        {"\"\x80\"", "\xEF\xBF\xBD", NULL},
+        {"\"\xC0\x80\"", "\xEF\xBF\xBD\xEF\xBF\xBD", NULL},
+        {"\"a\xE0\x9F\xBF"
+         "b\"",
+         "a\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"
+         "b",
+         NULL},
+        {"\"\xED\xA0\x80\"", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", NULL},
+        {"\"\xF4\x90\x80\x80\"", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", NULL},
+        {"\"\xC3\xA4\xC3\"", "\xC3\xA4\xEF\xBF\xBD", NULL},
+        {"{\"a\":\"1\",\"a\":\"2\"}", "2",
+         "at byte 10: found the name \"a\" again, expected it once in an object"},
+        {"{\"a\":\"1\",\"b\":0,\"\\u0061\":\"2\",\"c\":0}", "2",
+         "at byte 16: found the name \"\\u0061\" again, expected it once in an object"},
+        {"{\"a\":\"1\",\"\xFF\":0}", "1", NULL},
+        {"{\"a\":\"1\",\"b\\u0000\":0}", "1", NULL},
+        {"{\"a\":\"1\",\"but\":{\"x\":1,\"x\":2}}", "1", NULL},
+        {"{\"a\":\"1\",\"but\":{\"\xFE\":1,\"\xFF\":2},\"c\":[{\"x\":1,\"x\":2}]}", "1",
+         "at byte 34: found a name again, expected it once in an object"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parsed parsed;
+        struct error error = {0};
+        char text[64];
+        size_t length;
+        parse_good(&parsed, cases[i].text);
+        const struct json_view *view = &parsed.view;
+        const struct json_node *node = json_view_root(view);
+        if (json_view_is_object(node))
+            node = json_view_member(view, node, "a");
+        assert_int_equal(json_view_text(view, node, text, sizeof(text)), strlen(cases[i].read));
+        assert_string_equal(text, cases[i].read);
+        assert_true(json_view_equals(view, node, cases[i].read));
+        char *copy = json_view_copy(view, node);
+        assert_string_equal(copy, cases[i].read);
+        free(copy);
+        const char *plain = json_view_plain(view, node, &length);
+        assert_true(plain == NULL || strncmp(plain, cases[i].read, length) == 0);
+        assert_int_equal(json_view_require_unique(view, "but", &error),
+                         cases[i].twice != NULL ? -EINVAL : 0);
+        assert_string_equal(error.text, cases[i].twice != NULL ? cases[i].twice : "");
+        release(&parsed);
+    }
 }
 
+/* levels containers around a number, one in the other. */
+static char *nested(const char *open, const char *close, unsigned int levels)
+{
+    struct buffer text;
+    buffer_init(&text, 64U << 20);
+    for (unsigned int i = 0; i < levels; i++)
+        buffer_append_string(&text, open);
+    buffer_append_char(&text, '1');
+    for (unsigned int i = 0; i < levels; i++)
+        buffer_append_string(&text, close);
+    char *copy = buffer_steal(&text, NULL);
+    assert_non_null(copy);
+    return copy;
+}
+
+/* However deep a value is nested, it is read; below the depth that was asked for nothing is looked
+ * at. */
 static void test_depth(void **state)
 {
     (void)state;
-    struct error error = {0};
-    assert_int_equal(parse_nested(0, 0, NULL), 0);
-    assert_int_equal(parse_nested(1, 0, NULL), -EINVAL);
-    assert_int_equal(parse_nested(64, 64, NULL), 0);
-    assert_int_equal(parse_nested(65, 64, &error), -EINVAL);
-    assert_string_equal(error.text, "at byte 64: found '[', expected at most 64 levels of nesting");
-    assert_int_equal(parse_nested(1024, 1024, NULL), 0);
-    assert_int_equal(parse_nested(1025, 5000, NULL), -EINVAL);
-    assert_int_equal(parse_nested(1000000, 1024, NULL), -EINVAL);
+    static const struct {
+        unsigned int levels;
+        unsigned int depth;
+        size_t nodes;
+    } cases[] = {{0, 0, 1},      {1, 0, 1},        {1, 1, 2},     {64, 64, 65},  {65, 64, 65},
+                 {1024, 64, 65}, {1024, 1024, 65}, {10000, 3, 4}, {10001, 3, 4}, {300000, 64, 65}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *texts[] = {nested("[", "]", cases[i].levels),
+                         nested("{\"a]\\\"\":", "}", cases[i].levels)};
+        for (size_t j = 0; j < 2; j++) {
+            struct json_view view;
+            json_view_init(&view);
+            assert_int_equal(
+                json_view_parse(&view, texts[j], strlen(texts[j]), cases[i].depth, NULL), 0);
+            assert_int_equal(view.count, cases[i].nodes);
+            const struct json_node *last = &view.nodes[view.count - 1];
+            size_t length;
+            const char *raw = json_view_raw(&view, last, &length);
+            const char *middle = strchr(texts[j], '1');
+            assert_true(raw <= middle && middle < raw + length);
+            assert_int_equal(json_view_count(last), 0);
+            assert_null(json_view_first(&view, last));
+            json_view_clear(&view);
+        }
+        free(texts[0]);
+        free(texts[1]);
+    }
+}
 
-    /* Brackets that are never closed begin more values than a complete text could hold. */
+/* What has no nodes is found, is left out, and differs from what is empty. */
+static void test_passed_over(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":{\"x\":[1]},\"b\":{},\"c\":{\"x\":[1]},\"d\":[2],\"e\":3}";
     struct json_view view;
-    char text[900];
-    memset(text, '[', sizeof(text));
     json_view_init(&view);
-    assert_int_equal(json_view_parse(&view, text, sizeof(text), 1024, NULL), -EINVAL);
+    assert_int_equal(json_view_parse(&view, text, strlen(text), 1, NULL), 0);
+    const struct json_node *root = json_view_root(&view);
+    const struct json_node *a = json_view_member(&view, root, "a");
+    size_t length;
+    assert_int_equal(json_view_count(root), 5);
+    assert_true(json_view_is_object(a));
+    assert_null(json_view_member(&view, a, "x"));
+    assert_memory_equal(json_view_raw(&view, a, &length), "{\"x\":[1]}", 9);
+    assert_false(json_view_same(&view, a, &view, json_view_member(&view, root, "b")));
+    assert_true(json_view_same(&view, a, &view, json_view_member(&view, root, "c")));
+    assert_true(json_view_is_array(json_view_member(&view, root, "d")));
+    int64_t number;
+    assert_true(json_view_int64(&view, json_view_member(&view, root, "e"), &number));
+    static const char *const endless[] = {"[[[", "[[\"]]", "[[\"\\\"]]", "[{\"a\\", "[[]"};
+    for (size_t i = 0; i < COUNT(endless); i++) {
+        struct error error;
+        char expected[80];
+        snprintf(expected, sizeof(expected), "at byte %zu: " END ", expected ", strlen(endless[i]));
+        assert_int_equal(json_view_parse(&view, endless[i], strlen(endless[i]), 1, &error),
+                         -EINVAL);
+        assert_int_equal(strncmp(error.text, expected, strlen(expected)), 0);
+    }
     json_view_clear(&view);
 }
 
+/* What came before a fault can still be looked at: whoever asked must be answered. */
+static void test_remains(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"request\":{\"uid\":\"8f6d\",\"kind\":{\"version\":\"v1\",\"bad\":[1,tru";
+    for (size_t length = 0; length < sizeof(text); length++) {
+        struct parsed parsed;
+        assert_int_equal(parse(&parsed, text, length, NULL), -EINVAL);
+        const struct json_view *view = &parsed.view;
+        const struct json_node *root = json_view_remains(view);
+        assert_null(json_view_root(view));
+        assert_int_equal(json_view_is_object(root), length > 0);
+        assert_int_equal(
+            json_view_equals(view, json_view_path(view, root, "request", "uid", NULL), "8f6d"),
+            length >= strlen("{\"request\":{\"uid\":\"8f6d\""));
+        assert_int_equal(
+            json_view_equals(view, json_view_path(view, root, "request", "kind", "version", NULL),
+                             "v1"),
+            length >= strlen("{\"request\":{\"uid\":\"8f6d\",\"kind\":{\"version\":\"v1\""));
+        release(&parsed);
+    }
+}
+
 /* Objects of each size up to 40, honest and with the last name repeating each earlier one, written
- * plainly and escaped. */
+ * plainly and escaped: of equal names the last one counts. */
 static void test_duplicates(void **state)
 {
     (void)state;
+    static const char *const spellings[] = {"n", "\\u006e"};
     char text[2048];
     for (int members = 1; members < 40; members++) {
         struct buffer buffer _cleanup_buffer_;
+        struct error error = {0};
+        struct parsed parsed;
         buffer_init(&buffer, sizeof(text));
         for (int i = 0; i < members; i++)
             buffer_printf(&buffer, "%s\"%s%d\":{\"n1\":[]}", i > 0 ? "," : "{",
                           i % 5 == 4 ? "\\u006e" : "n", i);
-        struct parsed parsed;
-        struct error error = {0};
         snprintf(text, sizeof(text), "%s}", buffer.data);
         parse_good(&parsed, text);
+        assert_int_equal(json_view_require_unique(&parsed.view, "but", &error), 0);
         release(&parsed);
-        for (int again = 0; again < members; again++) {
-            snprintf(text, sizeof(text), "%s,\"n%d\":0}", buffer.data, again);
-            assert_int_equal(parse(&parsed, text, strlen(text), &error), -EINVAL);
-            release(&parsed);
+        for (int again = 0; again < 2 * members; again++) {
             char expected[128];
+            char name[16];
+            int64_t value = 0;
+            snprintf(name, sizeof(name), "n%d", again / 2);
+            snprintf(text, sizeof(text), "%s,\"%s%d\":7,\"m\":0}", buffer.data,
+                     spellings[again % 2], again / 2);
+            parse_good(&parsed, text);
+            const struct json_view *view = &parsed.view;
+            assert_int_equal(json_view_require_unique(view, "but", &error), -EINVAL);
             snprintf(expected, sizeof(expected),
-                     "at byte %zu: found the name \"n%d\" again, expected it once in an object",
-                     buffer.length + 2, again);
+                     "at byte %zu: found the name \"%s%d\" again, expected it once in an object",
+                     buffer.length + 2, spellings[again % 2], again / 2);
             assert_string_equal(error.text, expected);
-            snprintf(text, sizeof(text), "%s,\"\\u006e%d\":0}", buffer.data, again);
-            assert_int_equal(parse(&parsed, text, strlen(text), NULL), -EINVAL);
+            assert_true(
+                json_view_int64(view, json_view_member(view, json_view_root(view), name), &value));
+            assert_int_equal(value, 7);
+            assert_true(json_view_same(view, json_view_root(view), view, json_view_root(view)));
             release(&parsed);
         }
     }
@@ -321,7 +448,8 @@ static void test_similar_names(void **state)
                         "\"\\u0062b\":8,\"c\":9}");
     assert_int_equal(json_view_count(json_view_root(&parsed.view)), 9);
     release(&parsed);
-    assert_int_equal(parse(&parsed, "{\"\":1,\"a\":2,\"\":3}", 18, NULL), -EINVAL);
+    parse_good(&parsed, "{\"\":1,\"a\":2,\"\":3}");
+    assert_int_equal(json_view_require_unique(&parsed.view, "but", NULL), -EINVAL);
     release(&parsed);
 }
 
@@ -650,7 +778,8 @@ static void test_hostile_sizes(void **state)
     struct error error = {0};
     upward.length--;
     buffer_append_string(&upward, ",\"0\":1}");
-    assert_int_equal(json_view_parse(&up, upward.data, upward.length, 64, &error), -EINVAL);
+    assert_int_equal(json_view_parse(&up, upward.data, upward.length, 64, &error), 0);
+    assert_int_equal(json_view_require_unique(&up, "but", &error), -EINVAL);
     assert_non_null(strstr(error.text, "found the name \"0\" again"));
     json_view_clear(&up);
     json_view_clear(&down);
@@ -665,7 +794,10 @@ int main(void)
         cmocka_unit_test(test_refuses_nul_bytes),
         cmocka_unit_test(test_string_lengths),
         cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_odd_texts),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_passed_over),
+        cmocka_unit_test(test_remains),
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_similar_names),
         cmocka_unit_test(test_navigation),

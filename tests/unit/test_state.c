@@ -1,5 +1,6 @@
 /* The container: objects of every kind come, go and are listed; who is told; and which of two streams wins. What the kinds
  * make of their objects is in test_state_addresses.c, test_state_claims.c, test_state_pools.c and test_state_ranges.c. */
+#include "server/state/state_unreadable.h"
 #include "tests/unit/state_world.h"
 
 /* --- every kind --- */
@@ -69,6 +70,71 @@ static bool sample_was_told(enum state_kind kind)
     char what[128];
     snprintf(what, sizeof(what), "%s/%s", samples[kind].name, samples[kind].key);
     return was_told(what);
+}
+
+static bool is_hidden(enum state_kind kind, const char *uid)
+{
+    mutex_guard(&world->mutex);
+    return state_is_unreadable(world, kind, samples[kind].key, uid);
+}
+
+static size_t count_hidden(enum state_kind kind)
+{
+    mutex_guard(&world->mutex);
+    return state_unreadable_count(world, kind);
+}
+
+/* As the feed does it. */
+static bool put_hidden(enum state_kind kind, const char *uid)
+{
+    struct object_meta *meta = sample(kind, "one", uid, "9");
+    bool news = state_put_unreadable(world, kind, meta);
+    state_kind(kind)->free(meta);
+    return news;
+}
+
+static void what_can_not_be_read_is_known_to_be_there(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STATE_KINDS; i++) {
+        enum state_kind kind = (enum state_kind)i;
+        const char *key = samples[i].key;
+        fixture_synced(world);
+        /* Told once, and counted once. */
+        assert_true(put_hidden(kind, "u-1"));
+        assert_false(put_hidden(kind, "u-1"));
+        assert_true(is_hidden(kind, "u-1") && is_hidden(kind, "") && !is_hidden(kind, "u-2"));
+        assert_int_equal(count_hidden(kind), 1);
+        state_put_unnamed(world, kind);
+        assert_int_equal(count_hidden(kind), 2);
+        /* An object that was known stays, also through a list. */
+        put_sample(kind, "one", "u-1");
+        assert_false(is_hidden(kind, "u-1"));
+        assert_true(put_hidden(kind, "u-1"));
+        state_replace_begin(world, kind);
+        assert_false(put_hidden(kind, "u-1"));
+        state_replace_end(world, kind);
+        assert_true(is_there(kind, key) && is_hidden(kind, "u-1"));
+        assert_int_equal(count_hidden(kind), 1);
+        /* Not one that was made anew. */
+        assert_true(put_hidden(kind, "u-2"));
+        assert_true(is_hidden(kind, "u-2") && !is_there(kind, key));
+        state_remove(world, kind, key, "u-1");
+        assert_true(is_hidden(kind, "u-2"));
+        state_remove_answer(world, kind, key, 0);
+        assert_true(is_hidden(kind, "u-2"));
+        state_remove_answer(world, kind, key, state_sequence(world));
+        assert_false(is_hidden(kind, ""));
+        /* What a list doesn't show is gone. */
+        put_sample(kind, "one", "u-3");
+        put_hidden(kind, "u-3");
+        state_replace_begin(world, kind);
+        state_replace_end(world, kind);
+        assert_true(!is_there(kind, key) && !is_hidden(kind, ""));
+        assert_int_equal(count_hidden(kind), 0);
+        put_hidden(kind, "u-4"); /* and is freed with the state */
+        start_over();
+    }
 }
 
 static void every_kind_has_its_row(void **state)
@@ -419,6 +485,7 @@ static void the_family_is_that_of_the_cluster(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_can_not_be_read_is_known_to_be_there),
         TEST(every_kind_has_its_row),
         TEST(every_kind_comes_and_goes),
         TEST(a_full_list_drops_what_is_not_in_it),

@@ -1,5 +1,6 @@
 /* What is noted about the entries of claims: whether their Service was stored and listed the address, since when it hasn't, how
  * the claims are counted, and what the namespaces hold that isn't stored. */
+#include "server/state/state_unreadable.h"
 #include "tests/unit/state_world.h"
 
 /* --- stories of one claim and its Service --- */
@@ -7,7 +8,8 @@
 #define NEVER (-1)
 
 /* The claim c1 of 192.0.2.1 and the Service a/web, step by step: "claim UID SINCE" ("-" for none), "service UID .2" lists
- * 192.0.2.2, "gone" is a removal, "unlisted" a full list without it, "wait" ten seconds. */
+ * 192.0.2.2, "hidden UID" can't be read, "gone" is a removal, "unlisted" a full list without it, "relisted UID" one in which it can't
+ * be read, "wait" ten seconds. */
 static const struct {
     const char *name;
     const char *steps;
@@ -63,7 +65,45 @@ static const struct {
      true, NEVER, STATE_CLAIM_HELD},
     {"and knows no uid that could have gone", "service u-1 .1, gone, wait, claim - -", false, false,
      10, STATE_CLAIM_UNSTORED},
+    {"the Service is there and can't be read", "claim u-1 then, wait, hidden u-1, wait", false,
+     false, NEVER, STATE_CLAIM_HELD},
+    {"nor can its uid", "claim u-1 then, wait, hidden -, wait", false, false, NEVER,
+     STATE_CLAIM_HELD},
+    {"what can't be read is a namesake", "claim u-1 then, wait, hidden u-2", false, false, 0,
+     STATE_CLAIM_UNSTORED},
+    {"it can't be read any more", "claim u-1 then, service u-1 .1, wait, hidden u-1, wait", true,
+     true, NEVER, STATE_CLAIM_HELD},
+    {"whatever it listed before", "claim u-1 then, service u-1 .2, wait, hidden u-1, wait", true,
+     false, NEVER, STATE_CLAIM_HELD},
+    {"it is listed, and still can't be read",
+     "claim u-1 then, service u-1 .1, wait, relisted u-1, wait", true, true, NEVER,
+     STATE_CLAIM_HELD},
+    {"it can be read again", "claim u-1 then, hidden u-1, wait, service u-1 .2, wait", true, false,
+     10, STATE_CLAIM_HELD},
+    {"it goes without having been read", "claim u-1 then, hidden u-1, wait, gone, wait", false,
+     false, 10, STATE_CLAIM_UNSTORED},
+    {"or isn't listed any more", "claim u-1 then, hidden u-1, wait, unlisted, wait", false, false,
+     10, STATE_CLAIM_UNSTORED},
+    {"it goes having been read", "claim u-1 then, service u-1 .1, hidden u-1, wait, gone", true,
+     true, 10, STATE_CLAIM_UNSTORED},
+    {"it is made anew and can't be read", "claim u-1 then, service u-1 .1, wait, hidden u-2, wait",
+     true, true, 10, STATE_CLAIM_UNSTORED},
 };
+
+static void put_hidden(const char *uid)
+{
+    char key[] = "a/web";
+    char namespace_name[] = "a";
+    char copy[16];
+    char version[] = "";
+    snprintf(copy, sizeof(copy), "%s", *uid == '-' ? "" : uid);
+    struct object_meta meta = {.key = key,
+                               .namespace_name = namespace_name,
+                               .name = key + 2,
+                               .uid = copy,
+                               .resource_version = version};
+    (void)state_put_unreadable(world, STATE_SERVICES, &meta);
+}
 
 static void put_dated_claim(const char *uid, const char *since)
 {
@@ -89,6 +129,12 @@ static void take_step(const char *step)
         state_remove(world, STATE_SERVICES, "a/web", NULL);
     } else if (strcmp(what, "unlisted") == 0) {
         state_replace_begin(world, STATE_SERVICES);
+        state_replace_end(world, STATE_SERVICES);
+    } else if (strcmp(what, "hidden") == 0) {
+        put_hidden(uid);
+    } else if (strcmp(what, "relisted") == 0) {
+        state_replace_begin(world, STATE_SERVICES);
+        put_hidden(uid);
         state_replace_end(world, STATE_SERVICES);
     } else if (strcmp(what, "wait") == 0) {
         clock_fake_advance(&clock_now, 10 * CLOCK_SECOND);
