@@ -250,7 +250,7 @@ class _Book:
     """A snapshot, indexed by address."""
 
     def __init__(self, snapshot):
-        self.pools = [ranges.pool_network(pool, snapshot.requests) for pool in snapshot.pools]
+        self.pools = [ranges.pool_network(pool) for pool in snapshot.pools]
         self.claims = snapshot.claims
         self.services = snapshot.services
         self.claims_of = collections.defaultdict(list)
@@ -342,7 +342,11 @@ def _counted(book, metrics):
             if covers(pool, address) and claim["spec"].get("pool") not in (None, "", name):
                 text = f"claim {claim['metadata']['name']} lies in pool {name} and says "
                 yield Violation("I4", (name,), f"{text}{claim['spec']['pool']}")
+        # One without addresses counts the claims in its name, all of them used.
+        named = {claim_address(c) for c in book.claims if c["spec"].get("pool") == name}
         for family, addresses in (given or {}).items():
+            if not any(given.values()):
+                addresses = {address for address in named if FAMILIES[address.version] == family}
             used = sum(address in addresses for address in book.claims_of)
             expected = {"total": len(addresses), "used": used, "free": len(addresses) - used}
             stated = pool.get("status", {}).get(family)

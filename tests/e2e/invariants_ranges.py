@@ -205,13 +205,17 @@ def freed(before, after):
             yield "I8", (key_of(request),), text
 
 
-def pool_network(pool, requests):
-    """The pool as if its sub-network stood in spec.cidr, where it is made from a request."""
+def pool_network(pool):
+    """The pool as if its sub-network stood in spec.cidr, where it is made from a request.
+
+    Which that is, its status has noted once; another request of that name never becomes the pool.
+    """
     chosen = pool["spec"].get("fromRequest")
     if not chosen:
         return pool
-    name = f"{chosen['namespace']}/{chosen['name']}"
-    cidr = next((cidr_of(request) for request in requests if key_of(request) == name), None)
+    noted = (pool.get("status") or {}).get("request") or {}
+    is_noted = all(noted.get(part) == chosen[part] for part in ("namespace", "name"))
+    cidr = noted["cidr"] if is_noted else None
     return {**pool, "spec": {**pool["spec"], "cidr": cidr}}
 
 

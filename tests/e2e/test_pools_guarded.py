@@ -265,6 +265,7 @@ def test_a_request_made_anew_does_not_become_the_pool(lab, seen):
     # What runs runs on, and counts; nothing more is given, least of all 8.8.8.8.
     assert objects.external(lab.get(created)) == [address]
     wait_until(lambda: lab.get(pool)["status"]["ipv4"]["used"] == 1, "a pool that counts")
+    lab.check_at_rest()
     assert lab.try_create(lab.service(auto=True)).status == 403
     for wanted in ("8.8.8.8", str(ipaddress.ip_address(address) + 1)):
         assert lab.try_create(lab.service(externalIPs=[wanted])).status == 403

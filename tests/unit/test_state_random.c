@@ -5,6 +5,7 @@
  * The seed is printed; IPWARDEN_TEST_SEED=<number> runs that one alone. */
 #include "server/state/state_addresses.h"
 #include "server/state/state_claims.h"
+#include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
@@ -31,6 +32,7 @@ struct model_service {
 struct model_claim {
     bool there;
     unsigned int uid;
+    unsigned int pool; /* that it names; POOLS: none; POOLS + 1: one that never was */
     size_t count;
     struct {
         unsigned int service;
@@ -139,6 +141,18 @@ static void send_service(unsigned int i)
     fixture_put_service(world, Q(json));
 }
 
+struct pool_name {
+    char text[16];
+};
+
+static struct pool_name pool_name(unsigned int i)
+{
+    struct pool_name name = {""};
+    if (i != POOLS)
+        snprintf(name.text, sizeof(name.text), i < POOLS ? "p%u" : "gone%u", i);
+    return name;
+}
+
 static void send_claim(unsigned int i)
 {
     const struct model_claim *claim = &model.claims[i];
@@ -147,8 +161,8 @@ static void send_claim(unsigned int i)
     struct address address = address_of(i % ADDRESSES);
     address_format(&address, text);
     snprintf(json, sizeof(json),
-             "{'metadata':{'name':'c%u','uid':'cu%u'},'spec':{'cidr':'%s','services':[", i,
-             claim->uid, text);
+             "{'metadata':{'name':'c%u','uid':'cu%u'},'spec':{'cidr':'%s','pool':'%s','services':[",
+             i, claim->uid, text, pool_name(claim->pool).text);
     for (size_t j = 0; j < claim->count; j++) {
         char entry[128];
         char uid[32] = "";
@@ -208,6 +222,7 @@ static void change_claim(void)
     if (!claim->there)
         model.chosen[i % ADDRESSES] = 0;
     claim->there = true;
+    claim->pool = any(POOLS + 2);
     claim->count = any(3);
     for (size_t j = 0; j < claim->count; j++) {
         unsigned int service = any(SERVICES);
@@ -426,6 +441,89 @@ static void check_pools(uint64_t busy)
         assert_true(pool_compare(world->pools[i - 1]->pool, world->pools[i]->pool) < 0);
 }
 
+static bool is_pool_there(unsigned int i)
+{
+    return i < POOLS && model.pools[i].there;
+}
+
+static bool is_usable(unsigned int i)
+{
+    return is_pool_there(i) && specs[model.pools[i].spec].offered != 0 && !has_conflict(i);
+}
+
+/* Whether another pool than this can give the address. */
+static bool is_given_by_another(unsigned int pool, unsigned int address)
+{
+    for (unsigned int i = 0; i < POOLS; i++)
+        if (i != pool && is_usable(i) && (specs[model.pools[i].spec].offered >> address & 1) != 0)
+            return true;
+    return false;
+}
+
+/* Whether the claim counts for the pool. */
+static bool is_claim_of(const struct model_claim *claim, unsigned int address, unsigned int pool)
+{
+    return claim->there && (claim->pool == pool ||
+                            (!is_pool_there(claim->pool) && !is_given_by_another(pool, address)));
+}
+
+/* Whether the address is busy without a claim, and this pool is the one that offers it. */
+static bool is_unclaimed(const struct state_pool *pool, unsigned int address, uint64_t busy)
+{
+    struct address value = address_of(address);
+    return (busy >> address & 1) != 0 && !model.claims[address].there &&
+           !model.claims[address + ADDRESSES].there && state_pool_offering(world, &value) == pool;
+}
+
+static void check_use_of(const struct state_pool *pool, unsigned int i, uint64_t busy)
+{
+    struct state_pool_claims_walk walk = {0};
+    uint64_t offered = specs[model.pools[i].spec].offered;
+    struct blocks_counts ipv4;
+    struct blocks_counts ipv6;
+    size_t found = 0;
+    size_t expected = 0;
+    size_t named = 0;
+    bool in_use = false;
+    while (state_pool_claims_next(world, pool->object.meta->name, &walk) != NULL)
+        found++;
+    for (unsigned int j = 0; j < CLAIMS; j++) {
+        bool counts_here = is_claim_of(&model.claims[j], j % ADDRESSES, i);
+        named += model.claims[j].there && model.claims[j].pool == i;
+        expected += counts_here;
+        in_use = in_use || (counts_here && (offered >> (j % ADDRESSES) & 1) != 0);
+    }
+    for (unsigned int j = 0; j < ADDRESSES; j++)
+        in_use = in_use || is_unclaimed(pool, j, busy);
+    assert_int_equal(found, expected);
+    assert_int_equal(state_pool_is_in_use(world, pool), in_use || named > 0);
+    if (offered != 0)
+        return;
+    state_pool_counts(world, pool, ADDRESS_IPV4, &ipv4);
+    state_pool_counts(world, pool, ADDRESS_IPV6, &ipv6);
+    assert_int_equal(ipv4.used.low + ipv6.used.low, named);
+    assert_int_equal(ipv4.total.low + ipv6.total.low, named);
+}
+
+/* Claims, by the pool that they name. */
+static void check_uses(uint64_t busy)
+{
+    size_t listed = 0;
+    size_t position = 0;
+    size_t there = 0;
+    for (unsigned int i = 0; i < POOLS; i++)
+        if (model.pools[i].there)
+            check_use_of(state_pool(world, pool_name(i).text), i, busy);
+    for (unsigned int i = 0; i < CLAIMS; i++)
+        there += model.claims[i].there;
+    for (const struct state_pool_claims *list;
+         (list = map_next(world->pool_claims, &position)) != NULL;) {
+        assert_non_null(list->first);
+        listed += list->ipv4 + list->ipv6;
+    }
+    assert_int_equal(listed, there);
+}
+
 static void check_addresses(uint64_t busy, uint64_t chosen)
 {
     uint64_t known = busy | chosen;
@@ -550,6 +648,7 @@ static void check_everything(void)
     uint64_t busy = busy_addresses();
     check_addresses(busy, chosen_addresses());
     check_pools(busy);
+    check_uses(busy);
     check_claims();
 }
 
