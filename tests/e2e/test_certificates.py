@@ -60,7 +60,7 @@ def test_certificates_rotate_under_a_load_of_creates_that_all_succeed(lab_of_two
     lab.pool(size=8000)
     before = Webhook(lab.cluster)
     old = served(before)
-    expiry = [r.count("ipwarden_certificate_expiry_seconds") for r in lab.fleet.replicas]
+    expiry = [r.count("ipwarden_certificate_expiry_timestamp_seconds") for r in lab.fleet.replicas]
     answers = []
 
     def create(index):
@@ -80,7 +80,7 @@ def test_certificates_rotate_under_a_load_of_creates_that_all_succeed(lab_of_two
     # Each connection may reach the other replica.
     shown = {served(after) for _ in range(20)}
     assert old not in shown
-    assert [r.count("ipwarden_certificate_expiry_seconds") for r in lab.fleet.replicas] >= expiry
+    assert [r.count("ipwarden_certificate_expiry_timestamp_seconds") for r in lab.fleet.replicas] >= expiry
     lab.check_at_rest(seconds=120)
 
 
