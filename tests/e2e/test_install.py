@@ -1,0 +1,187 @@
+"""ipwarden comes into a cluster, and goes from it and leaves nothing, whoever began otherwise."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import cluster_binaries
+import harness
+import objects
+from harness import NAME, NAMESPACE, PATIENCE, TOP, WEBHOOKS, wait_until
+from lab import Lab
+from replicas import Fleet
+
+EVERYTHING = ",".join(
+    (
+        "namespaces",
+        "customresourcedefinitions",
+        "clusterroles",
+        "clusterrolebindings",
+        "flowschemas",
+        "prioritylevelconfigurations",
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def controlled():
+    """A cluster whose controllers run: they end the deletion of namespaces."""
+    with harness.Cluster.start(controller_manager=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def installed(controlled, binary):
+    """ipwarden in that cluster, with two replicas; the test takes it out again."""
+    harness.install(controlled)
+    fleet = Fleet(controlled, 2)
+    try:
+        fleet.start()
+        yield Lab(controlled, fleet, "uninstall")
+    finally:
+        fleet.close()
+
+
+def begin(cluster, *arguments):
+    """deploy/uninstall as a user of the cluster would run it; kubectl is on PATH."""
+    kubectl = Path(cluster_binaries.require("kubectl")).parent
+    return subprocess.Popen(
+        [TOP / "deploy/uninstall", "--kubeconfig", cluster.kubeconfig, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={"PATH": f"{kubectl}:{os.environ['PATH']}", "HOME": str(cluster.directory)},
+    )
+
+
+def end(process):
+    """What it said, once it has ended well."""
+    try:
+        said, _ = process.communicate(timeout=4 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def left(cluster):
+    """What the cluster has of ipwarden, by name."""
+    done = cluster.kubectl("get", EVERYTHING, "-o", "name", "-l", "app.kubernetes.io/name=ipwarden")
+    return done.stdout.split()
+
+
+def use(lab):
+    """Everything that carries a finalizer, in use; returns a Service with an address."""
+    range_ = lab.range("10.9.0.0/24")
+    request = lab.create(lab.ask(range_, "/28"))
+    wait_until(lambda: objects.cidr(lab.get(request)), lambda: f"a CIDR for {lab.get(request)}")
+    metadata = request["metadata"]
+    of = {"name": metadata["name"], "namespace": metadata["namespace"]}
+    from_request = lab.create(objects.pool("from-request", None, fromRequest=of))
+    pool = lab.pool(size=4)
+    service = lab.create(lab.service(auto=True))
+    assert objects.external(service)
+    for item in (range_, request, from_request, pool):
+        wait_until(
+            lambda item=item: lab.get(item)["metadata"].get("finalizers"),
+            lambda item=item: f"a finalizer on {lab.get(item)}",
+        )
+    return service
+
+
+def is_out(lab, service):
+    assert not left(lab.cluster)
+    assert lab.request("GET", f"/api/v1/namespaces/{NAMESPACE}").status == 404
+    kept = lab.get(service)
+    assert objects.external(kept) == objects.external(service)
+    # Whoever comes later needs nobody.
+    assert lab.try_create(lab.service(externalIPs=["203.0.113.9"])).ok
+
+
+def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(controlled, binary):
+    harness.install(controlled)
+    fleet = Fleet(controlled)
+    # As in a pod: API servers reach it through its Service.
+    command = fleet.replicas[0].command
+    command[:] = [one for one in command if not str(one).startswith("--webhook-url")]
+    secret = f"/api/v1/namespaces/{NAMESPACE}/secrets/ipwarden-certificates"
+    written = [
+        f"{WEBHOOKS}/mutatingwebhookconfigurations/{NAME}",
+        f"{WEBHOOKS}/validatingwebhookconfigurations/{NAME}",
+        secret,
+    ]
+
+    def read():
+        return [controlled.request("GET", path)[1] for path in written]
+
+    def is_written():
+        *configurations, stored = read()
+        entries = [entry["clientConfig"] for c in configurations for entry in c["webhooks"]]
+        return stored.get("data") and all(e.get("caBundle") and e["service"].get("path") for e in entries)
+
+    try:
+        fleet.start()
+        wait_until(is_written, lambda: f"{read()} to be complete")
+        before = read()
+        said = controlled.kubectl("apply", "-k", TOP / "deploy").stdout.splitlines()
+        # kubectl patches the selector of every PodDisruptionBudget, and says so: nothing is changed.
+        changed = [line for line in said if not line.endswith(" unchanged")]
+        assert changed == ["poddisruptionbudget.policy/ipwarden configured"], changed
+        assert read() == before
+        fleet.stop()
+    finally:
+        fleet.close()
+
+
+def test_the_policies_are_found_to_be_sound(controlled):
+    harness.install(controlled)
+    path = f"{WEBHOOKS}/validatingadmissionpolicies"
+
+    def judged():
+        items = controlled.request("GET", path)[1]["items"]
+        return len(items) == 3 and all("typeChecking" in i.get("status", {}) for i in items) and items
+
+    for policy in wait_until(judged, "the controller to judge all policies"):
+        warnings = policy["status"]["typeChecking"].get("expressionWarnings")
+        assert not warnings, f"{policy['metadata']['name']}: {warnings}"
+
+
+def test_it_goes_and_leaves_nothing(installed):
+    lab = installed
+    service = use(lab)
+    before = left(lab.cluster)
+    assert "Nothing has been changed" in end(begin(lab.cluster))
+    assert left(lab.cluster) == before
+    path = f"{objects.PATHS['IpClaimPool']}/from-request"
+    finalizers = [objects.REQUEST_FINALIZER, "example.com/theirs"]
+    assert lab.request("PATCH", path, {"metadata": {"finalizers": finalizers}}).ok
+    # Both replicas run on, as pods do that still drain: one leads and would put finalizers back.
+    uninstalls = begin(lab.cluster, "--apply")
+
+    def waits_for_others():
+        kept = lab.request("GET", path).body["metadata"]
+        return kept.get("deletionTimestamp") and kept["finalizers"] == ["example.com/theirs"]
+
+    wait_until(waits_for_others, lambda: f"only theirs on {lab.request('GET', path)}")
+    assert lab.request("PATCH", path, {"metadata": {"finalizers": None}}).ok
+    end(uninstalls)
+    is_out(lab, service)
+    end(begin(lab.cluster, "--apply"))
+
+
+def test_it_goes_also_when_that_was_begun_in_another_order(installed):
+    lab = installed
+    service = use(lab)
+    lab.fleet.stop()
+    lab.cluster.kubectl("delete", "-k", TOP / "deploy", "--wait=false", check=False)
+    kinds = [name for name in left(lab.cluster) if name.startswith("customresourcedefinition")]
+    assert len(kinds) > 1, "it would have hung, or the test has lost its point"
+    end(begin(lab.cluster, "--apply"))
+    is_out(lab, service)
