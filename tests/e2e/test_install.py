@@ -1,5 +1,6 @@
 """ipwarden comes into a cluster, and goes from it and leaves nothing, whoever began otherwise."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -48,11 +49,11 @@ def installed(controlled, binary):
         fleet.close()
 
 
-def begin(cluster, *arguments):
-    """deploy/uninstall as a user of the cluster would run it; kubectl is on PATH."""
+def begin(cluster, *arguments, program="uninstall"):
+    """A program of deploy/ as an administrator of the cluster would run it; kubectl is on PATH."""
     kubectl = Path(cluster_binaries.require("kubectl")).parent
     return subprocess.Popen(
-        [TOP / "deploy/uninstall", "--kubeconfig", cluster.kubeconfig, *arguments],
+        [TOP / "deploy" / program, "--kubeconfig", cluster.kubeconfig, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -137,6 +138,53 @@ def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(con
         assert read() == before
         fleet.stop()
     finally:
+        fleet.close()
+
+
+def make_pods_ready(cluster):
+    """What kubelets would report."""
+    pods = cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")[1].get("items", [])
+    for pod in pods:
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/status"
+        condition = {"type": "Ready", "status": "True"}
+        cluster.request("PATCH", path, {"status": {"phase": "Running", "conditions": [condition]}})
+
+
+def test_quickstart_is_done_when_the_webhooks_answer_and_no_sooner(controlled, binary):
+    fleet = Fleet(controlled)
+    began = begin(controlled, "--image", "ipwarden:test", program="quickstart")
+    said = []
+    try:
+        deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}"
+
+        def is_ready():
+            make_pods_ready(controlled)
+            stored = controlled.request("GET", deployment)[1]
+            status = stored.get("status", {})
+            counts = [status.get(f"{of}Replicas") for of in ("updated", "available", "ready")]
+            observed = status.get("observedGeneration") == stored.get("metadata", {}).get("generation")
+            image = "ipwarden:test" in json.dumps(stored)
+            return image and observed and counts == [2, 2, 2] and status["replicas"] == 2
+
+        def asks():
+            said.append(began.stdout.readline())
+            return "waiting for the API server to reach it" in said[-1]
+
+        wait_until(is_ready, lambda: f"two replicas: {controlled.request('GET', deployment)}")
+        wait_until(asks, lambda: "".join(said))
+        # Nothing answers, so the next apply would be refused.
+        service = objects.service("web", "default", auto=True)
+        path = objects.path_of(service, collection=True)
+        refusal = controlled.request("POST", f"{path}?dryRun=All", service)[1]
+        assert "failed calling webhook" in refusal["message"], refusal
+        assert began.poll() is None
+        fleet.start()
+        assert "done" in end(began)
+        answer = controlled.request("POST", f"{path}?dryRun=All", service)[1]
+        assert "failed calling webhook" not in answer.get("message", ""), answer
+        fleet.stop()
+    finally:
+        began.kill()
         fleet.close()
 
 
