@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import shutil
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_applying_it_again_changes_nothing_and_warns_of_nothing(lab):
     done = lab.kubectl("apply", "-f", "-", input=manifests, namespace=False)
     assert done.stderr == "", done.stderr
     assert versions() == before
+
+
+def test_what_is_optional_is_ready_to_use(lab, tmp_path):
+    lab.kubectl("apply", "--dry-run=server", "-k", DEPLOY / "network-policy", namespace=False)
+    overlay = "resources: [deploy]\ncomponents: [deploy/client-ca]\n"
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    text = lab.kubectl("kustomize", tmp_path, namespace=False).stdout
+    (deployment,) = (d for d in text.split("\n---\n") if "kind: Deployment" in d)
+    assert "- --client-ca=/etc/ipwarden/client-ca/ca.crt" in deployment
+    dry = ("apply", "--dry-run=server", "-f", "-")
+    assert "configured" in lab.kubectl(*dry, input=deployment, namespace=False).stdout
 
 
 # Which Services the examples make, and the networks of the pools that they name.
