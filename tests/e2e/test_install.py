@@ -37,10 +37,17 @@ def controlled():
         yield cluster
 
 
+def install(cluster):
+    """Over what a test before left: a replica on this machine puts URLs in the Service's place."""
+    kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration"
+    cluster.kubectl("delete", kinds, NAME, "--ignore-not-found")
+    harness.install(cluster)
+
+
 @pytest.fixture
 def installed(controlled, binary):
     """ipwarden in that cluster, with two replicas; the test takes it out again."""
-    harness.install(controlled)
+    install(controlled)
     fleet = Fleet(controlled, 2)
     try:
         fleet.start()
@@ -107,7 +114,7 @@ def is_out(lab, service):
 
 
 def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(controlled, binary):
-    harness.install(controlled)
+    install(controlled)
     fleet = Fleet(controlled)
     # As in a pod: API servers reach it through its Service.
     command = fleet.replicas[0].command
@@ -189,7 +196,7 @@ def test_quickstart_is_done_when_the_webhooks_answer_and_no_sooner(controlled, b
 
 
 def test_the_policies_are_found_to_be_sound(controlled):
-    harness.install(controlled)
+    install(controlled)
     path = f"{WEBHOOKS}/validatingadmissionpolicies"
 
     def judged():
