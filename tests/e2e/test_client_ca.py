@@ -48,7 +48,7 @@ def guarded(folder, binary):
 
 
 def ask(webhook, lab):
-    """(status, text) for a review by the secret path, or the error of a connection that isn't let in."""
+    """(status, text) for a review by the secret path, or the error of a refused connection."""
     try:
         return webhook.post(json.dumps(review(lab.service(auto=True))))
     except (ssl.SSLError, OSError, http.client.HTTPException) as error:

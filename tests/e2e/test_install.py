@@ -131,15 +131,16 @@ def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(con
 
     def is_written():
         *configurations, stored = read()
-        entries = [entry["clientConfig"] for c in configurations for entry in c["webhooks"]]
-        return stored.get("data") and all(e.get("caBundle") and e["service"].get("path") for e in entries)
+        clients = [entry["clientConfig"] for c in configurations for entry in c["webhooks"]]
+        complete = all(c.get("caBundle") and c["service"].get("path") for c in clients)
+        return complete and stored.get("data")
 
     try:
         fleet.start()
         wait_until(is_written, lambda: f"{read()} to be complete")
         before = read()
         said = controlled.kubectl("apply", "-k", TOP / "deploy").stdout.splitlines()
-        # kubectl patches the selector of every PodDisruptionBudget, and says so: nothing is changed.
+        # kubectl patches the selector of every PodDisruptionBudget, which changes nothing.
         changed = [line for line in said if not line.endswith(" unchanged")]
         assert changed == ["poddisruptionbudget.policy/ipwarden configured"], changed
         assert read() == before
@@ -169,9 +170,10 @@ def test_quickstart_is_done_when_the_webhooks_answer_and_no_sooner(controlled, b
             stored = controlled.request("GET", deployment)[1]
             status = stored.get("status", {})
             counts = [status.get(f"{of}Replicas") for of in ("updated", "available", "ready")]
-            observed = status.get("observedGeneration") == stored.get("metadata", {}).get("generation")
-            image = "ipwarden:test" in json.dumps(stored)
-            return image and observed and counts == [2, 2, 2] and status["replicas"] == 2
+            generation = stored.get("metadata", {}).get("generation")
+            observed = generation and status.get("observedGeneration") == generation
+            counts.append(status.get("replicas"))
+            return observed and "ipwarden:test" in json.dumps(stored) and counts == [2] * 4
 
         def asks():
             said.append(began.stdout.readline())
@@ -201,7 +203,8 @@ def test_the_policies_are_found_to_be_sound(controlled):
 
     def judged():
         items = controlled.request("GET", path)[1]["items"]
-        return len(items) == 3 and all("typeChecking" in i.get("status", {}) for i in items) and items
+        done = [item for item in items if "typeChecking" in item.get("status", {})]
+        return len(done) == 3 and done
 
     for policy in wait_until(judged, "the controller to judge all policies"):
         warnings = policy["status"]["typeChecking"].get("expressionWarnings")
