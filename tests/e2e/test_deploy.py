@@ -34,6 +34,21 @@ def test_applying_it_again_changes_nothing_and_warns_of_nothing(lab):
     assert versions() == before
 
 
+def test_the_pods_of_one_rollout_are_spread_and_know_no_variables_of_services(lab):
+    path = "/apis/apps/v1/namespaces/ipwarden-system/deployments/ipwarden"
+    spec = lab.read(path).body["spec"]
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    pod = spec["template"]["spec"]
+    assert pod["enableServiceLinks"] is False
+    wished = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    by_host = [w["podAffinityTerm"] for w in wished]
+    by_zone = pod["topologySpreadConstraints"]
+    hosts, zones = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+    assert [term["topologyKey"] for term in by_host + by_zone] == [hosts, zones]
+    # Pods of the rollout before, which still terminate, must not count.
+    assert all(term["matchLabelKeys"] == ["pod-template-hash"] for term in by_host + by_zone)
+
+
 def test_what_is_optional_is_ready_to_use(lab, tmp_path):
     lab.kubectl("apply", "--dry-run=server", "-k", DEPLOY / "network-policy", namespace=False)
     overlay = "resources: [deploy]\ncomponents: [deploy/client-ca]\n"

@@ -30,10 +30,29 @@ EVERYTHING = ",".join(
 )
 
 
+# Critical pods only where a quota allows them, as the documentation of Kubernetes advises.
+LIMITED = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: ResourceQuota
+    configuration:
+      apiVersion: apiserver.config.k8s.io/v1
+      kind: ResourceQuotaConfiguration
+      limitedResources:
+        - resource: pods
+          matchScopes:
+            - {scopeName: PriorityClass, operator: In, values: [system-cluster-critical]}
+"""
+
+
 @pytest.fixture(scope="module")
-def controlled():
-    """A cluster whose controllers run: they end the deletion of namespaces."""
-    with harness.Cluster.start(controller_manager=True) as cluster:
+def controlled(tmp_path_factory):
+    """A cluster whose controllers run: they make pods, and end the deletion of namespaces."""
+    configuration = tmp_path_factory.mktemp("apiserver") / "admission.yaml"
+    configuration.write_text(LIMITED)
+    flags = [f"--admission-control-config-file={configuration}"]
+    with harness.Cluster.start(controller_manager=True, extra_apiserver_args=flags) as cluster:
         yield cluster
 
 
@@ -147,6 +166,19 @@ def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(con
         fleet.stop()
     finally:
         fleet.close()
+
+
+def test_its_pods_are_made_where_critical_ones_are_limited(controlled):
+    install(controlled)
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    wait_until(lambda: len(controlled.request("GET", path)[1]["items"]) == 2, "two pods")
+    # Elsewhere they are refused: otherwise this would show nothing.
+    pod = controlled.request("GET", path)[1]["items"][0]
+    container = {"name": "a", "image": "a"}
+    spec = {"priorityClassName": pod["spec"]["priorityClassName"], "containers": [container]}
+    elsewhere = {"metadata": {"name": "a"}, "spec": spec}
+    refusal = controlled.request("POST", "/api/v1/namespaces/default/pods", elsewhere)[1]
+    assert "insufficient quota" in refusal["message"], refusal
 
 
 def make_pods_ready(cluster):
