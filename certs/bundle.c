@@ -72,6 +72,14 @@ bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_b
     return equal;
 }
 
+bool certs_bundle_is_empty(const struct certs_bundle *bundle)
+{
+    bool empty = bundle->path[0] == '\0';
+    for (size_t i = 0; i < TEXTS; i++)
+        empty = empty && const_text_of(bundle, i)[0] == '\0';
+    return empty;
+}
+
 /* The value of a base64 digit, or -1. */
 static int digit(char c)
 {

@@ -28,6 +28,8 @@ void certs_bundle_clear(struct certs_bundle *bundle);
 must_check int certs_bundle_copy(const struct certs_bundle *bundle, struct certs_bundle *ret_copy,
                                  struct error *error);
 bool certs_bundle_equals(const struct certs_bundle *bundle, const struct certs_bundle *other);
+/* Whether nothing at all could be read: a Secret that nobody has filled yet. */
+bool certs_bundle_is_empty(const struct certs_bundle *bundle);
 
 /* Reads a whole Secret (core/v1, JSON). Values that are no strings, no base64, contain a NUL or
  * are a path of another form count as absent. *ret_version is metadata.resourceVersion, to

@@ -78,10 +78,12 @@ static int save(struct certs_store *store, const struct certs_look *look,
 
 /* ---- create and repair: no Secret, or one that doesn't hold together ---- */
 
-/* The very first Secret: the same work as a repair, but nothing to worry about. */
+/* The very first bundle, in no Secret or in an empty one: the same work as a repair, but nothing to
+ * worry about. */
 static bool create_due(const struct certs_store *store, const struct certs_look *look)
 {
-    return look->version == NULL && certs_store_bundle(store) == NULL;
+    bool blank = look->version == NULL || certs_bundle_is_empty(&look->bundle);
+    return blank && certs_store_bundle(store) == NULL;
 }
 
 static bool repair_due(const struct certs_store *store, const struct certs_look *look)

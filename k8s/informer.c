@@ -55,6 +55,7 @@ struct k8s_informer {
     unsigned int list_failures;  /* since a page came */
     unsigned int watch_failures; /* since an event came */
     int64_t watch_started;
+    bool watch_answered;       /* the watch under way has been accepted */
     struct error watch_broken; /* why we gave the watch up; code 0: we didn't */
     enum health health;
 };
@@ -331,6 +332,7 @@ static bool on_stream(void *context, const char *data, size_t length)
     struct k8s_informer *informer = context;
     struct error error;
     if (length == 0) {
+        informer->watch_answered = true;
         set_health(informer, HEALTHY, "watching");
         return true;
     }
@@ -378,6 +380,8 @@ static void on_watch_end(void *context, const struct k8s_response *response)
     }
 }
 
+/* Of a kind that nothing has happened to since it started, an API server sends no bookmarks either: so
+ * silence alone is no fault. Whether anybody is there shows in the next watch, on a new connection. */
 static void check_silence(void *context)
 {
     struct k8s_informer *informer = context;
@@ -388,11 +392,15 @@ static void check_silence(void *context)
                        last + informer->silence);
         return;
     }
+    k8s_transfer_abandon(informer->transfer);
+    informer->transfer = NULL;
+    if (informer->watch_answered) {
+        start_watch(informer);
+        return;
+    }
     struct error error;
     error_set(&error, -ETIMEDOUT, "watch %s: nothing came for %" PRId64 " ms", informer->path,
               informer->silence / CLOCK_MILLISECOND);
-    k8s_transfer_abandon(informer->transfer);
-    informer->transfer = NULL;
     watch_failed(informer, &error);
 }
 
@@ -404,6 +412,7 @@ static void start_watch(void *context)
     struct k8s_transfer_options options = {.data = on_stream, .heard = &informer->heard};
     k8s_watch_reset(&informer->watch);
     informer->watch_broken.code = 0;
+    informer->watch_answered = false;
     informer->watch_started = k8s_client_now(informer->client);
     int64_t seconds = k8s_jitter(informer->watch_timeout, 1.0) / CLOCK_SECOND;
     buffer_init(&query, K8S_BODY_MAXIMUM);

@@ -1,9 +1,9 @@
 /* List and watch of one resource, for ever: lists in pages, watches with bookmarks, resumes from
  * the last version it saw, lists again on 410 or a broken stream it can't resume, with backoff and
  * jitter (100 ms at first, 5 s at most); a connection that has been silent for longer than a
- * heartbeat (no event, no bookmark) is given up. The informer keeps no objects: the handler does,
- * as projections. At most one page of text (or one event, 64 MiB) is in memory, and the nodes of one
- * object.
+ * heartbeat (no event, no bookmark) is given up for another, and that is a fault only when the new
+ * watch isn't answered. The informer keeps no objects: the handler does, as projections. At most one
+ * page of text (or one event, 64 MiB) is in memory, and the nodes of one object.
  *
  * All handler calls come from the api thread, in order. After a resumption an event may come again,
  * never fewer. Objects come as the API server sent them. No object keeps others from being seen. A
@@ -43,7 +43,7 @@ struct k8s_informer_options {
     const char *query;      /* field or label selector, escaped, or NULL */
     unsigned int page_size; /* 0: 500; made smaller when pages come out too large */
     /* Nanoseconds without any byte before the connection is given up; 0: 90 s. (Bookmarks come
-     * about each minute.) */
+     * about each minute, once anything has happened to the kind.) */
     int64_t silence;
     /* timeoutSeconds asked of the server (in nanoseconds), randomised up to double; 0: 300 s. */
     int64_t watch_timeout;

@@ -78,7 +78,7 @@ void certificates_current(const struct certificates *certificates, const char **
 const char *certificates_route(const struct certificates *certificates, const char *request_path);
 
 /* When the certificate being served ends: seconds since 1970 (for
- * ipwarden_certificate_expiry_seconds). Any thread. */
+ * ipwarden_certificate_expiry_timestamp_seconds). Any thread. */
 int64_t certificates_expiry(const struct certificates *certificates);
 
 /* A descriptor that becomes readable when files in tls_dir change: call certificates_tick then.

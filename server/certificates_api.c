@@ -165,6 +165,11 @@ int certificates_api_save(struct certificates_api *api, const struct certs_bundl
                                   .body_length = body.length};
     int code = buffer_failed(&body) ? error_no_memory(error) : call(api, &request, NULL, error);
     certs_buffer_wipe(&body);
+    if (creates && code == -EACCES)
+        return error_set(error, code,
+                         "Secret %s is missing, and this account may only fill one: "
+                         "kubectl apply -k deploy/ brings it",
+                         options->secret_name);
     if (code != 0)
         error_prefix(error, "Secret %s", options->secret_name);
     return code;

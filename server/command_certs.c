@@ -59,7 +59,8 @@ static int load(struct command *command, struct certs_bundle *ret_bundle, char *
     int code = certificates_api_load(command->api, ret_bundle, ret_version, error);
     if (code == -ENOENT)
         error_set(error, code,
-                  "there is no Secret %s in namespace %s; ipwarden serve makes it when it starts",
+                  "there is no Secret %s in namespace %s; kubectl apply -k deploy/ brings it, and "
+                  "ipwarden serve fills it",
                   command->secret, command->namespace_name);
     return code;
 }

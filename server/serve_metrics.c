@@ -154,8 +154,8 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
     metrics->leader = metrics_declare(all, METRICS_GAUGE, "ipwarden_leader",
                                       "1 while this replica reconciles.", NULL);
     metrics->certificate_expiry =
-        metrics_declare(all, METRICS_GAUGE, "ipwarden_certificate_expiry_seconds",
-                        "When the serving certificate ends, in seconds since 1970.", NULL);
+        metrics_declare(all, METRICS_GAUGE, "ipwarden_certificate_expiry_timestamp_seconds",
+                        "When the serving certificate ends, as Unix time.", NULL);
     metrics->objects_unreadable = metrics_declare(
         all, METRICS_GAUGE, "ipwarden_objects_unreadable",
         "Objects that are stored and can't be read; nothing of them is freed.", "resource", NULL);

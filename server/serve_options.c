@@ -49,7 +49,7 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
          "let several replicas on one host share the port of --listen", NULL, 0, NULL},
         {"leader-elect", OPTION_BOOL, &options.leader_elect, NULL, "true",
          "reconcile only while holding the Lease", NULL, 0, NULL},
-        {"lease-duration", OPTION_DURATION, &options.lease_duration, "DURATION", "15s",
+        {"lease-duration", OPTION_DURATION, &options.lease_duration, "DURATION", "10s",
          "others take over after this long without a sign of the leader", NULL, 3 * CLOCK_SECOND,
          NULL},
         {"loadbalancer", OPTION_CHOICE, &options.load_balancer, "any|class|off", "any",

@@ -21,6 +21,8 @@ from harness import NAME, NAMESPACE, PATIENCE, TOP, service_account_kubeconfig, 
 
 BINARY = Path(os.environ.get("IPWARDEN_BINARY", TOP / "build/debug/server/ipwarden")).absolute()
 SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
+# A write of its own that its own policies (deploy/manifests/own-rights.yaml) refuse.
+DENIED = re.compile(r".*'ipwarden-own-\w+'.* denied request.*")
 # A lease that is short enough to see it change hands, and long enough to be held on a busy machine.
 LEASE_SECONDS = 4
 
@@ -203,7 +205,7 @@ class Replica:
         self.process.send_signal(signal.SIGCONT)
 
     def check_log(self):
-        """Fails when a sanitizer has reported anything since the last call."""
+        """Fails when a sanitizer or a policy has complained since the last call."""
         if not self.log.exists():
             return
         with open(self.log, "rb") as log:
@@ -214,6 +216,8 @@ class Replica:
         if found:
             report = text.decode(errors="replace")[found.start() :]
             raise AssertionError(f"{self.identity}: a sanitizer reports\n{report[:6000]}")
+        denied = DENIED.search(text.decode(errors="replace"))
+        assert not denied, f"{self.identity} may not what it wants to: {denied[0][:2000]}"
 
     def tail(self, lines=25):
         if not self.log.exists():

@@ -1,6 +1,8 @@
 """What deploy/ installs: applied again it changes nothing; its examples work; its roles do."""
 
+import ipaddress
 import json
+import shutil
 
 import pytest
 
@@ -32,12 +34,103 @@ def test_applying_it_again_changes_nothing_and_warns_of_nothing(lab):
     assert versions() == before
 
 
+def test_the_pods_of_one_rollout_are_spread_and_know_no_variables_of_services(lab):
+    path = "/apis/apps/v1/namespaces/ipwarden-system/deployments/ipwarden"
+    spec = lab.read(path).body["spec"]
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    pod = spec["template"]["spec"]
+    assert pod["enableServiceLinks"] is False
+    wished = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    by_host = [w["podAffinityTerm"] for w in wished]
+    by_zone = pod["topologySpreadConstraints"]
+    hosts, zones = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+    assert [term["topologyKey"] for term in by_host + by_zone] == [hosts, zones]
+    # Pods of the rollout before, which still terminate, must not count.
+    assert all(term["matchLabelKeys"] == ["pod-template-hash"] for term in by_host + by_zone)
+
+
+def test_what_is_optional_is_ready_to_use(lab, tmp_path):
+    lab.kubectl("apply", "--dry-run=server", "-k", DEPLOY / "network-policy", namespace=False)
+    overlay = "resources: [deploy]\ncomponents: [deploy/client-ca]\n"
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    text = lab.kubectl("kustomize", tmp_path, namespace=False).stdout
+    (deployment,) = (d for d in text.split("\n---\n") if "kind: Deployment" in d)
+    assert "- --client-ca=/etc/ipwarden/client-ca/ca.crt" in deployment
+    dry = ("apply", "--dry-run=server", "-f", "-")
+    assert "configured" in lab.kubectl(*dry, input=deployment, namespace=False).stdout
+
+
+# Which Services the examples make, and the networks of the pools that they name.
+PUBLIC = "203.0.113.0/24"
+EXAMPLE_SERVICES = {
+    ("default", "web"): [PUBLIC],
+    ("default", "web-lb"): [PUBLIC],
+    ("default", "mail-in"): ["203.0.113.25/32"],
+    ("default", "mail-read"): ["203.0.113.25/32"],
+    ("default", "web-dual-stack"): [PUBLIC, "2001:db8:113::/64"],
+    ("default", "web-from-sites"): ["10.64.0.0/16"],
+    ("team-a", "web"): ["198.51.100.16/28"],
+}
+
+
+def example_addresses(lab):
+    """The addresses of each Service that the examples make."""
+    found = {}
+    for namespace, name in EXAMPLE_SERVICES:
+        service = lab.read(f"/api/v1/namespaces/{namespace}/services/{name}").body
+        found[namespace, name] = objects.external(service) + objects.ingress(service)
+    return found
+
+
+def are_of(addresses, networks):
+    pairs = zip(sorted(addresses, key=lambda a: ":" in a), networks, strict=False)
+    return len(addresses) == len(networks) and all(
+        ipaddress.ip_address(address) in ipaddress.ip_network(network) for address, network in pairs
+    )
+
+
+def remove_examples(lab):
+    """Services first; the namespace stays, since nobody here would end its deletion."""
+    text = "\n---\n".join(path.read_text() for path in sorted(EXAMPLES.glob("*.yaml")))
+    documents = text.split("\n---\n")
+    for kind in ("Service", "IpClaimPool", "IPAMRequest", "IPAMRange"):
+        mine = "\n---\n".join(d for d in documents if f"\nkind: {kind}\n" in f"\n{d}")
+        arguments = ("--ignore-not-found", "--timeout=60s", "-f", "-")
+        lab.kubectl("delete", *arguments, input=mine, namespace=False)
+
+
+@pytest.mark.parametrize("order", ["as kubectl reads them", "backwards"])
+def test_the_examples_work_at_first_go_and_take_no_others_addresses(lab, order):
+    files = [EXAMPLES]
+    if order == "backwards":
+        # But a Service that must have its address at once needs the pool that it names.
+        last_first = sorted(EXAMPLES.glob("*.yaml"), reverse=True)
+        files = [EXAMPLES / "pool.yaml", *(f for f in last_first if f.name != "pool.yaml")]
+    try:
+        for file in files:
+            lab.kubectl("apply", "-f", file, namespace=False)
+
+        def served():
+            found = example_addresses(lab)
+            return all(are_of(found[key], networks) for key, networks in EXAMPLE_SERVICES.items())
+
+        wait_until(served, lambda: f"{EXAMPLE_SERVICES}, not {example_addresses(lab)}")
+        again = lab.kubectl("apply", "-f", EXAMPLES, namespace=False)
+        changed = [line for line in again.stdout.splitlines() if not line.endswith(" unchanged")]
+        assert not changed, changed
+        lab.check_at_rest()
+    finally:
+        remove_examples(lab)
+
+
 def test_the_examples_of_ranges_and_requests_work(lab):
     pool = objects.pool("from-sites", None)
     try:
         for name in ("requests", "range", "pool-from-request"):
             done = lab.kubectl("apply", "-f", EXAMPLES / f"{name}.yaml", namespace=False)
-            assert done.stderr == "", done.stderr
+            # The Service of the pool may come before the pool has its addresses.
+            assert done.stderr == "" or name == "pool-from-request", done.stderr
         path = f"{IPAM}/namespaces/default/ipamrequests"
         expected = {
             "site-by-addresses": 23,
@@ -62,12 +155,7 @@ def test_the_examples_of_ranges_and_requests_work(lab):
         wait_until(lambda: lab.pool_ready(pool), lambda: f"a ready pool, not {lab.get(pool)}")
         lab.check_at_rest()
     finally:
-        lab.request("DELETE", objects.path_of(pool))
-        lab.is_gone(pool)
-        # A range waits for its requests.
-        for name in ("pool-from-request", "requests", "range"):
-            file = EXAMPLES / f"{name}.yaml"
-            lab.kubectl("delete", "--ignore-not-found", "-f", file, namespace=False)
+        remove_examples(lab)
 
 
 # What a user with the role may do in the namespace that it's bound in, and what they may not.

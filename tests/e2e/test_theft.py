@@ -81,6 +81,14 @@ def test_status_of_any_class_is_refused_for_what_the_service_does_not_hold(
     lab.check_at_rest()
 
 
+def test_status_of_another_class_may_have_what_is_in_no_pool(lab, editor):
+    # Other load balancers have addresses of their own.
+    balancer = lab.create(lab.load_balancer(loadBalancerClass="example.com/other"), user=editor)
+    answer = lab.try_patch(balancer, status_with("192.0.2.1"), subresource="status", user=editor)
+    assert answer.ok, answer
+    assert objects.ingress(lab.get(balancer)) == ["192.0.2.1"] and not lab.claims()
+
+
 @pytest.mark.parametrize("what", ["an excluded one", "a foreign one"])
 def test_status_of_our_class_is_refused_for_what_no_pool_offers(lab, editor, what):
     pool = lab.pool(size=4)

@@ -238,6 +238,23 @@ static void test_first_start(void **state)
     assert_null(fake_objects_get(&cluster, LEASES "/ipwarden-pod-1"));
 }
 
+/* As deploy/ brings it, so that nobody needs the right to create Secrets. */
+static void test_empty_secret(void **state)
+{
+    (void)state;
+    fake_objects_put(&cluster, SECRET, json_pack("{s:s,s:{}}", "type", "Opaque", "metadata"));
+    const struct certificates_options options = options_of(&one);
+    open_replica(&one, &options);
+    struct certs_bundle bundle;
+    read_secret(&bundle);
+    assert_int_equal(strlen(bundle.path), CERTS_PATH_LENGTH);
+    assert_true(client_accepts(bundle.chain_pem, bundle.ca_pem, START));
+    certs_bundle_clear(&bundle);
+    assert_stored(SECRET, "type", "Opaque");
+    run(5 * CLOCK_SECOND);
+    assert_published(MUTATING, "/mutate");
+}
+
 static void test_quiet(void **state)
 {
     (void)state;
@@ -570,6 +587,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_first_start),
+        CASE(test_empty_secret),
         CASE(test_quiet),
         CASE(test_local_mode),
         CASE(test_conversion),
