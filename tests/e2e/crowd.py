@@ -15,8 +15,8 @@ from typing import NamedTuple
 import objects
 from judge import DRY
 
-NAMES = 5  # of Services in a namespace
-PORTS = ((80,), (81,), (443,), ("UDP/80",), (80, 81), (443, "UDP/80"))
+NAMES = 6  # of Services in a namespace
+PORTS = ((80,), (81,), (82,), (443,), ("UDP/80",), ("UDP/81",), (80, 81), (443, "UDP/80"))
 FINALIZER = "example.com/held"
 GROUP = "e2e-generated"
 OTHER_CLASS = "example.com/other"
@@ -52,7 +52,7 @@ class Crowd:
         self.error = None
         self._over = threading.Event()
         self._numbers = itertools.count()
-        people = [Tenant(self, seed, n, tenants[n % len(tenants)]) for n in range(2 * len(tenants))]
+        people = [Tenant(self, seed, n, tenants[n % len(tenants)]) for n in range(3 * len(tenants))]
         people.append(StatusWriter(self, seed, len(people), None))
         self._threads = [threading.Thread(target=self._live, args=(one,)) for one in people]
 
@@ -67,7 +67,8 @@ class Crowd:
             thread.join()
 
     def busy(self):
-        return any(thread.is_alive() for thread in self._threads)
+        """Waits a moment, and says whether anybody has more to do."""
+        return not self._over.wait(0.2) and any(thread.is_alive() for thread in self._threads)
 
     def about(self, text, most=30):
         """The last requests whose path or body has the text, a line each."""
@@ -205,7 +206,7 @@ class Tenant(Actor):
         if self.chance(0.07):
             dry, what = True, "dry create"
             item["metadata"]["name"] = f"{DRY}-{name}"
-        elif self.chance(0.06):
+        elif self.chance(0.02):
             # The quota refuses it, when all webhooks have agreed.
             item["spec"]["type"], what = "NodePort", "create too much"
             item["spec"].pop("allocateLoadBalancerNodePorts", None)
@@ -249,7 +250,7 @@ class Tenant(Actor):
         for change in self.random.choices(*zip(*self._edits()), k=self.one_of(1, 1, 1, 2, 2, 3)):
             merge(patch, change)
         dry = self.chance(0.05)
-        if self.chance(0.05):
+        if self.chance(0.02):
             merge(patch, {"spec": {"type": "NodePort"}})
             what = "edit too much"
         self.ask("dry edit" if dry else what, "PATCH", self.path(), patch, dry)

@@ -127,7 +127,7 @@ class Judge:
         # How often a Service began to list an address, and how often one that another had as well.
         self.gains = self.joins = 0
         self.violations = []
-        # The last versions of each Service and claim by name, for whoever has to find out.
+        # The last versions of each Service by name, and of each claim by address, to find out why.
         self.history = collections.defaultdict(lambda: collections.deque(maxlen=12))
         self._services = {}  # Stored by uid
         self._holders = collections.defaultdict(set)  # uids by address
@@ -228,7 +228,7 @@ class Judge:
         item = change.item
         name, address = item["metadata"]["name"], invariants.claim_address(item)
         entries = item["spec"].get("services") or ()
-        self._note(name, change, None if change.gone else [_entry_text(e) for e in entries])
+        self._note(str(address), change, None if change.gone else list(map(_entry_text, entries)))
         if change.gone:
             self._claims.get(address, {}).pop(name, None)
         else:
