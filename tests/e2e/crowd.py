@@ -1,7 +1,7 @@
 """Everybody who writes to the API server in the random test: tenants and a status writer.
 
 Each of them is a thread that does one random thing after the other. What it does depends on the seed
-and its own number alone, and not on the answers; so a seed gives the same requests again, though not
+and its own number, and little on the answers; so a seed gives the same requests again, though not at
 the same moments. All of them use the same few names and addresses, so that they meet.
 """
 
@@ -102,10 +102,13 @@ class Actor:
         self.crowd = crowd
         self.namespace = namespace
         self.name = f"{type(self).__name__}-{number}"
-        self.random = random.Random(f"{seed}/{number}")
+        self.random = None
+        # Anew for each act, so that how one ends doesn't change the next.
+        self._chances = (random.Random(f"{seed}/{number}/{act}") for act in itertools.count())
         self.server = number % len(crowd.lab.cluster.servers)
 
     def act(self):
+        self.random = next(self._chances)
         actions, weights = zip(*self.ACTIONS.items())
         (action,) = self.random.choices(actions, weights)
         getattr(self, action)()
@@ -162,7 +165,7 @@ class Actor:
 
     def some_addresses(self, most=3):
         chosen = self.random.sample(self.crowd.addresses, self.random.randint(1, most))
-        if self.chance(0.03):
+        if self.chance(0.02):
             chosen.append(FOREIGN)
         return [self.written(address) for address in chosen]
 
@@ -184,11 +187,11 @@ class Tenant(Actor):
     """Who may edit Services in one namespace, and does what comes to mind."""
 
     ACTIONS = {
-        "create": 34,
-        "edit": 30,
-        "rework": 8,
-        "delete": 8,
-        "let_go": 7,
+        "create": 22,
+        "edit": 34,
+        "rework": 10,
+        "delete": 12,
+        "let_go": 10,
         "make_again": 3,
         "impersonate": 2,
         "edit_what_is_old": 2,
@@ -226,14 +229,14 @@ class Tenant(Actor):
         pool = {objects.POOL: self.random.choice(self.crowd.pools)}
         family = {"ipFamilyPolicy": self.one_of("PreferDualStack", "RequireDualStack")}
         ways = [
-            (7, {"auto": True}),
-            (12, {"externalIPs": self.some_addresses()}),
-            (12, {"auto": True, "annotations": named}),
+            (5, {"auto": True}),
+            (16, {"externalIPs": self.some_addresses(2)}),
+            (14, {"auto": True, "annotations": named}),
             (5, {"auto": True, "annotations": pool}),
             (4, {"auto": True, **family}),
             (3, {"auto": True, "externalIPs": self.some_addresses()}),
-            (12, balancer),
-            (8, {**balancer, "annotations": named}),
+            (8, balancer),
+            (10, {**balancer, "annotations": named}),
             (4, {**balancer, "loadBalancerIP": self.written(self.address())}),
             (3, {**balancer, **family}),
             (3, {**balancer, "externalIPs": self.some_addresses()}),
@@ -253,11 +256,13 @@ class Tenant(Actor):
         if self.chance(0.02):
             merge(patch, {"spec": {"type": "NodePort"}})
             what = "edit too much"
-        self.ask("dry edit" if dry else what, "PATCH", self.path(), patch, dry)
+        answer = self.ask("dry edit" if dry else what, "PATCH", path := self.path(), patch, dry)
+        if answer is not None and answer.status == 404:
+            self.create(path)
 
     def _edits(self):
         """(what may be changed, how often)."""
-        listed = self.one_of(NOTHING, [], self.some_addresses(1), self.some_addresses())
+        listed = self.one_of(NOTHING, [], self.some_addresses(1), self.some_addresses(2))
         ports = objects.service("any", "any", ports=self.random.choice(PORTS))["spec"]["ports"]
         named = self.one_of(NOTHING, self.address(), self.address(), "nonsense")
         family = self.one_of("SingleStack", "PreferDualStack", "RequireDualStack")

@@ -29,8 +29,9 @@ from replicas import Fleet, Replica
 
 REQUESTS = int(os.environ.get("IPWARDEN_RANDOM_REQUESTS", "1500"))
 SEED = int(os.environ.get("IPWARDEN_SEED", time.time_ns() % 1_000_000))
-# Above the deadline of a webhook's call, so that nothing under way is taken for left over.
-GRACE = 11
+# Well above what a request takes here, API servers that stand still included, so that nothing under way
+# is taken for left over; what is left over holds one of the few addresses for so long.
+GRACE = 7
 WATCH = r"[?&]watch=(1|true)"
 ALL = 1 << 30
 TENANTS = 3
@@ -115,9 +116,9 @@ def test_no_address_is_ever_in_two_hands(lab, texts):
 def make_pools(lab, tenants):
     """8 addresses, under all rules of sharing. The third pool's namespaces change meanwhile."""
     return [
-        lab.pool(size=2, sharing="Never"),
+        lab.pool(size=2, sharing="Never", mode="RoundRobin"),
         lab.pool(size=2, sharing="SameNamespace", namespaces=tenants[:2]),
-        lab.pool(size=2, sharing="Any", mode="RoundRobin", namespaces=tenants),
+        lab.pool(size=2, sharing="Any", autoAssign=False, namespaces=tenants),
         lab.pool(size=2, network=SPACE.ipv6(120), sharing="SameNamespace"),
     ]
 
@@ -137,7 +138,7 @@ class Trouble:
         "pause": (4, 2),
         "stop": (2, 0),
         "kill_both": (1, 1),
-        "pause_api_server": (3, 2),
+        "pause_api_server": (3, 1.5),
         "kill_api_server": (1, 1),
         "cut": (3, 0),
         "edit_pool": (4, 6),
@@ -276,4 +277,4 @@ def report(crowd, judge, trouble):
     for what, outcomes in SEEN.items():
         for ok in outcomes:
             assert crowd.count(what, ok=ok), f"no {what} {'went well' if ok else 'was refused'}"
-    assert judge.gains > REQUESTS / 20 and judge.joins and len(set(trouble.kinds)) > 1
+    assert judge.gains > REQUESTS / 40 and judge.joins and len(set(trouble.kinds)) > 1
