@@ -1,8 +1,8 @@
 """Everybody who writes to the API server in the random test: tenants and a status writer.
 
-Each of them is a thread that does one random thing after the other. What it does depends on the seed
-and its own number, and little on the answers; so a seed gives the same requests again, though not at
-the same moments. All of them use the same few names and addresses, so that they meet.
+Each of them is a thread that does one random thing after the other. What it does depends on the
+seed and its own number, and little on the answers; so a seed gives the same requests again, though
+not at the same moments. All of them use the same few names and addresses, so that they meet.
 """
 
 import http.client
@@ -74,7 +74,7 @@ class Crowd:
         """The last requests whose path or body has the text, a line each."""
         found = [d for d in self.deeds if text in d.path or text in json.dumps(d.body)]
         return "\n".join(
-            f"  {d.who} {d.what}: {d.method} {d.path} {json.dumps(d.body)[:600]} => {d.answer[:160]}"
+            f"  {d.who} {d.what}: {d.method} {d.path} {json.dumps(d.body)[:600]} => {d.answer}"
             for d in found[-most:]
         )
 
@@ -94,8 +94,9 @@ class Crowd:
 
 
 class Actor:
-    """One thread's worth of somebody. Actions are methods; how often each is taken is its number."""
+    """One thread's worth of somebody."""
 
+    # Methods, and how often each is taken.
     ACTIONS = {}
 
     def __init__(self, crowd, seed, number, namespace):
@@ -377,7 +378,8 @@ class StatusWriter(Actor):
 
     def flip(self):
         """Annotations can be written by way of the status, which no webhook is asked about."""
-        patch = _annotate(self.one_of(objects.AUTO, objects.ADDRESSES), self.one_of("auto", NOTHING))
+        name = self.one_of(objects.AUTO, objects.ADDRESSES)
+        patch = _annotate(name, self.one_of("auto", NOTHING))
         merge(patch, {"status": {"conditions": NOTHING}})
         self.ask("flip", "PATCH", f"{self.path()}/status", patch)
 

@@ -4,8 +4,8 @@ It sees every version of every Service, claim and pool that the API server store
 order of their resource versions, which is one for all kinds, and goes through them one by one. It
 knows the rules of server/PROTOCOL.md and nothing of how ipwarden decides:
 
-- Two Services list one address only where the pool lets them share, and never on one port. That counts
-  for Services under deletion too, whose addresses kube-proxy forwards like any other.
+- Two Services list one address only where the pool lets them share, and never on one port. That
+  counts for Services under deletion too, whose addresses kube-proxy forwards like any other.
 - An address that a Service begins to list is one that a pool offers to its namespace.
 - While a Service lists an address of a pool, that address's claim names it, with all of its ports.
 - An entry of a claim names one Service: by the uid, the name and the namespace of the same object.
@@ -118,11 +118,10 @@ def ports_of(service):
     return frozenset(f"{port.get('protocol', 'TCP')}/{port['port']}" for port in ports)
 
 
-class Judge:
-    """Watches all that the lab's cluster stores, from the first pool on."""
+class Record:
+    """Who holds what, after each change in turn; what broke a rule is in violations."""
 
-    def __init__(self, lab):
-        self.lab = lab
+    def __init__(self):
         self.changes = 0
         # How often a Service began to list an address, and how often one that another had as well.
         self.gains = self.joins = 0
@@ -134,50 +133,18 @@ class Judge:
         self._claims = {}  # by address, then by name
         self._pools = collections.defaultdict(list)  # Rules by name, the last one in force
         self._names = {}  # of each uid that a Service ever had
-        self._waiting = []
-        self._rounds = itertools.count(1)
-        self._markers = self._make_markers()
-        self._streams = [
-            _Stream(lab, "Service", invariants.SERVICES),
-            _Stream(lab, "IpClaim", invariants.CLAIMS),
-            _Stream(lab, "IpClaimPool", invariants.POOLS),
-        ]
 
-    def __enter__(self):
-        for stream in self._streams:
-            stream.__enter__()
-        return self
+    def take(self, change):
+        self.changes += 1
+        take = {
+            "Service": self._take_service,
+            "IpClaim": self._take_claim,
+            "IpClaimPool": self._take_pool,
+        }
+        take[change.kind](change)
 
-    def __exit__(self, *_):
-        for stream in self._streams:
-            stream.__exit__()
-
-    def catch_up(self):
-        """Judges all that was stored before this was called, and fails on any violation so far."""
-        number = str(next(self._rounds))
-        versions = []
-        for marker in self._markers:
-            edited = self.lab.patch(marker, {"metadata": {"annotations": {MARKER: number}}})
-            versions.append(int(edited["metadata"]["resourceVersion"]))
-        for stream, version in zip(self._streams, versions, strict=True):
-            stream.wait_for(version)
-            self._waiting += stream.take()
-        # What is older than all markers has arrived from all streams.
-        self._waiting.sort(key=lambda change: change.version)
-        known = bisect.bisect_right(self._waiting, min(versions), key=lambda c: c.version)
-        for change in self._waiting[:known]:
-            self._take(change)
-        del self._waiting[:known]
-        assert not self.violations, self._report()
-
-    def _make_markers(self):
-        """An object of each kind that nobody else touches; its edits show how far a stream has come."""
-        lab = self.lab
-        pool = lab.pool(size=1, autoAssign=False, namespaces=[lab.namespace])
-        claim = lab.create(objects.claim(pool["spec"]["ranges"][0].split("-")[0]))
-        return [lab.create(lab.service("marker")), claim, pool]
-
-    def _report(self):
+    def report(self):
+        """The violations, and the last versions of what they are about."""
         lines = list(self.violations[:20])
         for name in sorted({name for text in lines for name in self.history if name in text}):
             lines += [f"  {name}:", *(f"    {text}" for text in self.history[name])]
@@ -188,21 +155,13 @@ class Judge:
         text += f" (version {metadata['resourceVersion']} of {change.kind} {metadata['name']})"
         self.violations.append(text)
 
-    # One change after the other
-
-    def _take(self, change):
-        self.changes += 1
-        judge = {
-            "Service": self._take_service,
-            "IpClaim": self._take_claim,
-            "IpClaimPool": self._take_pool,
-        }
-        judge[change.kind](change)
-
     def _take_pool(self, change):
         versions = self._pools[change.item["metadata"]["name"]]
+        if versions and not change.gone and versions[-1].pool["spec"] == change.item["spec"]:
+            return
         if versions:
             versions[-1] = versions[-1]._replace(until=change.seconds)
+        versions[:] = [rules for rules in versions if rules.until > change.seconds - PASSING]
         if not change.gone:
             versions.append(Rules(change.item, change.seconds, float("inf")))
 
@@ -250,22 +209,21 @@ class Judge:
             # Whoever serves the Service may show addresses that are no pool's, and only show them.
             if not new.foreign or address in new.listed - old.listed:
                 self._blame(f"{new.name} lists {address}, which is in no pool", change)
-        elif address not in old.addresses and not any(
-            rules.allows(new, address) for rules in versions if rules.until > change.seconds - PASSING
-        ):
+            return
+        lately = [rules for rules in versions if rules.until > change.seconds - PASSING]
+        if address not in old.addresses and not any(rules.allows(new, address) for rules in lately):
             self._blame(f"{new.name} lists {address}, which its pool doesn't offer it", change)
 
     def _shares(self, new, address, change):
         """Those that list the address as well may do so beside this one."""
         rules = [rules for rules in self._all_rules() if rules.covers(address)]
-        for uid in self._holders[address]:
+        # A foreign address is the business of those who may show it.
+        for uid in self._holders[address] if rules else ():
             other = self._services[uid]
             self.joins += 1
             if new.ports & other.ports:
                 ports = ", ".join(sorted(new.ports & other.ports))
                 self._blame(f"{new.name} and {other.name} both list {address} on {ports}", change)
-            elif not rules:
-                continue  # foreign addresses are of no pool's rules
             elif rules[-1].sharing == "Never":
                 self._blame(f"{new.name} and {other.name} share {address} of Never", change)
             elif rules[-1].sharing == "SameNamespace" and new.namespace != other.namespace:
@@ -320,6 +278,56 @@ class Judge:
         self.history[name].append(f"{metadata['resourceVersion']} {text} [{by}]")
 
 
+class Judge:
+    """Watches all that the lab's cluster stores, from the first pool on, and keeps a record."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.record = Record()
+        self._waiting = []
+        self._rounds = itertools.count(1)
+        self._markers = self._make_markers()
+        self._streams = [
+            _Stream(lab, "Service", invariants.SERVICES),
+            _Stream(lab, "IpClaim", invariants.CLAIMS),
+            _Stream(lab, "IpClaimPool", invariants.POOLS),
+        ]
+
+    def __enter__(self):
+        for stream in self._streams:
+            stream.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        for stream in self._streams:
+            stream.__exit__()
+
+    def catch_up(self):
+        """Judges all that was stored before this was called, and fails on any violation so far."""
+        number = str(next(self._rounds))
+        versions = []
+        for marker in self._markers:
+            edited = self.lab.patch(marker, {"metadata": {"annotations": {MARKER: number}}})
+            versions.append(int(edited["metadata"]["resourceVersion"]))
+        for stream, version in zip(self._streams, versions, strict=True):
+            stream.wait_for(version)
+            self._waiting += stream.take()
+        # What is older than all markers has arrived from all streams.
+        self._waiting.sort(key=lambda change: change.version)
+        known = bisect.bisect_right(self._waiting, min(versions), key=lambda c: c.version)
+        for change in self._waiting[:known]:
+            self.record.take(change)
+        del self._waiting[:known]
+        assert not self.record.violations, self.record.report()
+
+    def _make_markers(self):
+        """An object of each kind that nobody else touches: its edits show how far a stream is."""
+        lab = self.lab
+        pool = lab.pool(size=1, autoAssign=False, namespaces=[lab.namespace])
+        claim = lab.create(objects.claim(pool["spec"]["ranges"][0].split("-")[0]))
+        return [lab.create(lab.service("marker")), claim, pool]
+
+
 class _Stream(Watched):
     """All changes of one kind, in a list."""
 
@@ -350,7 +358,7 @@ class _Stream(Watched):
 def at_rest(snapshot):
     """What must hold when nobody does anything any more, and invariants.py doesn't check.
 
-    A claim notes the ports that its Services have, no more; a Service that waits finds nothing free.
+    A claim notes the ports that its Services have, no more. Who waits, waits since nothing is free.
     """
     stored = {service["metadata"]["uid"]: service for service in snapshot.services}
     busy = {invariants.claim_address(claim) for claim in snapshot.claims}

@@ -1,7 +1,7 @@
-"""Whatever tenants and controllers write, and whatever dies meanwhile: no address is ever in two hands.
+"""Whatever tenants and controllers write, and whatever dies: no address is ever in two hands.
 
-Two replicas, two API servers, 8 addresses. One replica sees everything late, and now and then one of
-them or an API server is killed or stands still. By default it is a short run; the long one is
+Two replicas, two API servers, 8 addresses. One replica sees everything late, and now and then one
+of them or an API server is killed or stands still. By default it is a short run; the long one is
 
     IPWARDEN_RANDOM_REQUESTS=50000 tests/run e2e -k test_random
 
@@ -29,8 +29,8 @@ from replicas import Fleet, Replica
 
 REQUESTS = int(os.environ.get("IPWARDEN_RANDOM_REQUESTS", "1500"))
 SEED = int(os.environ.get("IPWARDEN_SEED", time.time_ns() % 1_000_000))
-# Well above what a request takes here, API servers that stand still included, so that nothing under way
-# is taken for left over; what is left over holds one of the few addresses for so long.
+# Well above what a request takes here, API servers that stand still included, so that nothing under
+# way is taken for left over. What is left over holds one of the few addresses for so long.
 GRACE = 7
 WATCH = r"[?&]watch=(1|true)"
 ALL = 1 << 30
@@ -56,7 +56,7 @@ def texts(request):
 
 @pytest.fixture
 def lab(binary, texts, request):
-    """A cluster of its own, since parts of it are killed; one replica reaches it through a proxy."""
+    """In a cluster of its own, of which parts are killed; a proxy stands before one replica's."""
     gate = f"--feature-gates=StrictIPCIDRValidation={str(texts == 'strict').lower()}"
     with (
         harness.Cluster.start(api_servers=2, extra_apiserver_args=[gate]) as cluster,
@@ -109,8 +109,9 @@ def test_no_address_is_ever_in_two_hands(lab, texts):
             judge.catch_up()
         except AssertionError as error:
             raise AssertionError(f"{error}\n{told(crowd, error, tenants)}") from error
-    print(f"{crowded:.0f} s of requests, {time.monotonic() - began - crowded:.0f} s to come to rest")
-    report(crowd, judge, trouble)
+    rested = time.monotonic() - began - crowded
+    print(f"{crowded:.0f} s of requests, {rested:.0f} s to come to rest")
+    report(crowd, judge.record, trouble)
 
 
 def make_pools(lab, tenants):
@@ -129,10 +130,10 @@ def addresses_of(pool):
 
 
 class Trouble:
-    """What happens to the program and to the API servers, and to pools, while the crowd is at it."""
+    """What happens to the program, the API servers and the pools while the crowd is at it."""
 
-    # How often each is taken, and for how many seconds it lasts at most. An API server isn't watched
-    # by the judge and comes back after several seconds of the machine's whole attention.
+    # How often each is taken, and for how many seconds it lasts at most. Of the API servers only
+    # that one suffers which the judge doesn't watch. Its start takes the machine's whole attention.
     KINDS = {
         "kill": (6, 2),
         "pause": (4, 2),
@@ -269,12 +270,12 @@ def told(crowd, error, tenants):
     return "\n".join(lines)
 
 
-def report(crowd, judge, trouble):
+def report(crowd, record, trouble):
     kinds = sorted({deed.what for deed in crowd.deeds})
     for what in kinds:
         print(f"{what}: {crowd.count(what)}, {crowd.count(what, ok=True)} of them went well")
-    print(f"{judge.changes} versions; {judge.gains} times listed, {judge.joins} times beside another")
+    print(f"{record.changes} versions; {record.gains} times listed, {record.joins} beside another")
     for what, outcomes in SEEN.items():
         for ok in outcomes:
             assert crowd.count(what, ok=ok), f"no {what} {'went well' if ok else 'was refused'}"
-    assert judge.gains > REQUESTS / 40 and judge.joins and len(set(trouble.kinds)) > 1
+    assert record.gains > REQUESTS / 40 and record.joins and len(set(trouble.kinds)) > 1
