@@ -210,7 +210,7 @@ class Tenant(Actor):
         if self.chance(0.07):
             dry, what = True, "dry create"
             item["metadata"]["name"] = f"{DRY}-{name}"
-        elif self.chance(0.02):
+        elif self.chance(0.03):
             # The quota refuses it, when all webhooks have agreed.
             item["spec"]["type"], what = "NodePort", "create too much"
             item["spec"].pop("allocateLoadBalancerNodePorts", None)
@@ -254,7 +254,7 @@ class Tenant(Actor):
         for change in self.random.choices(*zip(*self._edits()), k=self.one_of(1, 1, 1, 2, 2, 3)):
             merge(patch, change)
         dry = self.chance(0.05)
-        if self.chance(0.02):
+        if self.chance(0.03):
             merge(patch, {"spec": {"type": "NodePort"}})
             what = "edit too much"
         answer = self.ask("dry edit" if dry else what, "PATCH", path := self.path(), patch, dry)
