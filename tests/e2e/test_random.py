@@ -174,6 +174,8 @@ class Trouble:
         """All is well again."""
         if self._mend is not None:
             self._mend()
+        cluster = self.lab.cluster
+        wait_until(lambda: self._revive() and cluster.ready(), "the API servers", 4 * PATIENCE)
         for replica in self.lab.fleet.replicas:
             replica.wait_ready()
         self.lab.fleet.check()
@@ -204,12 +206,23 @@ class Trouble:
         return replica.resume
 
     def _pause_api_server(self):
+        self._revive()
         self.lab.cluster.pause_apiserver(1)
         return lambda: self.lab.cluster.resume_apiserver(1)
 
     def _kill_api_server(self):
         self.lab.cluster.kill_apiserver(1)
-        return lambda: self.lab.cluster.start_apiserver(1)
+        return self._revive
+
+    def _revive(self):
+        """Starts the API server unless it runs.
+
+        A start may fail while all this goes on: it gives up when others allocate node ports again
+        and again before it has looked at all of them.
+        """
+        if not self.lab.cluster.apiservers[1].alive():
+            self.lab.cluster.start_apiserver(1, wait=False)
+        return True
 
     def _cut(self):
         self.lab.fleet.proxy.cut()
