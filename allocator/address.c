@@ -16,6 +16,7 @@
 struct reader {
     const char *at;
     const char *end;
+    bool sloppy; /* leading zeros are fine */
 };
 
 static bool reader_take(struct reader *reader, char character)
@@ -26,7 +27,7 @@ static bool reader_take(struct reader *reader, char character)
     return true;
 }
 
-/* Decimal digits without a leading zero, at most maximum. */
+/* Decimal digits, at most maximum; without a leading zero, but for a sloppy reader. */
 static bool reader_decimal(struct reader *reader, unsigned int maximum, unsigned int *ret_value)
 {
     const char *start = reader->at;
@@ -37,7 +38,7 @@ static bool reader_decimal(struct reader *reader, unsigned int maximum, unsigned
             return false;
         reader->at++;
     }
-    if (reader->at == start || (*start == '0' && reader->at - start > 1))
+    if (reader->at == start || (*start == '0' && reader->at - start > 1 && !reader->sloppy))
         return false;
     *ret_value = value;
     return true;
@@ -54,20 +55,20 @@ static int hexadecimal_value(char character)
     return -1;
 }
 
-/* One to four hexadecimal digits. */
+/* One to four hexadecimal digits; a sloppy reader takes more zeros before them. */
 static bool reader_group(struct reader *reader, uint16_t *ret_group)
 {
     unsigned int value = 0;
     unsigned int digits = 0;
-    while (reader->at < reader->end && digits <= 4) {
+    for (; reader->at < reader->end; reader->at++, digits++) {
         int digit = hexadecimal_value(*reader->at);
         if (digit < 0)
             break;
         value = value << 4 | (unsigned int)digit;
-        digits++;
-        reader->at++;
+        if (value > 0xffff || (digits == 4 && !reader->sloppy))
+            return false;
     }
-    if (digits == 0 || digits > 4)
+    if (digits == 0)
         return false;
     *ret_group = (uint16_t)value;
     return true;
@@ -189,6 +190,24 @@ static int parse(const char *text, size_t length, bool mapped, struct address *r
                          quoted, text, ipv4 >> 24, ipv4 >> 16 & 255, ipv4 >> 8 & 255, ipv4 & 255);
     }
     *ret_address = uint128_to_address(ADDRESS_IPV6, value);
+    return 0;
+}
+
+int address_parse_sloppy(const char *text, size_t length, struct address *ret_address)
+{
+    struct reader reader = {.at = text, .end = text + length, .sloppy = true};
+    uint128 value;
+    if (memchr(text, ':', length) == NULL) {
+        uint32_t ipv4;
+        if (!reader_ipv4(&reader, '.', &ipv4) || reader.at != reader.end)
+            return -EINVAL;
+        *ret_address = uint128_to_address(ADDRESS_IPV4, ipv4);
+        return 0;
+    }
+    if (!reader_ipv6(&reader, &value) || reader.at != reader.end)
+        return -EINVAL;
+    *ret_address = is_ipv4_mapped(value) ? uint128_to_address(ADDRESS_IPV4, (uint32_t)value)
+                                         : uint128_to_address(ADDRESS_IPV6, value);
     return 0;
 }
 

@@ -43,6 +43,11 @@ must_check int address_parse_bytes(const char *text, size_t length, struct addre
  * space such as ::/0 has them. For what we have stored ourselves. Returns 0 or -EINVAL. */
 must_check int address_parse_written(const char *text, size_t length, struct address *ret_address);
 
+/* Reads a text as kube-proxy does (ParseIPSloppy of k8s.io/utils/net): leading zeros are decimal,
+ * an IPv4-mapped IPv6 address is the IPv4 address. For what is stored already and so occupies an
+ * address, however it is written; never for what somebody asks for. Returns 0 or -EINVAL. */
+must_check int address_parse_sloppy(const char *text, size_t length, struct address *ret_address);
+
 /* Writes the canonical text: dotted decimal, or RFC 5952 section 4 (lower case, the longest run of
  * zero groups, the first among equals and never of one group, as "::"). */
 void address_format(const struct address *address, char ret_text[ADDRESS_TEXT_SIZE]);

@@ -4,6 +4,7 @@
 #include "server/base/json_writer.h"
 #include "server/objects/status.h"
 #include "server/state/ledger.h"
+#include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 
 #include <assert.h>
@@ -33,8 +34,10 @@ struct line {
 
 /* ---- the walk ---- */
 
-static void line_of_pool(const struct state_pool *pool, struct line *ret_line)
+static void line_of_pool(const struct state *state, const struct state_pool *pool,
+                         struct line *ret_line)
 {
+    struct blocks_counts ipv6;
     *ret_line = (struct line){
         .namespace_name = "",
         .name = pool->object.meta->name,
@@ -44,8 +47,15 @@ static void line_of_pool(const struct state_pool *pool, struct line *ret_line)
     };
     ret_line->ready = state_pool_is_usable(pool);
     ret_line->reason = state_pool_reason(pool, ret_line->message, sizeof(ret_line->message));
-    if (pool->blocks != NULL)
-        blocks_counts(pool->blocks, &ret_line->counts);
+    /* One that has no book counts its claims, of whatever family. */
+    state_pool_counts(state, pool, ADDRESS_IPV4, &ret_line->counts);
+    state_pool_counts(state, pool, ADDRESS_IPV6, &ipv6);
+    if (pool->family != ADDRESS_IPV4)
+        ret_line->counts =
+            (struct blocks_counts){.total = address_count_add(ret_line->counts.total, ipv6.total),
+                                   .used = address_count_add(ret_line->counts.used, ipv6.used),
+                                   .free = ipv6.free,
+                                   .pending = ipv6.pending};
 }
 
 static void line_of_range(const struct state_range *home, struct line *ret_line)
@@ -61,7 +71,7 @@ static void line_of_range(const struct state_range *home, struct line *ret_line)
         .waiting = ledger_waiting(home),
     };
     ret_line->ready = ipam_range_is_usable(home->range);
-    ret_line->reason = ipam_range_reason(home->range, ret_line->message, sizeof(ret_line->message));
+    ret_line->reason = ledger_reason(home, ret_line->message, sizeof(ret_line->message));
     if (home->blocks != NULL)
         blocks_counts(home->blocks, &ret_line->counts);
 }
@@ -98,7 +108,7 @@ static void walk_pools(const struct state *state, visitor visit, void *context)
 {
     struct line line;
     for (size_t i = 0; i < state->pool_count; i++) {
-        line_of_pool(state->pools[i], &line);
+        line_of_pool(state, state->pools[i], &line);
         visit(&line, context);
     }
 }
@@ -187,7 +197,8 @@ static void append_count(const struct line *line, struct address_count count, st
 {
     char text[ADDRESS_COUNT_TEXT_SIZE];
     address_count_format(count, text);
-    buffer_append_string(cell, line->blocks != NULL ? text : "-");
+    bool counted = line->blocks != NULL || !address_count_is_zero(line->counts.total);
+    buffer_append_string(cell, counted ? text : "-");
 }
 
 static void cell_total(const struct line *line, struct buffer *cell)

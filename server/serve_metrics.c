@@ -2,6 +2,7 @@
 #include "server/serve_metrics.h"
 
 #include "server/state/ledger.h"
+#include "server/state/state_pool_claims.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,13 +19,14 @@ void serve_metrics_observe_api(void *context, const char *verb, const char *reso
     metrics_add(metrics->api_requests, 1, verb, resource, code, NULL);
 }
 
-static void collect_pool(struct serve_metrics *metrics, const struct state_pool *pool)
+static void collect_pool(struct serve_metrics *metrics, const struct state_pool *pool,
+                         uint8_t number)
 {
     struct blocks_counts counts;
-    const char *family = pool->family == ADDRESS_IPV6 ? "ipv6" : "ipv4";
-    if (pool->blocks == NULL)
+    const char *family = number == ADDRESS_IPV6 ? "ipv6" : "ipv4";
+    state_pool_counts(metrics->state, pool, number, &counts);
+    if (address_count_is_zero(counts.total))
         return;
-    blocks_counts(pool->blocks, &counts);
     metrics_set(metrics->pool_addresses, address_count_double(counts.total),
                 pool->object.meta->name, family, "total", NULL);
     metrics_set(metrics->pool_addresses, address_count_double(counts.used), pool->object.meta->name,
@@ -71,8 +73,10 @@ static void collect(void *context)
     struct state *state = metrics->state;
     metrics_forget(metrics->pool_addresses, NULL);
     mutex_lock(&state->mutex);
-    for (size_t i = 0; i < state->pool_count; i++)
-        collect_pool(metrics, state->pools[i]);
+    for (size_t i = 0; i < state->pool_count; i++) {
+        collect_pool(metrics, state->pools[i], ADDRESS_IPV4);
+        collect_pool(metrics, state->pools[i], ADDRESS_IPV6);
+    }
     size_t claims[STATE_CLAIM_CLASSES];
     memcpy(claims, state->claim_totals, sizeof(claims));
     double waiting = (double)collect_ranges(metrics);

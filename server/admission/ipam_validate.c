@@ -1,7 +1,8 @@
 /* The validating calls on IPAMRange and IPAMRequest: everything that is wrong in one answer when
  * they are created, no edit of what has been acted upon, and no end of a request that a pool
- * consists of. */
+ * consists of, nor of the finalizer that keeps it. */
 #include "server/admission/kinds.h"
+#include "server/admission/reread.h"
 #include "server/decide/range_grant.h"
 #include "server/state/state_pools.h"
 
@@ -151,33 +152,65 @@ static void request_create(struct review *review)
     conclude(review, "IPAMRequest", &errors, NULL);
 }
 
-/* A pool would lose its addresses. Should this call be missed, the finalizer still keeps the
- * request. */
-static void request_delete(struct review *review)
+/* The pool that consists of the stored request. False: there is none. */
+static bool find_pool(const struct review *review, struct object_key *ret_request,
+                      char ret_pool[POOL_NAME_MOST + 1])
 {
     struct state *state = review->admission->state;
     const struct json_view *view = &review->view;
     char name[256];
-    char text[600] = "";
-    /* The request itself has no name when a collection is deleted. */
+    char uid[256];
+    /* The review has no name when a collection is deleted. */
     if (json_view_text(view, json_view_path(view, review->old_object, "metadata", "name", NULL),
                        name, sizeof(name)) <= 0)
         snprintf(name, sizeof(name), "%s", review->name);
-    struct object_key key = object_key(review->namespace_name, name);
-    mutex_lock(&state->mutex);
-    const struct state_pool *pool = state_pool_from_request(state, key.text);
+    if (json_view_text(view, json_view_path(view, review->old_object, "metadata", "uid", NULL), uid,
+                       sizeof(uid)) < 0)
+        uid[0] = '\0';
+    *ret_request = object_key(review->namespace_name, name);
+    mutex_guard(&state->mutex);
+    const struct state_pool *pool = state_pool_from_request(state, ret_request->text, uid);
     if (pool != NULL)
-        snprintf(text, sizeof(text),
-                 "IPAMRequest %.400s is what pool %s consists of: delete the pool first", key.text,
-                 pool->object.meta->name);
-    mutex_unlock(&state->mutex);
-    if (*text == '\0')
-        review_allow(review, NULL, NULL);
-    else
-        review_refuse(review, 403, NULL, text);
+        snprintf(ret_pool, POOL_NAME_MOST + 1, "%s", pool->object.meta->name);
+    return pool != NULL;
 }
 
-void ipam_request_validate(struct review *review)
+/* A pool would lose its addresses. Should this call be missed, the finalizer still keeps the
+ * request. */
+static void request_delete(struct review *review)
+{
+    struct object_key key;
+    char pool[POOL_NAME_MOST + 1];
+    char text[600];
+    if (!find_pool(review, &key, pool)) {
+        review_allow(review, NULL, NULL);
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "IPAMRequest %.400s is what pool %s consists of: delete the pool first", key.text,
+             pool);
+    review_refuse(review, 403, NULL, text);
+}
+
+/* Answers at once when no pool is known; otherwise by what that is when it is read live. */
+static void with_pool_read(struct review *review, void (*answer)(struct review *review))
+{
+    struct reread reread = {0};
+    struct object_key key;
+    char pool[POOL_NAME_MOST + 1];
+    if (find_pool(review, &key, pool))
+        reread_add(&reread, STATE_POOLS, pool);
+    reread_begin(review, &reread, answer);
+}
+
+/* Without the finalizer the request could be deleted, and one made anew under its name. */
+static bool takes_finalizer(const struct review *review)
+{
+    return object_meta_has_finalizer(&review->view, review->old_object, IPAM_REQUEST_FINALIZER) &&
+           !object_meta_has_finalizer(&review->view, review->object, IPAM_REQUEST_FINALIZER);
+}
+
+static void request_edit(struct review *review)
 {
     static const struct fixed_field fixed[] = {
         {"range", "name", "spec.range.name"},
@@ -186,15 +219,27 @@ void ipam_request_validate(struct review *review)
         {NULL, "description", "spec.description"},
     };
     struct field_errors errors = {0};
-    if (review->operation == REVIEW_DELETE) {
-        request_delete(review);
-    } else if (review->operation == REVIEW_CREATE) {
+    struct object_key key;
+    char pool[POOL_NAME_MOST + 1];
+    check_fixed(review, fixed, sizeof(fixed) / sizeof(fixed[0]),
+                "create a second IPAMRequest, and delete this one when it isn't needed any more",
+                &errors);
+    if (takes_finalizer(review) && find_pool(review, &key, pool))
+        field_errors_add(&errors, "FieldValueForbidden", "metadata.finalizers",
+                         "%s stays while pool %s consists of the request's CIDR: delete the pool "
+                         "first, and ipwarden takes the finalizer off",
+                         IPAM_REQUEST_FINALIZER, pool);
+    conclude(review, "IPAMRequest", &errors, NULL);
+}
+
+void ipam_request_validate(struct review *review)
+{
+    if (review->operation == REVIEW_DELETE)
+        with_pool_read(review, request_delete);
+    else if (review->operation == REVIEW_CREATE)
         request_create(review);
-    } else {
-        check_fixed(
-            review, fixed, sizeof(fixed) / sizeof(fixed[0]),
-            "create a second IPAMRequest, and delete this one when it isn't needed any more",
-            &errors);
-        conclude(review, "IPAMRequest", &errors, NULL);
-    }
+    else if (takes_finalizer(review))
+        with_pool_read(review, request_edit);
+    else
+        request_edit(review);
 }

@@ -1,6 +1,9 @@
 /* The validating call on an IpClaimPool: everything that is wrong with it in one answer; no
- * overlap with another pool; and no address taken away that is claimed. */
+ * overlap with another pool; and no address taken away that is claimed. An edit is judged by what
+ * it adds and takes away, and so on a pool that is being deleted, too. */
 #include "server/admission/kinds.h"
+#include "server/admission/reread.h"
+#include "server/objects/unfit.h"
 #include "server/state/state_pools.h"
 
 #include <errno.h>
@@ -15,24 +18,32 @@
 struct offer {
     const struct ranges *ranges;
     struct ranges *resolved;
-    int result; /* of pool_request_ranges; 0 for a pool with addresses of its own */
+    unsigned int unfit; /* the networks that it reaches into in vain */
+    int result;         /* of pool_request_ranges; 0 for a pool with addresses of its own */
 };
 
 static struct offer offer_of(const struct state *state, const struct pool *pool)
 {
-    struct offer offer = {.ranges = pool->offered};
-    struct cidr cidr = state_pool_request_cidr(state, pool);
+    struct offer offer = {.ranges = pool->offered, .unfit = pool->unfit};
+    struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
     if (pool->invalid != NULL)
         offer.ranges = NULL;
     else if (cidr.address.family != 0)
-        offer.result = pool_request_ranges(pool, &cidr, &offer.resolved);
+        offer.result = pool_request_ranges(pool, &cidr, &offer.resolved, &offer.unfit);
     if (offer.resolved != NULL)
         offer.ranges = offer.resolved;
     return offer;
 }
 
+/* What is said about the pool. */
+struct findings {
+    struct field_errors *errors;
+    struct buffer *warning;
+    struct reread *reread; /* what errors rests on, to be read live; NULL: it has been */
+};
+
 static void check_overlap(const struct state *state, const struct pool *pool,
-                          const struct ranges *offered, struct field_errors *errors)
+                          const struct ranges *offered, struct findings *findings)
 {
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *other = state->pools[i];
@@ -43,8 +54,9 @@ static void check_overlap(const struct state *state, const struct pool *pool,
             !ranges_overlap(offered, other->offered, &address))
             continue;
         address_format(&address, text);
+        reread_add(findings->reread, STATE_POOLS, other->object.meta->key);
         field_errors_add(
-            errors, INVALID, "spec.ranges",
+            findings->errors, INVALID, "spec.ranges",
             "%s is offered by pool %s already: two pools may not overlap; leave it out "
             "with spec.ranges or spec.exclude",
             text, other->object.meta->name);
@@ -57,54 +69,112 @@ static bool offers(const struct ranges *ranges, const struct address *address)
            ranges_contains(ranges, address);
 }
 
-/* Addresses of the old pool that the new one no longer offers must be free. */
+/* Addresses of the old pool that the new one no longer offers must be free, as far as the claims
+ * are this pool's. */
 static void check_shrink(const struct state *state, const struct ranges *old,
                          const struct pool *pool, const struct ranges *offered,
-                         struct field_errors *errors)
+                         struct findings *findings)
 {
-    size_t position = 0;
-    for (const struct state_address *entry;
-         (entry = map_next(state->addresses, &position)) != NULL;) {
+    struct state_pool_claims_walk walk = {0};
+    if (offered != NULL && ranges_covers_all(offered, old))
+        return;
+    for (const struct state_claim *claim;
+         (claim = state_pool_claims_next(state, pool->meta.name, &walk)) != NULL;) {
+        const struct address *address = &claim->claim->address;
         char text[ADDRESS_TEXT_SIZE];
-        if (entry->claims == NULL || !offers(old, &entry->address) ||
-            offers(offered, &entry->address))
+        if (!offers(old, address) || offers(offered, address))
             continue;
-        address_format(&entry->address, text);
-        bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, &entry->address);
-        field_errors_add(errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
+        address_format(address, text);
+        bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, address);
+        reread_add(findings->reread, STATE_CLAIMS, claim->object.meta->key);
+        field_errors_add(findings->errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
                          "%s is in use (claim %s): delete its Service first, or keep the address "
                          "in the pool",
-                         text, entry->claims->object.meta->name);
+                         text, claim->object.meta->name);
     }
+}
+
+/* What of offered was not there before: of two pools that overlap already, either can be edited. 0
+ * or -ENOMEM. */
+static int added_ranges(const struct ranges *offered, const struct ranges *before,
+                        struct ranges **ret_added)
+{
+    struct ranges *added = ranges_copy(offered);
+    if (added == NULL || (before != NULL && ranges_subtract(added, before, NULL) < 0)) {
+        ranges_free(added);
+        return -ENOMEM;
+    }
+    *ret_added = added;
+    return 0;
+}
+
+static void check_leftovers(const struct pool *pool, const struct offer *offer,
+                            struct field_errors *errors)
+{
+    struct buffer text _cleanup_buffer_;
+    buffer_init(&text, 1024);
+    if (offer->unfit == 0) {
+        field_errors_add(errors, INVALID, "spec.exclude",
+                         "leaves no address: every address of the request's CIDR is excluded");
+        return;
+    }
+    unfit_describe(offer->unfit, &text);
+    field_errors_add(errors, INVALID, pool->excluded != NULL ? "spec.exclude" : "spec.fromRequest",
+                     "leaves no address: no Service can have those of the request's CIDR in %s",
+                     buffer_failed(&text) ? "a network of special use" : text.data);
+}
+
+/* An administrator who divides a large network may not have thought of what else lies in it. */
+static void warn_of_unfit(const struct offer *offer, struct buffer *warning)
+{
+    if (offer->unfit == 0)
+        return;
+    buffer_append_string(warning, "the pool reaches into ");
+    unfit_describe(offer->unfit, warning);
+    buffer_append_string(warning, ": no Service can have such an address, so none is given");
 }
 
 /* What the pool says about other pools and about claims. With the lock of state held. */
 static void check_against_state(const struct state *state, const struct pool *pool,
-                                const struct pool *old, struct field_errors *errors)
+                                const struct pool *old, struct findings *findings)
 {
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
+    _cleanup_ranges_ struct ranges *added = NULL;
+    if (offer.ranges != NULL && added_ranges(offer.ranges, before.ranges, &added) < 0)
+        offer.result = -ENOMEM;
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
-        field_errors_add(errors, INVALID, "spec.fromRequest", "out of memory; try again");
+        field_errors_add(findings->errors, INVALID, "spec.fromRequest", "out of memory; try again");
     /* The specification is good, but not with this CIDR. */
     else if (offer.result == -EINVAL)
-        field_errors_add(errors, INVALID, "spec.exclude",
-                         "leaves no address: every address of the request's CIDR is excluded");
-    if (offer.ranges != NULL)
-        check_overlap(state, pool, offer.ranges, errors);
+        check_leftovers(pool, &offer, findings->errors);
+    warn_of_unfit(&offer, findings->warning);
+    if (added != NULL)
+        check_overlap(state, pool, added, findings);
     if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
-        check_shrink(state, before.ranges, pool, offer.ranges, errors);
+        check_shrink(state, before.ranges, pool, offer.ranges, findings);
     ranges_free(offer.resolved);
     ranges_free(before.resolved);
 }
 
-void pool_validate(struct review *review)
+/* Judges, and answers unless a no rests on what may have changed: reread, where it isn't NULL, notes
+ * what that is, and is read before anything is said. */
+static void judge(struct review *review, struct reread *reread);
+
+static void judge_again(struct review *review)
+{
+    judge(review, NULL);
+}
+
+static void judge(struct review *review, struct reread *reread)
 {
     struct state *state = review->admission->state;
     _cleanup_pool_ struct pool *pool = NULL;
     _cleanup_pool_ struct pool *old = NULL;
     struct field_errors errors = {0};
+    struct buffer warning _cleanup_buffer_;
     struct error error;
+    buffer_init(&warning, 1024);
     int result = pool_decode(&review->view, review->object, &errors, &pool, &error);
     if (result == 0 && review->old_object != NULL)
         result = pool_decode(&review->view, review->old_object, NULL, &old, &error);
@@ -113,13 +183,22 @@ void pool_validate(struct review *review)
         review_refuse(review, 422, NULL, error.text);
         return;
     }
+    struct findings findings = {.errors = &errors, .warning = &warning, .reread = reread};
     mutex_lock(&state->mutex);
-    check_against_state(state, pool, old, &errors);
+    check_against_state(state, pool, old, &findings);
     mutex_unlock(&state->mutex);
-    /* One that is on its way out must be able to lose its finalizer, whatever it says. */
-    if (field_errors_total(&errors) == 0 || pool->meta.deleting)
-        review_allow(review, NULL, NULL);
+    bool warns = warning.length > 0 && !buffer_failed(&warning);
+    if (reread != NULL && reread->count > 0)
+        reread_begin(review, reread, judge_again);
+    else if (field_errors_total(&errors) == 0)
+        review_allow(review, NULL, warns ? warning.data : NULL);
     else
         review_refuse_fields(review, "IpClaimPool", &errors);
     field_errors_clear(&errors);
+}
+
+void pool_validate(struct review *review)
+{
+    struct reread reread = {0};
+    judge(review, &reread);
 }

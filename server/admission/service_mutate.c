@@ -41,6 +41,7 @@ void service_mutate(struct review *review)
         .stage = POLICY_CHOOSE,
         .service = pair.service,
         .old = pair.old,
+        .whole = service_review_is_whole(review),
         .dry_run = review->dry_run,
         .deadline = review->deadline,
         .callback = chosen,

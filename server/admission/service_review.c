@@ -42,6 +42,15 @@ bool service_review_read(struct review *review, struct service_pair *ret_pair)
     return false;
 }
 
+bool service_review_is_whole(const struct review *review)
+{
+    const struct json_view *view = &review->view;
+    return json_view_equals(
+        view,
+        json_view_path(view, json_view_root(view), "request", "options", "fieldManager", NULL),
+        "kubectl-replace");
+}
+
 bool service_review_refused(struct review *review, const struct grant_result *result)
 {
     const struct policy_plan *plan = result->plan;
@@ -61,12 +70,10 @@ bool service_review_refused(struct review *review, const struct grant_result *re
 void service_review_allow(struct review *review, const struct policy_plan *plan,
                           const struct buffer *patch)
 {
-    char waiting[600];
-    const char *warning = plan->warning;
-    if (plan->outcome == POLICY_WAITING) {
-        snprintf(waiting, sizeof(waiting),
-                 "%s; the Service waits and gets its address when there is room", plan->text);
-        warning = waiting;
-    }
-    review_allow(review, patch, warning);
+    char warning[1200];
+    bool waits = plan->outcome == POLICY_WAITING;
+    snprintf(warning, sizeof(warning), "%s%s%s%s", waits ? plan->text : "",
+             waits ? "; the Service waits and gets its address when there is room" : "",
+             waits && *plan->warning != '\0' ? "; " : "", plan->warning);
+    review_allow(review, patch, *warning != '\0' ? warning : NULL);
 }

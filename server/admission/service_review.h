@@ -15,6 +15,9 @@ struct service_pair {
  * object, whatever the request says. False: the review has been answered. */
 bool service_review_read(struct review *review, struct service_pair *ret_pair);
 void service_pair_clear(struct service_pair *pair);
+/* Whether the request sends a whole manifest by itself: kubectl replace, which fills in only the
+ * resourceVersion. */
+bool service_review_is_whole(const struct review *review);
 
 /* Answers with the no of a grant, if it is one: could not be found out, refused, or come again.
  * True: answered. */

@@ -92,7 +92,8 @@ static void validation_next(struct validation *validation)
         validation_fail(validation, 500, "out of memory; try again");
 }
 
-/* Nobody's address outside all pools, in the status of a Service that others serve. */
+/* Nobody's address outside all pools, in the status of a Service that others serve. What a pool
+ * leaves out is its own all the same: a gateway, or the address of the network. */
 static bool is_foreign(const struct state *state, const struct address *address)
 {
     const struct state_address *entry = state_address(state, address);

@@ -315,6 +315,8 @@ static int decide_with_choices(struct grant *grant)
         .old = grant->request.old,
         .written = &grant->written,
         .contention = grant->lost_races,
+        .whole = grant->request.whole,
+        .verified = grant->read_live,
     };
     state_expire_choices(state);
     for (size_t batch = 1;; batch *= 2) {

@@ -28,6 +28,7 @@ struct grant_request {
     enum policy_stage stage;
     struct service *service; /* consumed */
     struct service *old;     /* consumed; NULL on CREATE and for POLICY_STORED */
+    bool whole;              /* see struct policy_request */
     bool dry_run;            /* decide only; nothing is written, and nothing is noted */
     int64_t deadline;        /* monotonic nanoseconds by which the callback has been called */
     grant_callback callback;

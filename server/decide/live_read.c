@@ -18,6 +18,7 @@
 #define LIST_POLL (20 * CLOCK_MILLISECOND)
 #define PAGE_SIZE 500
 #define LISTERS_MOST 4      /* stored Services of one address that are read again */
+#define HOLDERS_MOST 12     /* the same with those that aren't known to be stored */
 #define CHUNK 256           /* addresses that are compared while the lock is held */
 #define COMPARED_MOST 65536 /* addresses of one pool that are compared */
 #define GONE_MOST 8         /* that are read again: one is enough for whoever asks */
@@ -114,19 +115,34 @@ static void read_single(struct live_read *read, enum state_kind kind, const char
     }
 }
 
-/* Who has the address: its claim, and the Services that seem to list it. */
+/* The Services that list the address; and, if pending, those that its claim names and that aren't
+ * known to be stored. With the lock held. Returns how many. */
+static size_t collect_holders(const struct state_address *entry, bool pending,
+                              struct object_key ret_keys[HOLDERS_MOST])
+{
+    size_t count = 0;
+    for (size_t i = 0; entry != NULL && i < entry->service_count && i < LISTERS_MOST; i++) {
+        const struct object_meta *meta = &entry->services[i]->service->meta;
+        ret_keys[count++] = object_key(meta->namespace_name, meta->name);
+    }
+    const struct state_claim *claim = pending && entry != NULL ? entry->claims : NULL;
+    for (size_t i = 0; claim != NULL && i < claim->claim->service_count; i++) {
+        const struct claim_service *service = &claim->claim->services[i];
+        if (claim->entries[i].tenant != NULL && count < HOLDERS_MOST)
+            ret_keys[count++] = object_key(service->namespace_name, service->name);
+    }
+    return count;
+}
+
+/* Who has the address: its claim, and the Services that have it by that, or list it. */
 static void read_address(struct live_read *read, const struct address *address)
 {
     struct state *state = read->state;
     char name[ADDRESS_CLAIM_NAME_SIZE];
-    struct object_key keys[LISTERS_MOST];
-    size_t count = 0;
+    struct object_key keys[HOLDERS_MOST];
     mutex_lock(&state->mutex);
     const struct state_address *entry = state_address(state, address);
-    for (size_t i = 0; entry != NULL && i < entry->service_count && count < LISTERS_MOST; i++) {
-        const struct object_meta *meta = &entry->services[i]->service->meta;
-        keys[count++] = object_key(meta->namespace_name, meta->name);
-    }
+    size_t count = collect_holders(entry, read->doubt.pending, keys);
     if (entry != NULL && entry->claims != NULL)
         snprintf(name, sizeof(name), "%s", entry->claims->object.meta->name);
     else

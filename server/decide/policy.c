@@ -40,16 +40,31 @@ const struct service *policy_before(const struct policy_request *request)
 
 static bool wants(const struct state *state, const struct service *service)
 {
-    if (service->type == SERVICE_EXTERNAL_NAME || service->meta.deleting)
+    if (service->type == SERVICE_EXTERNAL_NAME || service->headless || service->meta.deleting)
         return false;
     return service->wants_auto || state_serves_load_balancer(state, service);
 }
 
-/* Whether what the Service is given stands in spec.externalIPs (too). */
-static bool gives_external(const struct policy_decision *decision)
+bool policy_gives_external(const struct policy_decision *decision)
 {
     return decision->plan->wants && (decision->request->service->wants_auto ||
                                      decision->state->options.external_ips_for_load_balancer);
+}
+
+/* Whether the Service has two families, or gets two. Once it is stored, its families say it. Before
+ * that, the API server gives a second family to whoever prefers it, where the cluster has two. */
+static bool is_dual(const struct policy_decision *decision)
+{
+    const struct service *service = decision->request->service;
+    if (service->family_policy == SERVICE_FAMILY_SINGLE)
+        return false;
+    if (service->families[1] != 0)
+        return true;
+    if (decision->request->stage != POLICY_CHOOSE && service->families[0] != 0)
+        return false;
+    return service->family_policy == SERVICE_FAMILY_REQUIRE_DUAL ||
+           (service->family_policy == SERVICE_FAMILY_PREFER_DUAL &&
+            !state_seems_single_stack(decision->state));
 }
 
 /* Which families the Service wants. */
@@ -58,10 +73,7 @@ static void read_families(struct policy_decision *decision)
     const struct service *service = decision->request->service;
     uint8_t first =
         service->families[0] != 0 ? service->families[0] : state_primary_family(decision->state);
-    bool dual = service->families[1] != 0 || service->family_policy == SERVICE_FAMILY_PREFER_DUAL ||
-                service->family_policy == SERVICE_FAMILY_REQUIRE_DUAL;
-    if (service->family_policy == SERVICE_FAMILY_SINGLE)
-        dual = false;
+    bool dual = is_dual(decision);
     decision->families[0] = first;
     decision->families[1] = first == ADDRESS_IPV4 ? ADDRESS_IPV6 : ADDRESS_IPV4;
     decision->family_count = dual ? 2 : 1;
@@ -79,14 +91,14 @@ bool policy_family_is_wanted(const struct policy_decision *decision, uint8_t fam
 bool policy_is_choice(const struct policy_decision *decision, const struct address *address)
 {
     const struct service *service = decision->request->service;
-    return gives_external(decision) && !service->external_managed &&
-           policy_family_is_wanted(decision, address->family) &&
+    return policy_gives_external(decision) && !service->external_managed &&
+           /* One that only prefers two families may turn out to have one. */
+           (policy_family_is_wanted(decision, address->family) ||
+            service->family_policy == SERVICE_FAMILY_PREFER_DUAL) &&
            !service_addresses_have_family(&decision->plan->given, address->family);
 }
 
-/* Whether the entry says that ipwarden chose the address. An entry of an older claim doesn't say; a
- * LoadBalancer that doesn't list the address was given it. */
-static bool entry_gives(const struct policy_decision *decision, const struct claim_service *entry,
+bool policy_entry_gives(const struct policy_decision *decision, const struct claim_service *entry,
                         const struct address *address)
 {
     const struct service *service = decision->request->service;
@@ -103,28 +115,33 @@ static const struct claim_service *given_entry(const struct policy_decision *dec
     const struct state_claim *claim = state_claim_for(decision->state, address, service);
     const struct claim_service *entry =
         claim != NULL ? claim_find_service(claim->claim, service) : NULL;
-    return entry != NULL && entry_gives(decision, entry, address) ? entry : NULL;
+    return entry != NULL && policy_entry_gives(decision, entry, address) ? entry : NULL;
 }
 
-static bool names_another(const struct service *service, const struct address *address)
+/* Whether the very edit lists the address on purpose, though it stood there already: the manifest
+ * that was applied lists it, or the edit makes somebody the owner of the list. */
+static bool is_pinned(const struct policy_request *request, const struct address *address)
 {
-    return service_addresses_have_family(&service->requested, address->family) &&
-           !service_addresses_have(&service->requested, address);
+    return request->stage == POLICY_CHOOSE && request->old != NULL &&
+           (service_addresses_have(&request->service->applied, address) ||
+            (request->service->external_managed && !request->old->external_managed));
 }
 
-/* What the Service was given goes when it stops wanting it, or names another instead. What the
- * very edit lists by hand stays, as does what somebody listed before. In the validating call it is
- * too late to take anything out. */
+/* What the Service was given goes when it stops wanting it, or when another takes its place. What
+ * the very edit lists by hand stays, as does what somebody listed before. In the validating call it
+ * is too late to take anything out. */
 static bool is_given_up(const struct policy_decision *decision, const struct address *address)
 {
     const struct policy_request *request = decision->request;
     const struct service *before = policy_before(request);
     if (request->stage == POLICY_CLAIM || before == NULL ||
         !service_addresses_have(&before->external, address) ||
-        given_entry(decision, address) == NULL)
+        given_entry(decision, address) == NULL || is_pinned(request, address))
         return false;
-    return !gives_external(decision) || !policy_family_is_wanted(decision, address->family) ||
-           names_another(request->service, address);
+    if (!policy_gives_external(decision))
+        return !request->whole;
+    return !policy_family_is_wanted(decision, address->family) ||
+           policy_is_replaced(decision, address);
 }
 
 /* Whether the claim of the address names others only. */
@@ -143,11 +160,11 @@ static bool is_stale_choice(const struct policy_decision *decision, const struct
     const struct policy_request *request = decision->request;
     const struct service *service = request->service;
     const struct state_pool *pool = state_pool_offering(decision->state, address);
-    if (request->stage != POLICY_CHOOSE || pool == NULL || !gives_external(decision) ||
+    if (request->stage != POLICY_CHOOSE || pool == NULL || !policy_gives_external(decision) ||
         service->external_managed ||
         (request->old != NULL && service_addresses_have(&request->old->external, address)))
         return false;
-    return !policy_is_choice(decision, address) || names_another(service, address) ||
+    return !policy_is_choice(decision, address) || policy_is_replaced(decision, address) ||
            (!service_addresses_have(&service->requested, address) &&
             (!policy_pool_is_chosen(service, pool->pool) ||
              is_anothers(decision->state, address, service))) ||
@@ -160,7 +177,7 @@ static int keep_external(struct policy_decision *decision, const struct address 
     struct policy_plan *plan = decision->plan;
     bool given =
         given_entry(decision, address) != NULL
-            ? gives_external(decision) && policy_family_is_wanted(decision, address->family)
+            ? policy_gives_external(decision) && policy_family_is_wanted(decision, address->family)
             : state_claim_for(decision->state, address, decision->request->service) == NULL &&
                   policy_is_choice(decision, address);
     if (service_addresses_add(&plan->external, address) < 0)
@@ -184,25 +201,46 @@ static int decide_external(struct policy_decision *decision)
     return 0;
 }
 
-/* Addresses that a stored LoadBalancer Service shows already: nothing that runs changes its
- * address. One that is not ours to serve is only noted when a pool could give its address to
- * somebody else. */
+/* An address that a stored Service shows, whoever serves it and whether or not it is under deletion:
+ * kube-proxy forwards to its ports, so an edit that adds one has it judged. */
+static int judge_shown(struct policy_decision *decision, const struct address *address)
+{
+    bool granted;
+    if (state_claim_for(decision->state, address, decision->request->service) == NULL &&
+        state_pool_offering(decision->state, address) == NULL)
+        return 0;
+    return policy_grant(decision, address, POLICY_SHOWN, &granted);
+}
+
+/* Nothing that runs changes its address. One that is not ours to serve is only noted when a pool
+ * could give its address to somebody else. */
+static int keep_shown(struct policy_decision *decision, const struct address *address)
+{
+    const struct service *service = decision->request->service;
+    bool ours = state_serves_load_balancer(decision->state, service);
+    bool dropped = ours && (!policy_family_is_wanted(decision, address->family) ||
+                            policy_is_replaced(decision, address));
+    bool granted;
+    if ((!ours && state_pool_offering(decision->state, address) == NULL) ||
+        (dropped && given_entry(decision, address) != NULL))
+        return 0;
+    if (policy_grant(decision, address, POLICY_SHOWN, &granted) < 0)
+        return -ENOMEM;
+    return ours ? service_addresses_add(&decision->plan->given, address) : 0;
+}
+
+/* Addresses that the status shows already. */
 static int decide_shown(struct policy_decision *decision)
 {
     const struct policy_request *request = decision->request;
-    const struct service *service = request->service;
-    bool ours = state_serves_load_balancer(decision->state, service);
-    bool granted;
-    for (size_t i = 0; request->stage == POLICY_STORED && i < service->ingress.count; i++) {
-        const struct address *address = &service->ingress.items[i];
-        bool dropped = ours && (!policy_family_is_wanted(decision, address->family) ||
-                                names_another(service, address));
-        if ((!ours && state_pool_offering(decision->state, address) == NULL) ||
-            (dropped && given_entry(decision, address) != NULL))
-            continue;
-        if (policy_grant(decision, address, POLICY_SHOWN, &granted) < 0 ||
-            (ours && service_addresses_add(&decision->plan->given, address) < 0))
-            return -ENOMEM;
+    const struct service *before = policy_before(request);
+    for (size_t i = 0; before != NULL && i < before->ingress.count; i++) {
+        const struct address *address = &before->ingress.items[i];
+        int result = request->stage == POLICY_STORED  ? keep_shown(decision, address)
+                     : request->stage == POLICY_CLAIM ? judge_shown(decision, address)
+                                                      : 0;
+        if (result < 0)
+            return result;
     }
     return 0;
 }
@@ -214,9 +252,6 @@ static int decide_named(struct policy_decision *decision)
     const struct service *service = decision->request->service;
     struct policy_plan *plan = decision->plan;
     bool granted;
-    if (service->requested.count > 0 && !plan->wants && !service->meta.deleting)
-        plan->warning = "ipcontroller.ext/addresses has no effect without external-ip: "
-                        "auto or type LoadBalancer";
     for (size_t i = 0; plan->wants && i < service->requested.count; i++) {
         const struct address *address = &service->requested.items[i];
         if (service_addresses_have(&plan->given, address))
@@ -236,10 +271,9 @@ static int keep_owned(struct policy_decision *decision, const struct claim *clai
     const struct address *address = &claim->address;
     const struct claim_service *entry = claim_find_service(claim, decision->request->service);
     bool granted;
-    if (claim->meta.deleting || entry == NULL || !entry_gives(decision, entry, address) ||
+    if (claim->meta.deleting || entry == NULL || !policy_entry_gives(decision, entry, address) ||
         !policy_family_is_wanted(decision, address->family) ||
-        names_another(decision->request->service, address) ||
-        service_addresses_have(&plan->given, address))
+        policy_is_replaced(decision, address) || service_addresses_have(&plan->given, address))
         return 0;
     /* One that no stored object lists is only good while its family has nothing else. */
     bool listed = before != NULL && service_lists(before, address);
@@ -267,10 +301,11 @@ static int decide_owned(struct policy_decision *decision)
 static void go_without(struct policy_decision *decision, const struct policy_shortage *shortage)
 {
     struct policy_plan *plan = decision->plan;
-    bool reject = shortage->on_exhausted == POOL_EXHAUSTED_BY_KIND
-                      ? !state_serves_load_balancer(decision->state, decision->request->service) &&
-                            decision->state->pool_count > 0
-                      : shortage->on_exhausted == POOL_EXHAUSTED_REJECT;
+    /* Without a pool there is nothing to be full: the pool may come in the same breath. */
+    bool reject = !shortage->no_pool &&
+                  (shortage->on_exhausted == POOL_EXHAUSTED_BY_KIND
+                       ? !state_serves_load_balancer(decision->state, decision->request->service)
+                       : shortage->on_exhausted == POOL_EXHAUSTED_REJECT);
     plan->exhausted = true;
     plan->no_pool = shortage->no_pool;
     plan->doubt.pools = true;
@@ -281,17 +316,24 @@ static void go_without(struct policy_decision *decision, const struct policy_sho
                   "metadata.annotations[external-ip]", shortage->text);
 }
 
-/* Whether the Service has addresses that it was given. */
-static bool has_given(const struct policy_decision *decision, const struct service *service)
+bool policy_has_given(const struct policy_decision *decision, uint8_t family)
 {
+    const struct service *service = decision->request->service;
     size_t count;
     struct state_claim *const *claims = state_claims_of(decision->state, service->meta.key, &count);
     for (size_t i = 0; i < count; i++) {
+        const struct address *address = &claims[i]->claim->address;
         const struct claim_service *entry = claim_find_service(claims[i]->claim, service);
-        if (entry != NULL && entry_gives(decision, entry, &claims[i]->claim->address))
+        if (entry != NULL && address->family == family &&
+            policy_entry_gives(decision, entry, address))
             return true;
     }
     return false;
+}
+
+static bool has_any_given(const struct policy_decision *decision)
+{
+    return policy_has_given(decision, ADDRESS_IPV4) || policy_has_given(decision, ADDRESS_IPV6);
 }
 
 /* Whether a family that is nice to have may still be added: not to a Service that has settled with
@@ -302,7 +344,7 @@ static bool is_fresh(const struct policy_decision *decision)
     const struct service *service = decision->request->service;
     return before == NULL || before->family_policy != service->family_policy ||
            memcmp(before->families, service->families, sizeof(before->families)) != 0 ||
-           !has_given(decision, before);
+           !has_any_given(decision);
 }
 
 /* Whether the Service has an address of the family by now: one given, or one listed in the place
@@ -319,7 +361,7 @@ static bool family_is_served(const struct policy_decision *decision, uint8_t fam
 static bool may_pick(const struct policy_decision *decision)
 {
     const struct policy_plan *plan = decision->plan;
-    return plan->wants && plan->outcome == POLICY_GRANTED &&
+    return plan->wants && plan->outcome == POLICY_GRANTED && !plan->foreign &&
            (decision->request->stage != POLICY_CLAIM ||
             state_serves_load_balancer(decision->state, decision->request->service));
 }
@@ -376,7 +418,7 @@ static void order_given(struct policy_decision *decision)
 static int finish_external(struct policy_decision *decision)
 {
     struct policy_plan *plan = decision->plan;
-    for (size_t i = 0; gives_external(decision) && i < plan->given.count; i++)
+    for (size_t i = 0; policy_gives_external(decision) && i < plan->given.count; i++)
         if (service_addresses_add(&plan->external, &plan->given.items[i]) < 0)
             return -ENOMEM;
     return 0;
@@ -389,24 +431,60 @@ static void limit_unstored(struct policy_decision *decision)
     struct policy_plan *plan = decision->plan;
     const char *namespace_name = decision->request->service->meta.namespace_name;
     size_t most = state->options.unstored_most;
-    char text[300];
+    char text[400];
     bool creates = decision->request->stage == POLICY_CLAIM && decision->request->old == NULL;
-    if (!creates || plan->step_count == 0 || most == 0 ||
-        state_tenant_unstored(state, namespace_name, POLICY_UNSTORED_AGE, most + 1) <= most)
+    if (!creates || plan->step_count == 0 || most == 0)
+        return;
+    size_t held = state_tenant_unstored(state, namespace_name, POLICY_UNSTORED_AGE, most + 1);
+    if (held == 0 || held + plan->step_count - 1 <= most)
         return;
     plan->crowded = true;
     plan->outcome = POLICY_GRANTED;
     snprintf(text, sizeof(text),
-             "namespace %.64s holds more than %zu addresses for Services that were never stored, "
-             "since their "
-             "creation failed (quota, another webhook): mend that; they are free again after the "
-             "grace period",
-             namespace_name, most);
+             "namespace %.64s holds %s%zu addresses for Services that were never stored, since "
+             "their creation failed (quota, another webhook), and may hold %zu: mend that; they "
+             "are free again after the grace period",
+             namespace_name, held > most ? "more than " : "", held > most ? most : held, most);
     policy_refuse(decision, POLICY_RETRY, NULL, text);
+}
+
+/* A host name in the status of a LoadBalancer that ipwarden has given nothing is another's: as long
+ * as it stands there, that one serves the Service. */
+static void find_foreign_status(struct policy_decision *decision)
+{
+    const struct service *service = decision->request->service;
+    decision->plan->foreign = service_shows_host(service) && !service->wants_auto &&
+                              state_serves_load_balancer(decision->state, service) &&
+                              !has_any_given(decision);
+    if (decision->plan->foreign && decision->request->stage == POLICY_STORED)
+        snprintf(decision->plan->text, sizeof(decision->plan->text),
+                 "status.loadBalancer shows a host name that ipwarden didn't write: it is left "
+                 "alone; empty it to have ipwarden give the Service an address");
+}
+
+/* Says what an edit loses: it can't be told from one that lists the address on purpose. */
+static void warn_of_given_up(struct policy_decision *decision)
+{
+    struct policy_plan *plan = decision->plan;
+    const struct service_addresses *external = &decision->request->service->external;
+    for (size_t i = 0; i < external->count && plan->warning[0] == '\0'; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&external->items[i], text);
+        if (decision->request->stage == POLICY_CHOOSE && !plan->wants &&
+            is_given_up(decision, &external->items[i]))
+            snprintf(plan->warning, sizeof(plan->warning),
+                     "spec.externalIPs: %s is taken out and freed, since the Service doesn't ask "
+                     "for an address any more; to keep it, list it in another edit",
+                     text);
+    }
 }
 
 static int decide(struct policy_decision *decision)
 {
+    policy_find_changes(decision);
+    policy_check_wishes(decision);
+    find_foreign_status(decision);
+    warn_of_given_up(decision);
     if (decide_external(decision) < 0 || decide_shown(decision) < 0 || decide_named(decision) < 0 ||
         decide_owned(decision) < 0 || decide_picks(decision) < 0)
         return -ENOMEM;

@@ -55,6 +55,7 @@ struct policy_doubt {
     bool pools;                    /* which pools there are */
     char pool[POOL_NAME_MOST + 1]; /* what the claims of this pool are; "" for none */
     struct address address;        /* who has this address; family 0 for none */
+    bool pending;                  /* and whether the Services that its claim names are stored */
 };
 
 struct policy_plan {
@@ -62,13 +63,14 @@ struct policy_plan {
     bool wants;     /* asks for addresses by itself */
     bool exhausted; /* WAITING or REFUSED because nothing is free */
     bool no_pool;   /* ... and that because no pool serves such a request */
-    bool conflict;  /* a stored address is held by another */
+    bool foreign;   /* the status is somebody else's: nothing is given */
+    bool conflict;  /* a stored address, or a port on it, is held by another */
     bool
         crowded; /* RETRY because the namespace holds too much in claims without a stored Service */
     struct policy_doubt doubt;
     const char *field; /* of the refusal; a literal */
     char text[512];
-    const char *warning; /* a literal, or NULL */
+    char warning[600]; /* "" for none */
     char pool[POOL_NAME_MOST +
               1]; /* of the (first) address that a step takes from one; "" for none */
     struct policy_step *steps;
@@ -86,6 +88,11 @@ struct policy_request {
     const struct service_addresses *written;
     /* How often another replica was faster: pick further away. 0: the lowest. */
     unsigned int contention;
+    /* The request sends a whole manifest, as kubectl replace does: what it lists, it lists on
+     * purpose. */
+    bool whole;
+    /* What the plan would be in doubt about has just been read live. */
+    bool verified;
 };
 
 /* Fills the plan. With the lock held. Returns 0, or -ENOMEM. */

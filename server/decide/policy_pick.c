@@ -11,19 +11,23 @@
 
 #define TRIES_MOST 4096 /* free addresses of a pool that are looked at for one of our own */
 
-bool policy_pool_is_chosen(const struct service *service, const struct pool *pool)
+bool policy_pool_is_named(const struct service *service, const char *name)
 {
-    if (service->pool == NULL)
-        return pool->auto_assign;
-    size_t wanted = strlen(pool->meta.name);
+    size_t wanted = strlen(name);
     for (const char *at = service->pool; *at != '\0';) {
         at += strspn(at, ", ");
         size_t length = strcspn(at, ", ");
-        if (length == wanted && memcmp(at, pool->meta.name, length) == 0)
+        if (length == wanted && memcmp(at, name, length) == 0)
             return true;
         at += length;
     }
     return false;
+}
+
+bool policy_pool_is_chosen(const struct service *service, const struct pool *pool)
+{
+    return service->pool == NULL ? pool->auto_assign
+                                 : policy_pool_is_named(service, pool->meta.name);
 }
 
 /* Candidates of one pool, one after the other, each once. */

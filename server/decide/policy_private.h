@@ -13,6 +13,10 @@ struct policy_decision {
     uint8_t families[2]; /* that the Service wants, in order */
     size_t family_count;
     size_t required; /* how many of them it must have; 0: any one will do */
+    /* What takes the place of addresses that the Service was given, by family (see
+     * policy_replaces): */
+    bool names_other[2];  /* it names another one, and can have it */
+    bool changes_pool[2]; /* the edit names another pool, which has one */
 };
 
 /* How somebody came to ask for an address. */
@@ -29,9 +33,17 @@ enum policy_origin {
  */
 const struct service *policy_before(const struct policy_request *request);
 bool policy_family_is_wanted(const struct policy_decision *decision, uint8_t family);
+/* Whether what the Service is given stands in spec.externalIPs (too). */
+bool policy_gives_external(const struct policy_decision *decision);
 /* Whether an address of the list that has no claim yet is one that ipwarden chose: nobody has set
  * the list, and the Service wants an address of that family in it. */
 bool policy_is_choice(const struct policy_decision *decision, const struct address *address);
+/* Whether the entry says that ipwarden chose the address. An entry of an older claim doesn't say; a
+ * LoadBalancer that doesn't list the address was given it. */
+bool policy_entry_gives(const struct policy_decision *decision, const struct claim_service *entry,
+                        const struct address *address);
+/* Whether the Service has an address of the family that it was given. */
+bool policy_has_given(const struct policy_decision *decision, uint8_t family);
 /* Ends the decision with a no, unless a harder one stands already. */
 void policy_refuse(struct policy_decision *decision, enum policy_outcome outcome, const char *field,
                    const char *text);
@@ -46,6 +58,21 @@ must_check int policy_grant(struct policy_decision *decision, const struct addre
 /* Whether the annotation ipcontroller.ext/pool names the pool; without one, whether the pool gives
  * to whoever asks. */
 bool policy_pool_is_chosen(const struct service *service, const struct pool *pool);
+/* Whether the annotation, which is there, names the pool of that name. */
+bool policy_pool_is_named(const struct service *service, const char *name);
+
+/* Judges an address by whose name it was asked for, without a trace: whether the Service has it or
+ * may have it. */
+bool policy_may_have(const struct policy_decision *decision, const struct address *address);
+
+/* --- policy_change.c --- */
+
+/* Finds out what takes the place of what the Service was given. */
+void policy_find_changes(struct policy_decision *decision);
+/* Whether an address that the Service was given makes way for another one. */
+bool policy_is_replaced(const struct policy_decision *decision, const struct address *address);
+/* Says what is contradictory, or without effect, in what the Service asks for. */
+void policy_check_wishes(struct policy_decision *decision);
 
 /* --- policy_step.c; 0 or -ENOMEM --- */
 

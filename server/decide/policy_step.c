@@ -56,12 +56,24 @@ int policy_step_create(struct policy_decision *decision, const struct address *a
                               &terms);
 }
 
+/* Ports of an entry while edits are under way, of which most come to nothing. */
+#define PORTS_UNDER_WAY_MOST (3 * SERVICE_PORTS_MOST)
+
 /* While an edit is under way the Service may use the ports from before it as well as those from
- * after it. */
-static int entry_set_ports(const struct policy_decision *decision, struct claim_service *entry)
+ * after it; and those that the entry has noted for other edits that are under way. Only the leader
+ * takes ports out. */
+static int entry_set_ports(struct policy_decision *decision, struct claim_service *entry,
+                           const struct claim_service *mine)
 {
     const struct service *old = decision->request->old;
-    return old != NULL ? claim_service_add_ports(entry, old->ports, old->port_count) : 0;
+    if ((old != NULL && claim_service_add_ports(entry, old->ports, old->port_count) < 0) ||
+        (mine != NULL && claim_service_add_ports(entry, mine->ports, mine->port_count) < 0))
+        return -ENOMEM;
+    if (entry->port_count > PORTS_UNDER_WAY_MOST && decision->request->stage == POLICY_CLAIM)
+        policy_refuse(decision, POLICY_RETRY, "spec.ports",
+                      "too many edits of the Service's ports have come to nothing: their ports are "
+                      "free again after the grace period");
+    return 0;
 }
 
 int policy_step_update(struct policy_decision *decision, const struct claim *claim, bool given)
@@ -85,5 +97,5 @@ int policy_step_update(struct policy_decision *decision, const struct claim *cla
                               (size_t)(mine - claim->services));
     if (claim_services_add(&step->services, &step->service_count, service, &terms) < 0)
         return -ENOMEM;
-    return entry_set_ports(decision, &step->services[step->service_count - 1]);
+    return entry_set_ports(decision, &step->services[step->service_count - 1], mine);
 }

@@ -161,9 +161,9 @@ int claim_decode_text(const char *text, size_t length, struct claim **ret_claim,
 
 bool claim_service_matches(const struct claim_service *entry, const struct service *service)
 {
-    if (*entry->uid != '\0' && *service->meta.uid != '\0')
-        return strcmp(entry->uid, service->meta.uid) == 0;
-    return *service->meta.name != '\0' && strcmp(entry->key, service->meta.key) == 0;
+    bool unknown = *entry->uid == '\0' || *service->meta.uid == '\0';
+    return *service->meta.name != '\0' && strcmp(entry->key, service->meta.key) == 0 &&
+           (unknown || strcmp(entry->uid, service->meta.uid) == 0);
 }
 
 struct claim_service *claim_find_service(const struct claim *claim, const struct service *service)
@@ -222,20 +222,52 @@ int claim_service_add_ports(struct claim_service *entry, const struct service_po
     return 0;
 }
 
-int claim_service_follow(struct claim_service *entry, const struct service *service)
+/* Whether another entry of the claim has the port. */
+static bool is_anothers_port(const struct claim *claim, size_t index,
+                             const struct service_port *port)
 {
-    struct claim_service copy = {0};
+    for (size_t i = 0; i < claim->service_count; i++)
+        if (i != index && service_ports_collide(port, 1, claim->services[i].ports,
+                                                claim->services[i].port_count) != NULL)
+            return true;
+    return false;
+}
+
+int claim_follow(struct claim *claim, size_t index, const struct service *service,
+                 enum claim_follow how)
+{
+    struct claim_service *entry = &claim->services[index];
+    size_t kept = how == CLAIM_FOLLOW_ADD ? entry->port_count : 0;
     char *uid = strdup(service->meta.uid);
-    if (uid == NULL || copy_ports(service->ports, service->port_count, &copy) < 0) {
+    struct service_port *ports = calloc(kept + service->port_count + 1, sizeof(*ports));
+    if (uid == NULL || ports == NULL) {
         free(uid);
+        free(ports);
         return -ENOMEM;
     }
+    if (kept > 0)
+        memcpy(ports, entry->ports, kept * sizeof(*ports));
+    size_t count = kept;
+    for (size_t i = 0; i < service->port_count; i++)
+        if (!is_anothers_port(claim, index, &service->ports[i]) &&
+            service_ports_collide(ports, kept, &service->ports[i], 1) == NULL)
+            ports[count++] = service->ports[i];
     free(entry->uid);
     free(entry->ports);
     entry->uid = uid;
-    entry->ports = copy.ports;
-    entry->port_count = copy.port_count;
+    entry->ports = ports;
+    entry->port_count = count;
     return 0;
+}
+
+bool claim_may_follow(const struct claim *claim, size_t index, const struct service *service)
+{
+    const struct claim_service *entry = &claim->services[index];
+    for (size_t i = 0; i < service->port_count; i++)
+        if (!service_ports_cover(entry->ports, entry->port_count, &service->ports[i], 1) &&
+            !is_anothers_port(claim, index, &service->ports[i]))
+            return true;
+    return false;
 }
 
 int claim_services_copy(const struct claim_service *services, size_t count,

@@ -57,7 +57,7 @@ static inline void claim_free_pointer(struct claim **claim)
 }
 #define _cleanup_claim_ __attribute__((cleanup(claim_free_pointer)))
 
-/* Whether the entry names this Service: by uid where both have one, else by namespace and name. */
+/* Whether the entry names this Service: by namespace and name, and by uid where both have one. */
 bool claim_service_matches(const struct claim_service *entry, const struct service *service);
 /* The entry of the claim that names this Service, or NULL. */
 struct claim_service *claim_find_service(const struct claim *claim, const struct service *service);
@@ -78,8 +78,16 @@ must_check int claim_services_add(struct claim_service **services, size_t *count
 /* Adds to the ports of an entry those that it lacks. 0 or -ENOMEM. */
 must_check int claim_service_add_ports(struct claim_service *entry,
                                        const struct service_port *ports, size_t count);
-/* The entry has the uid and the ports of the Service. 0 or -ENOMEM: then nothing has changed. */
-must_check int claim_service_follow(struct claim_service *entry, const struct service *service);
+enum claim_follow {
+    CLAIM_FOLLOW_ADD, /* what the Service uses is added */
+    CLAIM_FOLLOW_SET, /* and what it doesn't use is taken out */
+};
+/* The entry gets the uid and the ports of the stored Service, but for ports that another entry has:
+ * those belong to who had them first. 0 or -ENOMEM: then nothing has changed. */
+must_check int claim_follow(struct claim *claim, size_t index, const struct service *service,
+                            enum claim_follow how);
+/* Whether claim_follow would add a port to the entry. */
+bool claim_may_follow(const struct claim *claim, size_t index, const struct service *service);
 must_check int claim_services_copy(const struct claim_service *services, size_t count,
                                    struct claim_service **ret_services);
 /* Takes one entry out of the list. */

@@ -133,3 +133,15 @@ bool object_meta_has_finalizer(const struct json_view *view, const struct json_n
             return true;
     return false;
 }
+
+bool object_meta_is_newer(const struct object_meta *meta, const struct object_meta *other)
+{
+    const char *left = meta->resource_version;
+    const char *right = other->resource_version;
+    size_t length = strlen(left);
+    size_t other_length = strlen(right);
+    if (length == 0 || other_length == 0 || left[strspn(left, "0123456789")] != '\0' ||
+        right[strspn(right, "0123456789")] != '\0' || *left == '0' || *right == '0')
+        return false;
+    return length != other_length ? length > other_length : strcmp(left, right) > 0;
+}

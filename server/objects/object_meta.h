@@ -52,6 +52,10 @@ must_check int object_meta_require_name(const struct object_meta *meta, struct e
 must_check int object_meta_copy(const struct object_meta *meta, struct object_meta *ret_copy);
 void object_meta_clear(struct object_meta *meta);
 
+/* Whether the API server stored the first after the second, as their resourceVersions tell: decimal
+ * numbers that grow with every write, whatever the kind (KEP-5504). False when either is none. */
+bool object_meta_is_newer(const struct object_meta *meta, const struct object_meta *other);
+
 /* Whether metadata.finalizers has it. */
 bool object_meta_has_finalizer(const struct json_view *view, const struct json_node *object,
                                const char *finalizer);

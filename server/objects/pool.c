@@ -2,6 +2,8 @@
  * fault, and the watch, which wants the pool or the reason why it can't be used. */
 #include "server/objects/pool.h"
 
+#include "server/objects/unfit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +133,26 @@ static void decode_from_request(struct decoder *decoder, const struct json_node 
         decoder->out_of_memory = true;
 }
 
+/* A pool that lies in such networks as a whole is wrong; one that reaches into them has the rest. */
+static void leave_out_unfit(struct decoder *decoder)
+{
+    struct pool *pool = decoder->pool;
+    struct buffer text _cleanup_buffer_;
+    buffer_init(&text, 1024);
+    pool->unfit = unfit_networks(pool->offered);
+    if (unfit_subtract(pool->offered) < 0)
+        decoder->out_of_memory = true;
+    if (!ranges_is_empty(pool->offered))
+        return;
+    buffer_append_string(&text, "lies in ");
+    unfit_describe(pool->unfit, &text);
+    buffer_append_string(&text, ": no Service can have such an address");
+    if (buffer_failed(&text))
+        decoder->out_of_memory = true;
+    else
+        fault(decoder, INVALID, pool->has_ranges ? "spec.ranges" : "spec.cidr", text.data);
+}
+
 static void decode_addresses(struct decoder *decoder, const struct json_node *spec)
 {
     const struct json_view *view = decoder->view;
@@ -158,7 +180,9 @@ static void decode_addresses(struct decoder *decoder, const struct json_node *sp
                                    &cidr, true);
     if (pool->invalid != NULL || decoder->out_of_memory || from_request)
         return;
+    pool->cidr = cidr;
     pool->family = cidr.address.family;
+    pool->has_ranges = pool->offered != NULL;
     if (pool->offered == NULL && (pool->offered = whole_cidr(&cidr)) == NULL)
         decoder->out_of_memory = true;
     if (pool->offered != NULL && pool->excluded != NULL &&
@@ -166,6 +190,8 @@ static void decode_addresses(struct decoder *decoder, const struct json_node *sp
         decoder->out_of_memory = true;
     if (pool->offered != NULL && ranges_is_empty(pool->offered))
         fault(decoder, INVALID, "spec.exclude", "leaves no address: every address is excluded");
+    else if (pool->offered != NULL)
+        leave_out_unfit(decoder);
 }
 
 static void decode_namespaces(struct decoder *decoder, const struct json_node *list)
@@ -233,6 +259,27 @@ static void decode_next(struct decoder *decoder, const struct json_node *status)
         decoder->pool->next = (struct address){0};
 }
 
+/* status.request; one that isn't whole counts as none. */
+static void decode_pin(struct decoder *decoder, const struct json_node *status)
+{
+    const struct json_view *view = decoder->view;
+    const struct json_node *node = json_view_member(view, status, "request");
+    struct pool_pin *pin = &decoder->pool->pin;
+    char name[256];
+    char space[256];
+    char cidr[CIDR_TEXT_SIZE];
+    if (json_view_text(view, json_view_member(view, node, "name"), name, sizeof(name)) <= 0 ||
+        json_view_text(view, json_view_member(view, node, "namespace"), space, sizeof(space)) <=
+            0 ||
+        json_view_text(view, json_view_member(view, node, "cidr"), cidr, sizeof(cidr)) <= 0 ||
+        cidr_parse_written(cidr, &pin->cidr) < 0)
+        return;
+    pin->uid = copy_string(decoder, json_view_member(view, node, "uid"));
+    pin->request = pin->uid != NULL ? strdup(object_key(space, name).text) : NULL;
+    if (pin->uid != NULL && pin->request == NULL)
+        decoder->out_of_memory = true;
+}
+
 int pool_decode(const struct json_view *view, const struct json_node *object,
                 struct field_errors *errors, struct pool **ret_pool, struct error *error)
 {
@@ -262,6 +309,7 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     const char *raw = status == NULL ? "" : json_view_raw(view, status, &length);
     pool->status = strndup(raw, length);
     decode_next(&decoder, status);
+    decode_pin(&decoder, status);
     if (decoder.out_of_memory || pool->status == NULL)
         return error_no_memory(error);
     *ret_pool = pool;
@@ -269,12 +317,21 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     return 0;
 }
 
+bool pool_is_pinned(const struct pool *pool)
+{
+    return pool->from_request != NULL && pool->pin.request != NULL &&
+           strcmp(pool->pin.request, pool->from_request) == 0;
+}
+
 int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
-                        struct ranges **ret_ranges)
+                        struct ranges **ret_ranges, unsigned int *ret_unfit)
 {
     _cleanup_ranges_ struct ranges *ranges = whole_cidr(cidr);
     if (ranges == NULL ||
         (pool->excluded != NULL && ranges_subtract(ranges, pool->excluded, NULL) < 0))
+        return -ENOMEM;
+    *ret_unfit = unfit_networks(ranges);
+    if (unfit_subtract(ranges) < 0)
         return -ENOMEM;
     if (ranges_is_empty(ranges))
         return -EINVAL;
@@ -294,6 +351,8 @@ void pool_free(struct pool *pool)
         free(pool->namespaces[i]);
     free(pool->namespaces);
     free(pool->from_request);
+    free(pool->pin.request);
+    free(pool->pin.uid);
     free(pool->invalid);
     free(pool->status);
     free(pool);

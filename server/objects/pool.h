@@ -21,14 +21,26 @@
 enum pool_sharing { POOL_SHARING_SAME_NAMESPACE, POOL_SHARING_NEVER, POOL_SHARING_ANY };
 enum pool_exhausted { POOL_EXHAUSTED_BY_KIND, POOL_EXHAUSTED_REJECT, POOL_EXHAUSTED_PENDING };
 
+/* status.request: which IPAMRequest, of all that ever have the name, the pool was made from. */
+struct pool_pin {
+    char *request; /* "namespace/name"; NULL: none, and then there is nothing else either */
+    char *uid;
+    struct cidr cidr;
+};
+
 struct pool {
     struct object_meta meta;
     bool has_finalizer;
-    uint8_t family;         /* 0 when the specification is invalid, or says a request instead */
-    struct ranges *offered; /* what the specification offers, less exclude; NULL without a family */
+    struct cidr cidr;        /* spec.cidr; family 0 when it says none, or none that can be read */
+    bool has_ranges;         /* spec.ranges says which addresses of cidr serve */
+    uint8_t family;          /* 0 when the specification is invalid, or says a request instead */
+    struct ranges *offered;  /* what the specification offers, less exclude and what is unfit for
+                             * Services; NULL without a family */
+    unsigned int unfit;      /* the networks that it reaches into in vain: see unfit_describe */
     struct ranges *excluded; /* spec.exclude; NULL when there is none */
     enum blocks_mode mode;
     char *from_request; /* "namespace/name" of the IPAMRequest whose CIDR is the pool, or NULL */
+    struct pool_pin pin;
     bool auto_assign;
     int64_t priority; /* lower first */
     char **namespaces;
@@ -53,10 +65,13 @@ static inline void pool_free_pointer(struct pool **pool)
 }
 #define _cleanup_pool_ __attribute__((cleanup(pool_free_pointer)))
 
+/* Whether its status says from which request of the name in its specification it was made. */
+bool pool_is_pinned(const struct pool *pool);
 /* What a pool that comes from a request offers when the request has this CIDR: the CIDR less
- * exclude. 0, -EINVAL when nothing is left, or -ENOMEM. */
+ * exclude, and less what is unfit for Services; ret_unfit says what of that there was. 0, -EINVAL
+ * when nothing is left, or -ENOMEM. */
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
-                                   struct ranges **ret_ranges);
+                                   struct ranges **ret_ranges, unsigned int *ret_unfit);
 
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Priority, then name. */

@@ -1,9 +1,5 @@
-/* Decoding of Services into projections. A stored object is never refused: what can't be read in
- * it is left out, since it runs already. A request is read strictly, so that its author learns of
- * every address that would not mean what it says. */
+/* Services as plain data: their lists of addresses and ports, copying and freeing. */
 #include "server/objects/service.h"
-
-#include "server/objects/service_inputs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -55,6 +51,14 @@ bool service_lists(const struct service *service, const struct address *address)
            service_addresses_have(&service->ingress, address);
 }
 
+bool service_shows_host(const struct service *service)
+{
+    for (size_t i = 0; i < service->ingress_entry_count; i++)
+        if (service->ingress_entries[i].address.family == 0)
+            return true;
+    return false;
+}
+
 static const char *const protocol_names[] = {"TCP", "UDP", "SCTP"};
 
 void service_port_format(const struct service_port *port, char ret_text[SERVICE_PORT_TEXT_SIZE])
@@ -78,24 +82,62 @@ bool service_port_parse(const char *text, struct service_port *ret_port)
     return false;
 }
 
+/* Lists that are compared pair by pair; longer ones by a set. */
+#define FEW_PAIRS 4096
+
+/* The ports of one list, so that long lists are compared in linear time. */
+struct port_set {
+    uint64_t bits[SERVICE_SCTP + 1][65536 / 64];
+};
+
+static void port_set_fill(struct port_set *set, const struct service_port *ports, size_t count)
+{
+    memset(set, 0, sizeof(*set));
+    for (size_t i = 0; i < count; i++)
+        set->bits[ports[i].protocol][ports[i].port / 64] |= (uint64_t)1 << ports[i].port % 64;
+}
+
+static bool port_set_has(const struct port_set *set, const struct service_port *port)
+{
+    return set->bits[port->protocol][port->port / 64] >> port->port % 64 & 1;
+}
+
+static bool ports_have(const struct service_port *ports, size_t count,
+                       const struct service_port *port)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ports[i].port == port->port && ports[i].protocol == port->protocol)
+            return true;
+    return false;
+}
+
+/* The first port of left that is in right, or isn't (wanted: false); NULL for none. */
+static const struct service_port *find_port(const struct service_port *left, size_t left_count,
+                                            const struct service_port *right, size_t right_count,
+                                            bool wanted)
+{
+    struct port_set set;
+    bool few = right_count == 0 || left_count <= FEW_PAIRS / right_count;
+    if (!few)
+        port_set_fill(&set, right, right_count);
+    for (size_t i = 0; i < left_count; i++)
+        if ((few ? ports_have(right, right_count, &left[i]) : port_set_has(&set, &left[i])) ==
+            wanted)
+            return &left[i];
+    return NULL;
+}
+
 const struct service_port *service_ports_collide(const struct service_port *left, size_t left_count,
                                                  const struct service_port *right,
                                                  size_t right_count)
 {
-    for (size_t i = 0; i < left_count; i++)
-        for (size_t j = 0; j < right_count; j++)
-            if (left[i].port == right[j].port && left[i].protocol == right[j].protocol)
-                return &left[i];
-    return NULL;
+    return find_port(left, left_count, right, right_count, true);
 }
 
 bool service_ports_cover(const struct service_port *ports, size_t count,
                          const struct service_port *others, size_t other_count)
 {
-    for (size_t i = 0; i < other_count; i++)
-        if (service_ports_collide(ports, count, &others[i], 1) == NULL)
-            return false;
-    return true;
+    return find_port(others, other_count, ports, count, false) == NULL;
 }
 
 bool service_ports_equal(const struct service_port *left, size_t left_count,
@@ -103,357 +145,6 @@ bool service_ports_equal(const struct service_port *left, size_t left_count,
 {
     return service_ports_cover(left, left_count, right, right_count) &&
            service_ports_cover(right, right_count, left, left_count);
-}
-
-/* --- decoding --- */
-
-/* What one decoding run passes along. */
-struct decoder {
-    const struct json_view *view;
-    const struct json_node *object;
-    const struct json_node *old_object; /* of a request that changes it; may be NULL */
-    bool strict;
-    struct service *service;
-    struct error *error;
-};
-
-static const struct {
-    const char *parent;
-    const char *member;
-} inputs[SERVICE_INPUT_COUNT] = {
-#define X(name, parent, member) {parent, member},
-    SERVICE_INPUTS(X)
-#undef X
-};
-
-static const struct json_node *input(const struct json_view *view, const struct json_node *object,
-                                     enum service_input which)
-{
-    const struct json_node *parent =
-        strcmp(inputs[which].parent, "spec") == 0
-            ? json_view_member(view, object, "spec")
-            : json_view_path(view, object, "metadata", "annotations", NULL);
-    return json_view_member(view, parent, inputs[which].member);
-}
-
-/* An address that can't be read, or is one too many. 0 to go on without it. */
-static int unreadable(const struct decoder *decoder, const char *field, const char *why)
-{
-    return decoder->strict ? error_set(decoder->error, -EINVAL, "%s: %s", field, why) : 0;
-}
-
-static int decode_address(const struct decoder *decoder, struct service_addresses *list,
-                          const char *field, const char *text, size_t length)
-{
-    struct address address;
-    struct error reason;
-    if (list->count >= SERVICE_ADDRESSES_MOST)
-        return unreadable(decoder, field, "more than 64 addresses");
-    if (address_parse_bytes(text, length, &address, &reason) < 0)
-        return unreadable(decoder, field, reason.text);
-    return service_addresses_add(list, &address) < 0 ? error_no_memory(decoder->error) : 0;
-}
-
-/* Whether an item of the array means the same. */
-static bool array_has(const struct json_view *view, const struct json_node *array,
-                      const struct json_node *value)
-{
-    if (!json_view_is_array(array))
-        return false;
-    for (const struct json_node *item = json_view_first(view, array); item != NULL;
-         item = json_view_after(view, array, item))
-        if (json_view_same(view, item, view, value))
-            return true;
-    return false;
-}
-
-static int decode_external(const struct decoder *decoder)
-{
-    const struct json_view *view = decoder->view;
-    const struct json_node *array = input(view, decoder->object, SERVICE_INPUT_EXTERNAL_IPS);
-    const struct json_node *before = input(view, decoder->old_object, SERVICE_INPUT_EXTERNAL_IPS);
-    if (!json_view_is_array(array))
-        return 0;
-    for (const struct json_node *item = json_view_first(view, array); item != NULL;
-         item = json_view_after(view, array, item)) {
-        struct decoder lenient = *decoder;
-        size_t length;
-        const char *text = json_view_plain(view, item, &length);
-        lenient.strict = decoder->strict && !array_has(view, before, item);
-        int result = text == NULL ? unreadable(&lenient, "spec.externalIPs", "not an address")
-                                  : decode_address(&lenient, &decoder->service->external,
-                                                   "spec.externalIPs", text, length);
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-static const struct json_node *ingress_of(const struct json_view *view,
-                                          const struct json_node *object)
-{
-    return json_view_path(view, object, "status", "loadBalancer", "ingress", NULL);
-}
-
-static int decode_ingress(const struct decoder *decoder)
-{
-    static const char field[] = "status.loadBalancer.ingress[].ip";
-    const struct json_view *view = decoder->view;
-    const struct json_node *array = ingress_of(view, decoder->object);
-    const struct json_node *before = ingress_of(view, decoder->old_object);
-    if (!json_view_is_array(array))
-        return 0;
-    for (const struct json_node *item = json_view_first(view, array); item != NULL;
-         item = json_view_after(view, array, item)) {
-        struct decoder lenient = *decoder;
-        size_t length = 0;
-        const struct json_node *value = json_view_member(view, item, "ip");
-        const char *text = json_view_plain(view, value, &length);
-        lenient.strict = decoder->strict && !array_has(view, before, item);
-        int result = 0;
-        if (text == NULL && !json_view_is_null(value))
-            result = unreadable(&lenient, field, "not an address");
-        else if (length > 0)
-            result = decode_address(&lenient, &decoder->service->ingress, field, text, length);
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-/* "203.0.113.7, 2001:db8::7" */
-static int decode_address_text(const struct decoder *decoder, enum service_input which,
-                               const char *field)
-{
-    struct service_addresses *list = &decoder->service->requested;
-    char text[SERVICE_ADDRESSES_TEXT_SIZE];
-    struct decoder lenient = *decoder;
-    const struct json_node *node = input(decoder->view, decoder->object, which);
-    const struct json_node *before = input(decoder->view, decoder->old_object, which);
-    if (!json_view_is_string(node))
-        return 0;
-    lenient.strict = decoder->strict && !json_view_same(decoder->view, node, decoder->view, before);
-    if (json_view_text(decoder->view, node, text, sizeof(text)) < 0)
-        return unreadable(&lenient, field, "too long");
-    for (const char *at = text; *at != '\0';) {
-        size_t length = strcspn(at, ",");
-        size_t skip = strspn(at, " ");
-        size_t end = length;
-        while (end > skip && at[end - 1] == ' ')
-            end--;
-        if (end > skip) {
-            int result = decode_address(&lenient, list, field, at + skip, end - skip);
-            if (result < 0)
-                return result;
-        }
-        at += length + (at[length] == ',');
-    }
-    return 0;
-}
-
-/* A text that isn't empty; otherwise *ret_text stays NULL. 0 or -ENOMEM. */
-static int copy_text(const struct json_view *view, const struct json_node *node, char **ret_text)
-{
-    if (!json_view_is_string(node) || json_view_equals(view, node, ""))
-        return 0;
-    *ret_text = json_view_copy(view, node);
-    return *ret_text == NULL ? -ENOMEM : 0;
-}
-
-static int decode_annotations(const struct decoder *decoder)
-{
-    const struct json_view *view = decoder->view;
-    struct service *service = decoder->service;
-    const struct json_node *annotations =
-        json_view_path(view, decoder->object, "metadata", "annotations", NULL);
-    if (decoder->strict && !json_view_is_null(annotations) && !json_view_is_object(annotations))
-        return error_set(decoder->error, -EINVAL,
-                         "metadata.annotations: not an object of names and texts");
-    service->wants_auto =
-        json_view_equals(view, input(view, decoder->object, SERVICE_INPUT_AUTO), "auto");
-    if (copy_text(view, input(view, decoder->object, SERVICE_INPUT_POOL), &service->pool) < 0)
-        return error_no_memory(decoder->error);
-    int result = decode_address_text(decoder, SERVICE_INPUT_ADDRESSES,
-                                     "metadata.annotations[ipcontroller.ext/addresses]");
-    if (result == 0 && service->requested.count == 0 && service->type == SERVICE_LOAD_BALANCER)
-        result =
-            decode_address_text(decoder, SERVICE_INPUT_LOAD_BALANCER_IP, "spec.loadBalancerIP");
-    return result;
-}
-
-static int decode_ports(const struct decoder *decoder)
-{
-    const struct json_view *view = decoder->view;
-    struct service *service = decoder->service;
-    const struct json_node *ports = input(view, decoder->object, SERVICE_INPUT_PORTS);
-    size_t count = json_view_is_array(ports) ? json_view_count(ports) : 0;
-    if (count == 0)
-        return 0;
-    service->ports = calloc(count, sizeof(*service->ports));
-    if (service->ports == NULL)
-        return error_no_memory(decoder->error);
-    for (const struct json_node *item = json_view_first(view, ports); item != NULL;
-         item = json_view_after(view, ports, item)) {
-        int64_t port;
-        const struct json_node *protocol = json_view_member(view, item, "protocol");
-        if (!json_view_int64(view, json_view_member(view, item, "port"), &port) || port < 0 ||
-            port > 65535) {
-            if (decoder->strict)
-                return error_set(decoder->error, -EINVAL,
-                                 "spec.ports[].port: missing, or no number from 1 to 65535");
-            continue;
-        }
-        struct service_port *entry = &service->ports[service->port_count++];
-        entry->port = (uint16_t)port;
-        entry->protocol = json_view_equals(view, protocol, "UDP")    ? SERVICE_UDP
-                          : json_view_equals(view, protocol, "SCTP") ? SERVICE_SCTP
-                                                                     : SERVICE_TCP;
-    }
-    return 0;
-}
-
-static uint8_t decode_choice(const struct json_view *view, const struct json_node *node,
-                             const char *const *words, size_t count)
-{
-    for (size_t i = 1; i < count; i++)
-        if (json_view_equals(view, node, words[i]))
-            return (uint8_t)i;
-    return 0;
-}
-
-static int decode_spec(const struct decoder *decoder)
-{
-    static const char *const types[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"};
-    static const char *const policies[] = {"", "SingleStack", "PreferDualStack",
-                                           "RequireDualStack"};
-    const struct json_view *view = decoder->view;
-    const struct json_node *object = decoder->object;
-    struct service *service = decoder->service;
-    service->type = decode_choice(view, input(view, object, SERVICE_INPUT_TYPE), types, 4);
-    service->family_policy =
-        decode_choice(view, input(view, object, SERVICE_INPUT_FAMILY_POLICY), policies, 4);
-    if (copy_text(view, input(view, object, SERVICE_INPUT_CLASS), &service->class_name) < 0)
-        return error_no_memory(decoder->error);
-    const struct json_node *families = input(view, object, SERVICE_INPUT_FAMILIES);
-    size_t count = 0;
-    for (const struct json_node *item = json_view_first(view, families); item != NULL && count < 2;
-         item = json_view_after(view, families, item))
-        service->families[count++] =
-            json_view_equals(view, item, "IPv6") ? ADDRESS_IPV6 : ADDRESS_IPV4;
-    return 0;
-}
-
-/* Whether a manager other than ipwarden owns spec.externalIPs (FieldsV1 of server-side apply). */
-static bool external_is_managed(const struct json_view *view, const struct json_node *object)
-{
-    const struct json_node *list = json_view_path(view, object, "metadata", "managedFields", NULL);
-    if (!json_view_is_array(list))
-        return false;
-    for (const struct json_node *item = json_view_first(view, list); item != NULL;
-         item = json_view_after(view, list, item))
-        if (json_view_path(view, item, "fieldsV1", "f:spec", "f:externalIPs", NULL) != NULL &&
-            !json_view_equals(view, json_view_member(view, item, "manager"), SERVICE_MANAGER))
-            return true;
-    return false;
-}
-
-/* Our own condition, whoever else has some. */
-static int decode_condition(const struct decoder *decoder)
-{
-    const struct json_view *view = decoder->view;
-    struct service *service = decoder->service;
-    const struct json_node *conditions =
-        json_view_path(view, decoder->object, "status", "conditions", NULL);
-    for (const struct json_node *item = json_view_first(view, conditions); item != NULL;
-         item = json_view_after(view, conditions, item)) {
-        if (!json_view_equals(view, json_view_member(view, item, "type"), SERVICE_CONDITION) ||
-            service->condition_status != NULL)
-            continue;
-        size_t length;
-        const char *raw = json_view_raw(view, item, &length);
-        if (asprintf(&service->condition_status, "{\"conditions\":[%.*s]}", (int)length, raw) < 0) {
-            service->condition_status = NULL;
-            return error_no_memory(decoder->error);
-        }
-        if (copy_text(view, json_view_member(view, item, "reason"), &service->condition_reason) < 0)
-            return error_no_memory(decoder->error);
-    }
-    return 0;
-}
-
-/* Reads what the decoder was made for. */
-static int decode(const struct decoder *decoder, const char *namespace_name)
-{
-    struct service *service = decoder->service;
-    int result = object_meta_decode(decoder->view, decoder->object, namespace_name, &service->meta,
-                                    decoder->error);
-    if (result == 0 && *service->meta.namespace_name == '\0')
-        return error_set(decoder->error, -EINVAL, "metadata.namespace: missing");
-    if (result == 0)
-        result = decode_spec(decoder);
-    if (result == 0)
-        result = decode_external(decoder);
-    if (result == 0)
-        result = decode_ports(decoder);
-    if (result == 0)
-        result = decode_annotations(decoder);
-    if (result == 0)
-        result = decode_ingress(decoder);
-    if (result == 0)
-        result = decode_condition(decoder);
-    service->external_managed =
-        service->external.count > 0 && external_is_managed(decoder->view, decoder->object);
-    return result;
-}
-
-int service_decode(const struct json_view *view, const struct json_node *object,
-                   struct service **ret_service, struct error *error)
-{
-    _cleanup_service_ struct service *service = calloc(1, sizeof(*service));
-    if (service == NULL)
-        return error_no_memory(error);
-    struct decoder decoder = {.view = view, .object = object, .service = service, .error = error};
-    int result = decode(&decoder, NULL);
-    if (result == 0)
-        result = object_meta_require_name(&service->meta, error);
-    if (result < 0)
-        return result;
-    *ret_service = service;
-    service = NULL;
-    return 0;
-}
-
-int service_decode_request(const struct json_view *view, const struct json_node *object,
-                           const struct json_node *old_object, const char *namespace_name,
-                           struct service **ret_service, struct error *error)
-{
-    _cleanup_service_ struct service *service = calloc(1, sizeof(*service));
-    if (service == NULL)
-        return error_no_memory(error);
-    struct decoder decoder = {.view = view,
-                              .object = object,
-                              .old_object = old_object,
-                              .strict = true,
-                              .service = service,
-                              .error = error};
-    int result = decode(&decoder, namespace_name);
-    if (result < 0)
-        return result;
-    *ret_service = service;
-    service = NULL;
-    return 0;
-}
-
-int service_decode_text(const char *text, size_t length, struct service **ret_service,
-                        struct error *error)
-{
-    struct json_view view;
-    json_view_init(&view);
-    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH_MAXIMUM, error);
-    if (result == 0)
-        result = service_decode(&view, json_view_root(&view), ret_service, error);
-    json_view_clear(&view);
-    return result;
 }
 
 static bool duplicate_text(const char *text, char **ret_copy)
@@ -470,6 +161,19 @@ static bool duplicate_addresses(const struct service_addresses *list,
         if (service_addresses_add(ret_copy, &list->items[i]) < 0)
             return false;
     return true;
+}
+
+static bool duplicate_entries(const struct service *service, struct service *copy)
+{
+    size_t count = service->ingress_entry_count;
+    copy->ingress_entries = count > 0 ? calloc(count, sizeof(*copy->ingress_entries)) : NULL;
+    copy->ingress_entry_count = copy->ingress_entries != NULL ? count : 0;
+    bool good = copy->ingress_entry_count == count;
+    for (size_t i = 0; i < copy->ingress_entry_count; i++) {
+        copy->ingress_entries[i].address = service->ingress_entries[i].address;
+        good &= duplicate_text(service->ingress_entries[i].raw, &copy->ingress_entries[i].raw);
+    }
+    return good;
 }
 
 struct service *service_copy(const struct service *service)
@@ -490,6 +194,8 @@ struct service *service_copy(const struct service *service)
     good &= duplicate_addresses(&service->external, &copy->external);
     good &= duplicate_addresses(&service->ingress, &copy->ingress);
     good &= duplicate_addresses(&service->requested, &copy->requested);
+    good &= duplicate_addresses(&service->applied, &copy->applied);
+    good &= duplicate_entries(service, copy);
     if (!good || (service->port_count > 0 && copy->ports == NULL)) {
         service_free(copy);
         return NULL;
@@ -510,6 +216,10 @@ void service_free(struct service *service)
     free(service->external.items);
     free(service->ingress.items);
     free(service->requested.items);
+    free(service->applied.items);
+    for (size_t i = 0; i < service->ingress_entry_count; i++)
+        free(service->ingress_entries[i].raw);
+    free(service->ingress_entries);
     free(service->condition_reason);
     free(service->condition_status);
     free(service);

@@ -17,7 +17,10 @@
 #define SERVICE_MANAGER "ipwarden" /* as whom ipwarden writes into Services (fieldManager) */
 #define SERVICE_CLASS "ipcontroller.ext/ipwarden"
 
-#define SERVICE_ADDRESSES_MOST 64 /* addresses in one list of a Service; more are refused */
+/* Addresses in one list of a Service; a request that adds more is refused. What is stored is read
+ * in full, however long. */
+#define SERVICE_ADDRESSES_MOST 64
+#define SERVICE_PORTS_MOST 1000 /* of a Service with external addresses; more are refused */
 #define SERVICE_ADDRESSES_TEXT_SIZE (SERVICE_ADDRESSES_MOST * (ADDRESS_TEXT_SIZE + 1))
 
 enum service_type {
@@ -46,6 +49,12 @@ struct service_addresses {
     size_t count;
 };
 
+/* An entry of status.loadBalancer.ingress that isn't as ipwarden writes it. */
+struct service_ingress_entry {
+    struct address address; /* family 0: a host name, or an address that can't be read */
+    char *raw;              /* as stored, JSON */
+};
+
 struct service {
     struct object_meta meta;
     char *pool;            /* annotation ipcontroller.ext/pool, or NULL */
@@ -54,15 +63,23 @@ struct service {
     uint8_t family_policy; /* enum service_family_policy */
     uint8_t families[2];   /* spec.ipFamilies: ADDRESS_IPV4, ADDRESS_IPV6 or 0 */
     bool wants_auto;       /* annotation external-ip: auto */
+    bool auto_unknown;     /* annotation external-ip with any other value */
+    bool headless;         /* spec.clusterIP: None */
+    bool requested_twice;  /* annotation and loadBalancerIP name different addresses */
     /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What
      * a webhook writes into a request is nobody's there. */
     bool external_managed;
     struct service_port *ports;
     size_t port_count;
-    struct service_addresses external; /* spec.externalIPs */
-    struct service_addresses ingress;  /* status.loadBalancer.ingress[].ip */
+    struct service_addresses external;             /* spec.externalIPs */
+    struct service_addresses ingress;              /* status.loadBalancer.ingress[].ip */
+    struct service_ingress_entry *ingress_entries; /* those that others made, as they are */
+    size_t ingress_entry_count;
     /* The annotation ipcontroller.ext/addresses, else spec.loadBalancerIP. */
     struct service_addresses requested;
+    const char *requested_field; /* which of the two, as messages name it; a literal */
+    /* spec.externalIPs of the manifest that kubectl applied last; read in requests only. */
+    struct service_addresses applied;
     char *condition_reason; /* reason of our condition in status.conditions, or NULL */
     char *condition_status; /* a status (JSON) with that condition alone; NULL without one */
 };
@@ -70,8 +87,8 @@ struct service {
 /* The name of the condition that ipwarden keeps in a Service's status. */
 #define SERVICE_CONDITION "ipcontroller.ext/AddressAssigned"
 
-/* Decodes a stored Service. What can't be read in it is left out: it runs already. 0, -EINVAL
- * without a name or namespace, -ENOMEM. */
+/* Decodes a stored Service. Its addresses are read as kube-proxy reads them, since it runs already;
+ * what kube-proxy can't read is left out. 0, -EINVAL without a name or namespace, -ENOMEM. */
 must_check int service_decode(const struct json_view *view, const struct json_node *object,
                               struct service **ret_service, struct error *error);
 /* Decodes a Service that somebody wants to have stored in place of old_object (NULL: a new one).
@@ -101,6 +118,8 @@ bool service_addresses_equal(const struct service_addresses *left,
                              const struct service_addresses *right);
 /* Whether the address stands in externalIPs or ingress. */
 bool service_lists(const struct service *service, const struct address *address);
+/* Whether the status shows a host name, or anything else that is no address. */
+bool service_shows_host(const struct service *service);
 /* Whether the list has an address of the family. */
 bool service_addresses_have_family(const struct service_addresses *list, uint8_t family);
 

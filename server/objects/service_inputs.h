@@ -1,7 +1,8 @@
 /* The fields of a Service that decide which addresses it owns, listed once. The decoder reads
  * these and no others, the webhooks are called when one of them changes
  * (deploy/manifests/webhooks.yaml), and a test on a real API server derives from this list that a
- * change of each reaches ipwarden and that no other change does. */
+ * change of each reaches ipwarden and that no other change does. (Whether a Service is headless, by
+ * spec.clusterIP, changes only together with its type.) */
 #ifndef IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 #define IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 

@@ -6,7 +6,13 @@
  * fail should the entry have been renewed meanwhile, which admission does when an edit lists the
  * address again. In all other cases a request may still be under way that will store the Service,
  * or the address in it; so the entry is left alone for the grace, which is longer than the API
- * server works on any request, and the Service is read live before it goes. */
+ * server works on any request, and the Service is read live before it goes.
+ *
+ * Ports go the same way. What the Service uses is added at once. What it doesn't use may belong to
+ * an edit that is under way, whose ports admission has noted. So it is only taken out by a version
+ * of the Service that is younger than the claim: an edit that was judged before that version can't
+ * be stored any more without being judged again, which changes the claim. When no such version comes
+ * within the grace, the edit came to nothing, and the Service is read live. */
 #include "server/decide/policy.h"
 #include "server/reconcile/pass.h"
 #include "server/state/state_claims.h"
@@ -23,7 +29,9 @@
 enum claim_action {
     CLAIM_NOTHING,
     CLAIM_WAIT,  /* look again after a delay */
-    CLAIM_SYNC,  /* note the uid and the ports of the stored Service */
+    CLAIM_ADD,   /* note the uid of the stored Service, and ports that the entry lacks */
+    CLAIM_SYNC,  /* note its uid and its ports, and no others */
+    CLAIM_PORTS, /* read the Service live, then do the same */
     CLAIM_DROP,  /* take the entry out: its Service is known to have gone */
     CLAIM_CHECK, /* read the Service live, then drop */
 };
@@ -51,24 +59,27 @@ struct judgement {
     int64_t delay;
 };
 
-/* The entry's ports follow the stored Service: what that has is added at once. What it lacks may
- * belong to an edit that is under way, unless the Service has changed since the claim did. */
+/* The entry's ports follow the stored Service. */
 static struct judgement judge_ports(const struct reconciler *reconciler,
-                                    const struct state_claim *claim,
-                                    const struct claim_service *entry,
+                                    const struct state_claim *claim, size_t index,
                                     const struct service *service)
 {
     const struct state *state = reconciler->options.state;
-    const struct state_object *stored = state_find(state, STATE_SERVICES, service->meta.key);
+    const struct claim_service *entry = &claim->claim->services[index];
     int64_t age = clock_monotonic(state->options.clock) - claim->put_at;
     if (*entry->uid == '\0')
-        return (struct judgement){CLAIM_SYNC, 0};
+        return (struct judgement){CLAIM_ADD, 0};
     if (service_ports_equal(entry->ports, entry->port_count, service->ports, service->port_count))
         return (struct judgement){CLAIM_NOTHING, 0};
-    if (!service_ports_cover(entry->ports, entry->port_count, service->ports,
-                             service->port_count) ||
-        stored->changed > claim->object.changed || age >= reconciler->options.grace)
+    if (claim_may_follow(claim->claim, index, service))
+        return (struct judgement){CLAIM_ADD, 0};
+    /* A port that belongs to another Service isn't noted: the Service is told. */
+    if (service_ports_cover(service->ports, service->port_count, entry->ports, entry->port_count))
+        return (struct judgement){CLAIM_NOTHING, 0};
+    if (object_meta_is_newer(&service->meta, claim->object.meta))
         return (struct judgement){CLAIM_SYNC, 0};
+    if (age >= reconciler->options.grace)
+        return (struct judgement){CLAIM_PORTS, 0};
     return (struct judgement){CLAIM_WAIT, reconciler->options.grace - age};
 }
 
@@ -121,10 +132,9 @@ static const struct service *judge(const struct reconciler *reconciler,
     const struct state *state = reconciler->options.state;
     const struct service *owner = NULL;
     for (size_t i = 0; i < claim->claim->service_count; i++) {
-        const struct claim_service *entry = &claim->claim->services[i];
-        const struct service *service = state_claim_service(state, entry);
+        const struct service *service = state_claim_service(state, &claim->claim->services[i]);
         bool listed = service != NULL && service_lists(service, &claim->claim->address);
-        struct judgement found = listed ? judge_ports(reconciler, claim, entry, service)
+        struct judgement found = listed ? judge_ports(reconciler, claim, i, service)
                                         : judge_absent(reconciler, &claim->entries[i], service);
         if (found.action == CLAIM_NOTHING ||
             (found.action == CLAIM_WAIT && finding->action == CLAIM_WAIT &&
@@ -278,11 +288,11 @@ static void drop(struct pass *pass, struct finding *finding)
 }
 
 /* Notes uid and ports of the stored Service. */
-static void follow(struct pass *pass, struct finding *finding)
+static void follow(struct pass *pass, struct finding *finding, enum claim_follow how)
 {
     struct claim_write *write = write_new(pass, finding);
-    if (write != NULL && claim_service_follow(&write->finding.claim->services[write->finding.index],
-                                              write->finding.owner) < 0) {
+    if (write != NULL &&
+        claim_follow(write->finding.claim, write->finding.index, write->finding.owner, how) < 0) {
         write_free(write);
         pass_end(pass, PASS_RETRY);
     } else if (write != NULL) {
@@ -304,34 +314,51 @@ enum check_result {
     CHECK_LISTS,
 };
 
+/* ret_service: as it was read, or NULL. */
 static enum check_result check_answer(const struct check *check,
-                                      const struct k8s_response *response)
+                                      const struct k8s_response *response,
+                                      struct service **ret_service)
 {
     const struct claim *claim = check->finding.claim;
-    _cleanup_service_ struct service *service = NULL;
+    struct service *service = NULL;
+    *ret_service = NULL;
     if (response->error.code == -ENOENT)
         return CHECK_GONE;
     if (response->error.code != 0 ||
         service_decode_text(response->body, response->body_length, &service, NULL) < 0)
         return CHECK_UNKNOWN;
+    *ret_service = service;
     return claim_service_matches(&claim->services[check->finding.index], service) &&
                    service_lists(service, &claim->address)
                ? CHECK_LISTS
                : CHECK_GONE;
 }
 
+/* The ports are those of the Service that has just been read. Takes it. */
+static void follow_read(struct pass *pass, struct check *check, struct service **service_take)
+{
+    service_free(check->finding.owner);
+    check->finding.owner = *service_take;
+    *service_take = NULL;
+    follow(pass, &check->finding, CLAIM_FOLLOW_SET);
+}
+
 static void check_done(void *context, const struct k8s_response *response)
 {
     struct check *check = context;
     struct pass *pass = check->pass;
-    enum check_result result = check_answer(check, response);
+    _cleanup_service_ struct service *service = NULL;
+    enum check_result result = check_answer(check, response, &service);
+    bool ports = check->finding.action == CLAIM_PORTS;
     bool may_act = pass->reconciler->options.may_act(pass->reconciler->options.context);
     if (result == CHECK_UNKNOWN || !may_act)
         pass_end(pass, PASS_RETRY);
-    else if (result == CHECK_GONE)
+    else if (result == CHECK_GONE && !ports)
         drop(pass, &check->finding);
-    else
+    else if (result == CHECK_GONE || !ports)
         pass_later(pass, CLOCK_SECOND); /* the watch lags behind: what it brings decides */
+    else
+        follow_read(pass, check, &service);
     clear(&check->finding);
     free(check);
 }
@@ -354,7 +381,7 @@ static void check_service(struct pass *pass, struct finding *finding)
     if (result == 0)
         return;
     /* A name that can't stand in a path is no Service's. */
-    if (result == -EINVAL)
+    if (result == -EINVAL && check->finding.action == CLAIM_CHECK)
         drop(pass, &check->finding);
     else
         pass_end(pass, PASS_RETRY);
@@ -372,12 +399,16 @@ static void act(struct pass *pass, void *context)
     case CLAIM_WAIT:
         pass_later(pass, finding->delay);
         break;
+    case CLAIM_ADD:
+        follow(pass, finding, CLAIM_FOLLOW_ADD);
+        break;
     case CLAIM_SYNC:
-        follow(pass, finding);
+        follow(pass, finding, CLAIM_FOLLOW_SET);
         break;
     case CLAIM_DROP:
         drop(pass, finding);
         break;
+    case CLAIM_PORTS:
     case CLAIM_CHECK:
         check_service(pass, finding);
         break;

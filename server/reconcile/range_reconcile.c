@@ -116,7 +116,7 @@ static void encode_status(struct buffer *body, const struct state_range *home,
     struct condition ready = {"Ready", ipam_range_is_usable(range), "", ""};
     struct blocks_counts counts = {0};
     struct json_writer writer;
-    ready.reason = ipam_range_reason(range, ready.message, sizeof(ready.message));
+    ready.reason = ledger_reason(home, ready.message, sizeof(ready.message));
     if (home->blocks != NULL)
         blocks_counts(home->blocks, &counts);
     json_writer_init(&writer, body);
@@ -134,14 +134,15 @@ static void encode_status(struct buffer *body, const struct state_range *home,
 
 /* --- looking --- */
 
+/* A range that is being deleted and kept by somebody else's finalizer is judged on: its requests
+ * have to be told, and what was granted before has to reach them. */
 static enum range_action judge_finalizer(const struct state_range *home)
 {
     const struct ipam_range *range = home->range;
     if (!range->meta.deleting)
         return range->has_finalizer ? RANGE_NOTHING : RANGE_ADD_FINALIZER;
-    if (!range->has_finalizer)
-        return RANGE_GONE; /* somebody else's finalizer keeps the range */
-    return home->request_count == 0 ? RANGE_REMOVE_FINALIZER : RANGE_NOTHING;
+    return range->has_finalizer && home->request_count == 0 ? RANGE_REMOVE_FINALIZER
+                                                            : RANGE_NOTHING;
 }
 
 /* Grants what can be granted and encodes the status. 0 or -ENOMEM. */

@@ -7,6 +7,7 @@
 #include "server/reconcile/range_lead.h"
 #include "server/reconcile/waiting.h"
 #include "server/reconcile/work.h"
+#include "server/state/state_pools.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,13 +16,26 @@
 #define IN_FLIGHT_MOST 16
 #define QUIET (300 * CLOCK_MILLISECOND)
 
+/* The claim may have been made before there was a pool with its address. */
+static void note_claim_pool(struct reconciler *reconciler, const char *key)
+{
+    const struct state *state = reconciler->options.state;
+    const struct state_claim *claim = state_claim(state, key);
+    if (atomic_load_explicit(&reconciler->leader, memory_order_relaxed) && claim != NULL &&
+        state_pool_to_note(state, claim) != NULL)
+        work_note(reconciler, (struct queue_item){.kind = RECONCILE_CLAIM_POOLS, .key = key}, 0);
+}
+
 /* With the lock of state held. Nothing is judged before the full lists are there; then state tells
  * that everything is. */
 static void reconciler_listen(void *context, unsigned int kind, const char *key)
 {
     struct reconciler *reconciler = context;
-    if (state_knows_everything(reconciler->options.state))
-        work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
+    if (!state_knows_everything(reconciler->options.state))
+        return;
+    work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
+    if (kind == STATE_CLAIMS)
+        note_claim_pool(reconciler, key);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)

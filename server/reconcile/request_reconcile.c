@@ -52,9 +52,10 @@ static void clear(void *context)
 static enum request_action judge(const struct state *state, const struct state_request *request)
 {
     bool held = request->held.address.family != 0;
-    bool wanted = state_pool_from_request(state, request->object.meta->key) != NULL;
+    const struct object_meta *meta = request->object.meta;
+    bool wanted = state_pool_from_request(state, meta->key, meta->uid) != NULL;
     enum ipam_verdict told = request->request->told;
-    if (wanted && !request->request->has_finalizer && !request->object.meta->deleting)
+    if (wanted && !request->request->has_finalizer && !meta->deleting)
         return REQUEST_ADD_FINALIZER;
     if (!wanted && request->request->has_finalizer)
         return REQUEST_REMOVE_FINALIZER;

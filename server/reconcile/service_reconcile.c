@@ -51,6 +51,8 @@ static void clear(void *context)
 /* What the condition of a Service should say. */
 static const char *condition_wanted(const struct policy_plan *plan, const struct service *service)
 {
+    if (plan->foreign)
+        return "ForeignStatus";
     if (plan->conflict)
         return "Conflict";
     if (plan->outcome == POLICY_WAITING)
@@ -118,17 +120,37 @@ static void write_addresses(struct json_writer *writer, const char *name,
     json_end_array(writer);
 }
 
-static void write_ingress(struct json_writer *writer, const struct service_addresses *list)
+/* An entry of the ingress, as whoever made it wrote it. */
+static void write_ingress_address(struct json_writer *writer, const struct service *service,
+                                  const struct address *address)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    for (size_t i = 0; i < service->ingress_entry_count; i++) {
+        const struct service_ingress_entry *entry = &service->ingress_entries[i];
+        if (address_equal(&entry->address, address)) {
+            json_put_raw(writer, entry->raw, strlen(entry->raw));
+            return;
+        }
+    }
+    address_format(address, text);
+    json_begin_object(writer);
+    json_member_string(writer, "ip", text);
+    json_member_string(writer, "ipMode", "VIP");
+    json_end_object(writer);
+}
+
+/* Host names are somebody's: they stay behind the addresses. */
+static void write_ingress(struct json_writer *writer, const struct service *service,
+                          const struct service_addresses *list)
 {
     json_member_object(writer, "loadBalancer");
     json_member_array(writer, "ingress");
-    for (size_t i = 0; i < list->count; i++) {
-        char text[ADDRESS_TEXT_SIZE];
-        address_format(&list->items[i], text);
-        json_begin_object(writer);
-        json_member_string(writer, "ip", text);
-        json_member_string(writer, "ipMode", "VIP");
-        json_end_object(writer);
+    for (size_t i = 0; i < list->count; i++)
+        write_ingress_address(writer, service, &list->items[i]);
+    for (size_t i = 0; i < service->ingress_entry_count; i++) {
+        const struct service_ingress_entry *entry = &service->ingress_entries[i];
+        if (entry->address.family == 0)
+            json_put_raw(writer, entry->raw, strlen(entry->raw));
     }
     json_end_array(writer);
     json_end_object(writer);
@@ -165,7 +187,7 @@ static void encode_status(struct buffer *body, const struct finding *finding,
     pass_begin_patch(&writer, body, meta->uid, meta->resource_version);
     json_member_object(&writer, "status");
     if (finding->shows_ingress)
-        write_ingress(&writer, &finding->plan.given);
+        write_ingress(&writer, finding->service, &finding->plan.given);
     if (condition_is_new(finding))
         write_condition(&writer, finding, clock);
     json_end_object(&writer);

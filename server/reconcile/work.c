@@ -13,6 +13,7 @@ static const struct reconcile_row *const rows[RECONCILE_KINDS] = {
     [STATE_NEWS_ROOM] = &reconcile_room,
     [STATE_NEWS_EVERYTHING] = &reconcile_everything,
     [RECONCILE_FENCE] = &reconcile_fence,
+    [RECONCILE_CLAIM_POOLS] = &reconcile_claim_pools,
 };
 
 const char *work_kind_name(unsigned int kind)

@@ -14,7 +14,8 @@
 /* What the reconciler works on, beside the objects of the kinds and state's news. */
 enum reconcile_work {
     RECONCILE_FENCE =
-        STATE_NEWS_COUNT, /* the requests are to be listed anew: see range_reconcile.c */
+        STATE_NEWS_COUNT,  /* the requests are to be listed anew: see range_reconcile.c */
+    RECONCILE_CLAIM_POOLS, /* a claim lacks the name of its pool: see claim_pool_reconcile.c */
     RECONCILE_KINDS
 };
 
@@ -58,6 +59,7 @@ extern const struct reconcile_row reconcile_ranges;
 extern const struct reconcile_row reconcile_requests;
 extern const struct reconcile_row reconcile_room;
 extern const struct reconcile_row reconcile_fence;
+extern const struct reconcile_row reconcile_claim_pools;
 extern const struct reconcile_row reconcile_everything;
 
 /* The row of a kind of work; NULL: it is only known, never reconciled. */

@@ -1,6 +1,7 @@
 /* The ledger of a range: which block its book holds for which request, and which requests wait. */
 #include "server/state/ledger.h"
 
+#include "server/base/buffer.h"
 #include "server/state/state_pools.h"
 
 #include <assert.h>
@@ -100,6 +101,79 @@ void ledger_unstored_remove(struct state_range *home, const struct state_request
             home->unstored[i] = home->unstored[--home->unstored_count];
             return;
         }
+}
+
+/* --- whose requests keep a range --- */
+
+#define STRANGERS_NAMED 3
+
+static bool is_stranger(const struct state_range *home, const struct state_request *request)
+{
+    return strcmp(request->object.meta->namespace_name, home->range->meta.namespace_name) != 0;
+}
+
+/* The request of another namespace that comes next by name after this one; NULL: the first. */
+static const struct state_request *stranger_after(const struct state_range *home,
+                                                  const struct state_request *before)
+{
+    const struct state_request *found = NULL;
+    for (const struct state_request *request = home->requests; request != NULL;
+         request = request->next) {
+        const char *key = request->object.meta->key;
+        if (is_stranger(home, request) &&
+            (before == NULL || strcmp(key, before->object.meta->key) > 0) &&
+            (found == NULL || strcmp(key, found->object.meta->key) < 0))
+            found = request;
+    }
+    return found;
+}
+
+static size_t strangers_count(const struct state_range *home)
+{
+    size_t count = 0;
+    for (const struct state_request *request = home->requests; request != NULL;
+         request = request->next)
+        count += is_stranger(home, request);
+    return count;
+}
+
+static void describe_requests(const struct state_range *home, struct buffer *text)
+{
+    size_t strangers = strangers_count(home);
+    size_t own = home->request_count - strangers;
+    const struct state_request *request = NULL;
+    if (strangers == 0) {
+        buffer_printf(text, "gives nothing more and goes with the last request for it: %zu", own);
+        return;
+    }
+    buffer_printf(text,
+                  "gives nothing more and goes with the last request for it: %zu of its own "
+                  "namespace and %zu of others",
+                  own, strangers);
+    for (size_t i = 0; i < STRANGERS_NAMED && (request = stranger_after(home, request)) != NULL;
+         i++)
+        buffer_printf(text, "%s%.80s", i == 0 ? " (" : ", ", request->object.meta->key);
+    if (strangers > STRANGERS_NAMED)
+        buffer_printf(text, " and %zu more", strangers - STRANGERS_NAMED);
+    buffer_append_string(text, ")");
+}
+
+const char *ledger_reason(const struct state_range *home, char *ret_message, size_t size)
+{
+    const struct ipam_range *range = home->range;
+    struct buffer text _cleanup_buffer_;
+    const char *reason = ipam_range_reason(range, ret_message, size);
+    buffer_init(&text, 1024);
+    if (!range->meta.deleting)
+        return reason;
+    if (home->request_count > 0)
+        describe_requests(home, &text);
+    else if (!range->has_finalizer)
+        buffer_append_string(&text, "gives nothing more; no request keeps it, but a finalizer that "
+                                    "isn't ipwarden's does");
+    if (text.length > 0 && !buffer_failed(&text))
+        snprintf(ret_message, size, "%s", text.data);
+    return reason;
 }
 
 /* --- what the book holds for a request --- */

@@ -8,6 +8,9 @@
 
 #define LEDGER_RELEASED_MOST 32 /* releases of one range that people are told one by one */
 
+/* The reason of the range's condition Ready, as ipam_range_reason has it; that of a range which is
+ * being deleted says whose requests keep it: those of other namespaces by name, the first few. */
+const char *ledger_reason(const struct state_range *home, char *ret_message, size_t size);
 /* Whether the request's status has a CIDR and the book holds the same one for the request. */
 bool ledger_is_stored(const struct state_request *request);
 /* How many requests wait for a CIDR of the range. */

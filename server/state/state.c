@@ -19,7 +19,9 @@ struct state *state_new(const struct state_options *options)
     state->addresses = map_new();
     state->owners = map_new();
     state->tenants = map_new();
-    bool good = state->addresses != NULL && state->owners != NULL && state->tenants != NULL;
+    state->pool_claims = map_new();
+    bool good = state->addresses != NULL && state->owners != NULL && state->tenants != NULL &&
+                state->pool_claims != NULL;
     for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         state->objects[kind] = map_new();
         good = good && state->objects[kind] != NULL;
@@ -63,6 +65,7 @@ void state_free(struct state *state)
     map_free(state->addresses);
     map_free(state->owners);
     map_free(state->tenants);
+    map_free(state->pool_claims);
     free(state->pools);
     free(state->replicas);
     mutex_destroy(&state->mutex);

@@ -8,9 +8,10 @@
  * is given twice, whether or not it has a claim yet. The API server's uniqueness of claim names is
  * what keeps addresses apart between replicas; this memory only makes the first guess a good one.
  *
- * The files: state.c is the container and the lists; state_addresses.c the index by address;
- * state_services.c, state_claims.c, state_pools.c and state_ranges.c take in their kinds; ledger.c
- * keeps what a range holds for whom. */
+ * The files: state.c is the container and the lists; state_addresses.c the index by address,
+ * state_pool_claims.c that by the pool that claims name; state_services.c, state_claims.c,
+ * state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom.
+ */
 #ifndef IPWARDEN_STATE_STATE_H
 #define IPWARDEN_STATE_STATE_H
 
@@ -100,8 +101,19 @@ struct state_claim {
     struct claim *claim;
     struct state_claim_entry *entries; /* one for each of claim->services */
     enum state_claim_class class;
-    int64_t put_at;           /* monotonic: when this version was seen first */
-    struct state_claim *next; /* another claim of the same address (an older name) */
+    int64_t put_at;                    /* monotonic: when this version was seen first */
+    struct state_claim *next;          /* another claim of the same address (an older name) */
+    struct state_pool_claims *of_pool; /* the list it stands in; NULL only for want of memory */
+    struct state_claim *pool_next;     /* of the same pool */
+    struct state_claim *pool_previous;
+};
+
+/* The claims that name a pool, whether or not that is there; under "" those that name none. */
+struct state_pool_claims {
+    char *pool;
+    struct state_claim *first;
+    size_t ipv4;
+    size_t ipv6;
 };
 
 /* The claims that name a Service. */
@@ -119,16 +131,29 @@ struct state_tenant {
     size_t count;
 };
 
+/* What stands behind the addresses of a pool that is made from a request. It gives only with that
+ * very request behind it, for whoever owns the request's namespace could put another in its place.
+ */
+enum state_pool_backing {
+    STATE_POOL_BACKED,   /* its request holds its CIDR; or its addresses are its own */
+    STATE_POOL_WAITING,  /* which request it is made from isn't noted yet */
+    STATE_POOL_UNHELD,   /* its request has the CIDR, and no range holds it for that */
+    STATE_POOL_GONE,     /* its request is gone */
+    STATE_POOL_REPLACED, /* another request has the name */
+    STATE_POOL_MOVED,    /* its request has another CIDR, or none */
+};
+
 struct state_pool {
     struct state_object object;
     struct pool *pool;
     uint8_t family;               /* 0: gives nothing */
     const struct ranges *offered; /* NULL likewise */
     struct ranges *resolved;      /* owned: offered of a pool that comes from a request */
+    struct ranges *prospect;      /* owned: what its request has, while that isn't noted; or NULL */
     struct blocks *blocks;        /* the book over offered; NULL likewise */
     struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
-    const struct state_pool
-        *conflict;            /* the older pool it overlaps: nothing is given from this one */
+    const struct state_pool *conflict; /* the pool it overlaps: nothing is given from this one */
+    enum state_pool_backing backing;
     bool empty;               /* the CIDR of its request leaves no address */
     bool claims_reading;      /* its claims are being listed for somebody who would be refused */
     int64_t claims_read_from; /* monotonic: when the last such list began; 0: never */
@@ -198,12 +223,15 @@ struct state {
     struct map *addresses;            /* 17 bytes -> struct state_address */
     struct map *owners;               /* key of a Service -> struct state_owner */
     struct map *tenants;              /* namespace -> struct state_tenant */
+    struct map *pool_claims;          /* name of a pool -> struct state_pool_claims */
     struct state_pool **pools;        /* the pools in the order in which they are tried */
     size_t pool_count;
     struct state_address *chosen_first; /* addresses that were chosen lately */
     struct state_address *chosen_last;
     size_t chosen_count;
     size_t claim_totals[STATE_CLAIM_CLASSES];
+    size_t dual_services;           /* stored Services with two families */
+    size_t alone_services;          /* those that prefer two families and have one */
     struct state_replica *replicas; /* those that live; none known: this one is alone */
     size_t replica_count;
     bool synced[STATE_KINDS];
@@ -271,6 +299,9 @@ bool state_is_known_removed(const struct state *state, const char *uid);
 
 /* The family of the cluster's own Service (default/kubernetes). */
 uint8_t state_primary_family(const struct state *state);
+/* Whether the cluster seems to have one family: somebody prefers two and has one, and nobody has
+ * two. */
+bool state_seems_single_stack(const struct state *state);
 /* Whether a LoadBalancer Service is ours to serve. */
 bool state_serves_load_balancer(const struct state *state, const struct service *service);
 

@@ -3,6 +3,7 @@
 #include "server/state/state_claims.h"
 
 #include "server/state/state_addresses.h"
+#include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 
 #include <assert.h>
@@ -101,7 +102,7 @@ size_t state_tenant_unstored(const struct state *state, const char *namespace_na
     const struct state_tenant *tenant = map_get_string(state->tenants, namespace_name);
     int64_t before = clock_monotonic(state->options.clock) - age;
     size_t count = 0;
-    if (tenant == NULL || tenant->count < most)
+    if (tenant == NULL)
         return 0;
     for (const struct state_claim_entry *entry = tenant->first;
          entry != NULL && count < most && entry->unstored_since <= before; entry = entry->next)
@@ -404,6 +405,8 @@ static int put(struct state *state, void *object_take)
     for (size_t i = 0; i < version->service_count; i++)
         if (owner_add(state, version->services[i].key, claim) < 0)
             result = -ENOMEM;
+    if (state_pool_claims_follow(state, claim) < 0)
+        result = -ENOMEM;
     if (old != NULL)
         owners_leave(state, claim, old, version);
     if (old != NULL && makes_room(old, version))
@@ -420,6 +423,7 @@ static void drop(struct state *state, struct state_object *object)
     map_remove_string(state->objects[STATE_CLAIMS], object->meta->key);
     address_unlink(state, claim);
     entries_free(state, claim);
+    state_pool_claims_remove(state, claim);
     state->claim_totals[claim->class]--;
     owners_leave(state, claim, claim->claim, NULL);
     state_tell(state, STATE_CLAIMS, object->meta->key);

@@ -1,6 +1,8 @@
 /* Pools coming and going. A pool's book is kept while its addresses stay the same. */
 #include "server/state/state_pools.h"
 
+#include "server/objects/unfit.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,24 +11,64 @@
 
 bool state_pool_is_usable(const struct state_pool *pool)
 {
-    return pool->family != 0 && !pool->object.meta->deleting && pool->conflict == NULL;
+    return pool->family != 0 && pool->backing == STATE_POOL_BACKED &&
+           !pool->object.meta->deleting && pool->conflict == NULL;
+}
+
+/* Why a pool that comes from a request has no addresses, or gives none of those that it has. */
+static const char *backing_reason(const struct state_pool *pool, char *ret_message, size_t size)
+{
+    static const char *const changes[] = {
+        [STATE_POOL_UNHELD] = "doesn't hold it in its range any more",
+        [STATE_POOL_GONE] = "is gone",
+        [STATE_POOL_REPLACED] = "is another one now, which was made under the same name",
+        [STATE_POOL_MOVED] = "has another CIDR now, or none",
+    };
+    const char *request = pool->pool->from_request;
+    char cidr[CIDR_TEXT_SIZE];
+    if (pool->empty) {
+        snprintf(ret_message, size,
+                 "spec.fromRequest: request %s has no address that spec.exclude leaves and that a "
+                 "Service could have",
+                 request);
+        return "Invalid";
+    }
+    if (pool->backing == STATE_POOL_WAITING) {
+        snprintf(ret_message, size, "spec.fromRequest: request %s has no CIDR yet", request);
+        return "WaitingForRequest";
+    }
+    cidr_format(&pool->pool->pin.cidr, cidr);
+    snprintf(
+        ret_message, size,
+        "the pool was made from request %.100s with %s, and that %s: nothing more is given; %s",
+        request, cidr, changes[pool->backing],
+        pool->backing == STATE_POOL_UNHELD
+            ? "see the request's conditions"
+            : "to use another CIDR, delete the pool and create it anew");
+    return pool->backing == STATE_POOL_UNHELD ? "WaitingForRequest" : "RequestChanged";
 }
 
 const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size)
 {
     ret_message[0] = '\0';
+    if (pool->object.meta->deleting) {
+        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
+        return "Deleting";
+    }
     if (pool->pool->invalid != NULL) {
         snprintf(ret_message, size, "%s", pool->pool->invalid);
         return "Invalid";
     }
-    if (pool->family == 0) {
-        snprintf(ret_message, size, "spec.fromRequest: request %s %s", pool->pool->from_request,
-                 pool->empty ? "has no address that spec.exclude leaves" : "has no CIDR yet");
-        return pool->empty ? "Invalid" : "WaitingForRequest";
+    if (pool->prospect != NULL && pool->conflict != NULL) {
+        snprintf(ret_message, size, "the CIDR of request %s overlaps pool %s",
+                 pool->pool->from_request, pool->conflict->object.meta->name);
+        return "Conflict";
     }
-    if (pool->object.meta->deleting) {
-        snprintf(ret_message, size, "gives nothing more and goes when its last address is free");
-        return "Deleting";
+    if (pool->empty || pool->backing != STATE_POOL_BACKED)
+        return backing_reason(pool, ret_message, size);
+    if (pool->family == 0) {
+        snprintf(ret_message, size, "out of memory: its addresses could not be taken in");
+        return "Invalid";
     }
     if (pool->conflict != NULL) {
         snprintf(ret_message, size, "overlaps pool %s, which is older",
@@ -56,11 +98,77 @@ struct state_pool *state_pool_offering(const struct state *state, const struct a
     return unusable;
 }
 
-const struct state_pool *state_pool_from_request(const struct state *state, const char *key)
+/* The network that a pool was cut from; family 0: none is known. */
+static struct cidr network_of(const struct state_pool *pool)
+{
+    return pool_is_pinned(pool->pool)         ? pool->pool->pin.cidr
+           : pool->pool->from_request == NULL ? pool->pool->cidr
+                                              : (struct cidr){0};
+}
+
+/* Why an address of the pool's network that isn't excluded is none of the pool's. */
+static void describe_left_out(const struct state_pool *pool, const struct cidr *network,
+                              const struct address *address, char *ret_why, size_t size)
+{
+    const char *name = pool->object.meta->name;
+    struct address first = cidr_first(network);
+    struct address last = cidr_last(network);
+    char text[CIDR_TEXT_SIZE];
+    cidr_format(network, text);
+    if (pool->pool->invalid != NULL || pool->family == 0)
+        snprintf(ret_why, size,
+                 "is in pool %s (%s), which can't be used: its condition Ready says "
+                 "why",
+                 name, text);
+    else if (pool->pool->has_ranges)
+        snprintf(ret_why, size, "is in the network of pool %s (%s), but not in its spec.ranges",
+                 name, text);
+    else if (address_equal(address, &first))
+        snprintf(ret_why, size, "is the network address of pool %s (%s), which isn't given", name,
+                 text);
+    else if (address_equal(address, &last))
+        snprintf(ret_why, size, "is the broadcast address of pool %s (%s), which isn't given", name,
+                 text);
+    else
+        snprintf(ret_why, size, "is not offered by pool %s (%s)", name, text);
+}
+
+const struct state_pool *state_pool_why_not(const struct state *state,
+                                            const struct address *address, char *ret_why,
+                                            size_t size)
+{
+    assert(mutex_is_held(&state->mutex));
+    const char *unfit = unfit_network_of(address);
+    if (unfit != NULL) {
+        snprintf(ret_why, size, "is in %s: no Service can have such an address", unfit);
+        return NULL;
+    }
+    for (size_t i = 0; i < state->pool_count; i++) {
+        const struct state_pool *pool = state->pools[i];
+        if (pool->pool->excluded != NULL && ranges_contains(pool->pool->excluded, address)) {
+            snprintf(ret_why, size, "is excluded by pool %s", pool->object.meta->name);
+            return pool;
+        }
+    }
+    for (size_t i = 0; i < state->pool_count; i++) {
+        const struct state_pool *pool = state->pools[i];
+        struct cidr network = network_of(pool);
+        if (network.address.family != address->family || !cidr_contains(&network, address))
+            continue;
+        describe_left_out(pool, &network, address, ret_why, size);
+        return pool;
+    }
+    snprintf(ret_why, size, "is in no pool");
+    return NULL;
+}
+
+const struct state_pool *state_pool_from_request(const struct state *state, const char *key,
+                                                 const char *uid)
 {
     for (size_t i = 0; i < state->pool_count; i++) {
-        const char *from = state->pools[i]->pool->from_request;
-        if (from != NULL && strcmp(from, key) == 0)
+        const struct pool *pool = state->pools[i]->pool;
+        if (pool->from_request != NULL && strcmp(pool->from_request, key) == 0 &&
+            (!pool_is_pinned(pool) || strcmp(pool->pin.uid, uid) == 0))
             return state->pools[i];
     }
     return NULL;
@@ -124,26 +232,58 @@ static void clear_addresses(struct state_pool *pool)
 {
     blocks_free(pool->blocks);
     ranges_free(pool->resolved);
+    ranges_free(pool->prospect);
     pool->blocks = NULL;
     pool->resolved = NULL;
+    pool->prospect = NULL;
     pool->offered = NULL;
     pool->family = 0;
     pool->empty = false;
+    pool->backing = STATE_POOL_BACKED;
 }
 
-/* Gives the pool the addresses that its specification, or its request, has now, and a book that
+static enum state_pool_backing backing_of(const struct state *state, const struct pool *pool)
+{
+    if (pool->from_request == NULL)
+        return STATE_POOL_BACKED;
+    if (!pool_is_pinned(pool))
+        return STATE_POOL_WAITING;
+    const struct state_request *request = state_request(state, pool->from_request);
+    if (request == NULL)
+        return STATE_POOL_GONE;
+    if (strcmp(request->object.meta->uid, pool->pin.uid) != 0)
+        return STATE_POOL_REPLACED;
+    if (!cidr_equal(&request->request->cidr, &pool->pin.cidr))
+        return STATE_POOL_MOVED;
+    return cidr_equal(&request->held, &pool->pin.cidr) ? STATE_POOL_BACKED : STATE_POOL_UNHELD;
+}
+
+/* What a pool that comes from a request offers, by the CIDR that its status has noted; or, while it
+ * has noted none, would offer. 0, -EINVAL when spec.exclude leaves nothing, or -ENOMEM. ret_ranges:
+ * NULL for none. */
+static int resolve(const struct state *state, const struct pool *pool, struct ranges **ret_ranges)
+{
+    struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
+    *ret_ranges = NULL;
+    if (cidr.address.family == 0)
+        return 0;
+    unsigned int unfit;
+    return pool_request_ranges(pool, &cidr, ret_ranges, &unfit);
+}
+
+/* Gives the pool the addresses that its specification, or its request, has, and a book that
  * knows what is busy. The old book is kept when nothing has changed: old_offered are its
  * addresses. 0, or -ENOMEM: then it gives nothing. */
 static int set_addresses(struct state *state, struct state_pool *pool, enum blocks_mode old_mode,
                          const struct ranges *old_offered)
 {
     const struct pool *object = pool->pool;
-    struct cidr cidr = state_pool_request_cidr(state, object);
     struct ranges *resolved = NULL;
     const struct ranges *offered = object->offered;
+    enum state_pool_backing backing = backing_of(state, object);
     bool empty = false;
-    if (object->from_request != NULL && object->invalid == NULL && cidr.address.family != 0) {
-        int result = pool_request_ranges(object, &cidr, &resolved);
+    if (object->from_request != NULL && object->invalid == NULL) {
+        int result = resolve(state, object, &resolved);
         empty = result == -EINVAL;
         if (result == -ENOMEM) {
             clear_addresses(pool);
@@ -151,9 +291,11 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
         }
         offered = resolved;
     }
-    if (object->invalid != NULL || offered == NULL) {
+    if (object->invalid != NULL || offered == NULL || backing == STATE_POOL_WAITING) {
         clear_addresses(pool);
+        pool->backing = backing;
         pool->empty = empty;
+        pool->prospect = resolved;
         return 0;
     }
     bool same = old_offered != NULL && pool->blocks != NULL && old_mode == object->mode &&
@@ -162,6 +304,7 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
     if (same)
         pool->blocks = NULL;
     clear_addresses(pool);
+    pool->backing = backing;
     pool->resolved = resolved;
     pool->offered = offered;
     pool->family = ranges_family(offered);
@@ -173,6 +316,91 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
     return 0;
 }
 
+/* --- whose claims --- */
+
+static bool offered_by_another(const struct state *state, const struct state_claim *claim,
+                               const char *pool)
+{
+    const struct state_pool *by = state_pool_offering(state, &claim->claim->address);
+    return by != NULL && state_pool_is_usable(by) && strcmp(by->object.meta->name, pool) != 0;
+}
+
+const struct state_claim *state_pool_claims_next(const struct state *state, const char *pool,
+                                                 struct state_pool_claims_walk *walk)
+{
+    assert(mutex_is_held(&state->mutex));
+    for (;;) {
+        const struct state_claim *claim = walk->next;
+        if (claim == NULL) {
+            const struct state_pool_claims *list = map_next(state->pool_claims, &walk->position);
+            if (list == NULL)
+                return NULL;
+            if (strcmp(list->pool, pool) == 0 || state_pool(state, list->pool) == NULL)
+                walk->next = list->first;
+            continue;
+        }
+        walk->next = claim->pool_next;
+        if (strcmp(claim->of_pool->pool, pool) == 0 || !offered_by_another(state, claim, pool))
+            return claim;
+    }
+}
+
+/* Whether a Service runs on an address of the pool without a claim, or is about to. */
+static bool runs_unclaimed(const struct state *state, const struct state_pool *pool)
+{
+    struct blocks_counts counts;
+    size_t position = 0;
+    if (pool->blocks == NULL)
+        return false;
+    blocks_counts(pool->blocks, &counts);
+    if (address_count_is_zero(counts.used))
+        return false;
+    for (const struct state_address *entry;
+         (entry = map_next(state->addresses, &position)) != NULL;)
+        if (entry->busy && entry->claims == NULL && state_pool_offers(pool, &entry->address) &&
+            state_pool_offering(state, &entry->address) == pool)
+            return true;
+    return false;
+}
+
+bool state_pool_is_in_use(const struct state *state, const struct state_pool *pool)
+{
+    const char *name = pool->object.meta->name;
+    struct state_pool_claims_walk walk = {0};
+    assert(mutex_is_held(&state->mutex));
+    if (map_get_string(state->pool_claims, name) != NULL)
+        return true;
+    for (const struct state_claim *claim;
+         (claim = state_pool_claims_next(state, name, &walk)) != NULL;)
+        if (state_pool_offers(pool, &claim->claim->address))
+            return true;
+    return runs_unclaimed(state, pool);
+}
+
+const struct state_pool *state_pool_to_note(const struct state *state,
+                                            const struct state_claim *claim)
+{
+    if (claim->claim->meta.deleting || claim_is_hold(claim->claim) ||
+        (claim->claim->pool != NULL && state_pool(state, claim->claim->pool) != NULL))
+        return NULL;
+    const struct state_pool *pool = state_pool_offering(state, &claim->claim->address);
+    return pool != NULL && state_pool_is_usable(pool) ? pool : NULL;
+}
+
+/* The pools have changed: tells of each claim that lacks a name now. */
+static void tell_nameless(struct state *state)
+{
+    size_t position = 0;
+    for (const struct state_pool_claims *list;
+         (list = map_next(state->pool_claims, &position)) != NULL;) {
+        if (state_pool(state, list->pool) != NULL)
+            continue;
+        for (const struct state_claim *claim = list->first; claim != NULL; claim = claim->pool_next)
+            if (state_pool_to_note(state, claim) != NULL)
+                state_tell(state, STATE_CLAIMS, claim->object.meta->key);
+    }
+}
+
 /* --- order and conflicts --- */
 
 static int pool_order(const void *left, const void *right)
@@ -182,7 +410,19 @@ static int pool_order(const void *left, const void *right)
     return pool_compare((*a)->pool, (*b)->pool);
 }
 
-/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. */
+/* Who overlaps whom: the older pool keeps what both want, the younger gives nothing. A CIDR that a
+ * request brings later takes nothing from any pool, however young, since the request's owner chose
+ * it. And a pool whose request isn't what it was gives nothing anyway, and keeps nothing from
+ * others. */
+static bool yields_to(const struct state_pool *pool, const struct state_pool *other)
+{
+    const struct ranges *wanted = pool->prospect != NULL ? pool->prospect : pool->offered;
+    return other != pool && wanted != NULL && other->offered != NULL &&
+           ranges_family(wanted) == other->family && other->backing == STATE_POOL_BACKED &&
+           (pool->prospect != NULL || pool_is_older(other->pool, pool->pool)) &&
+           ranges_overlap(wanted, other->offered, NULL);
+}
+
 static void find_conflicts(struct state *state)
 {
     if (!state->synced[STATE_POOLS])
@@ -192,11 +432,8 @@ static void find_conflicts(struct state *state)
         const struct state_pool *before = pool->conflict;
         pool->conflict = NULL;
         for (size_t j = 0; j < state->pool_count && pool->conflict == NULL; j++) {
-            const struct state_pool *other = state->pools[j];
-            if (other != pool && pool->family != 0 && pool->family == other->family &&
-                pool_is_older(other->pool, pool->pool) &&
-                ranges_overlap(pool->offered, other->offered, NULL))
-                pool->conflict = other;
+            if (yields_to(pool, state->pools[j]))
+                pool->conflict = state->pools[j];
         }
         if (pool->conflict != before)
             state_tell(state, STATE_POOLS, pool->object.meta->key);
@@ -208,6 +445,7 @@ static void pools_changed(struct state *state)
     if (state->pool_count > 1)
         qsort(state->pools, state->pool_count, sizeof(struct state_pool *), pool_order);
     find_conflicts(state);
+    tell_nameless(state);
     state_tell(state, STATE_NEWS_ROOM, "");
 }
 
@@ -219,13 +457,17 @@ void state_pools_follow(struct state *state, const char *request_key)
         if (pool->pool->from_request == NULL || strcmp(pool->pool->from_request, request_key) != 0)
             continue;
         struct ranges *before = pool->resolved;
+        const struct blocks *book = pool->blocks;
+        enum state_pool_backing backing = pool->backing;
+        bool prospected = pool->prospect != NULL;
         pool->resolved = NULL;
         /* A pool that can't be filled for want of memory gives nothing until the request changes
          * again. */
         (void)!set_addresses(state, pool, pool->pool->mode, before);
         ranges_free(before);
         state_tell(state, STATE_POOLS, pool->object.meta->key);
-        changed = true;
+        changed = changed || pool->blocks != book || pool->backing != backing ||
+                  pool->prospect != NULL || prospected;
     }
     if (changed)
         pools_changed(state);
@@ -273,6 +515,7 @@ static int put(struct state *state, void *object_take)
     }
     struct pool *old = entry->pool;
     const struct blocks *book = entry->blocks;
+    enum state_pool_backing backing = entry->backing;
     struct ranges *resolved = entry->resolved;
     entry->resolved = NULL;
     entry->pool = pool;
@@ -285,7 +528,7 @@ static int put(struct state *state, void *object_take)
                                : old != NULL    ? old->offered
                                                 : NULL);
     bool status_only = old != NULL && book != NULL && entry->blocks == book &&
-                       strcmp(old->meta.uid, pool->meta.uid) == 0 &&
+                       entry->backing == backing && strcmp(old->meta.uid, pool->meta.uid) == 0 &&
                        old->meta.generation == pool->meta.generation &&
                        old->meta.deleting == pool->meta.deleting;
     if (old != NULL)

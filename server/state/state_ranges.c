@@ -314,8 +314,7 @@ static int put_request(struct state *state, void *object_take)
     }
     if (result == 0)
         result = request_settle(state, request);
-    if (was_stored != ledger_is_stored(request))
-        state_pools_follow(state, version->meta.key);
+    state_pools_follow(state, version->meta.key);
     if (old == NULL || was_stored != ledger_is_stored(request))
         state_tell(state, STATE_RANGES, request->home->key);
     state_tell(state, STATE_REQUESTS, version->meta.key);
@@ -373,7 +372,7 @@ static bool request_has_work(const struct state *state, const struct state_objec
     const struct state_request *request = (const struct state_request *)object;
     return !ledger_is_stored(request) || request->request->told != IPAM_READY ||
            request->request->has_finalizer ||
-           state_pool_from_request(state, object->meta->key) != NULL;
+           state_pool_from_request(state, object->meta->key, object->meta->uid) != NULL;
 }
 
 const struct state_kind_row state_kind_requests = {

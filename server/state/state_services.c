@@ -45,6 +45,20 @@ static struct state_service *entry_ensure(struct state *state, struct service *s
     return entry;
 }
 
+bool state_seems_single_stack(const struct state *state)
+{
+    return state->dual_services == 0 && state->alone_services > 0;
+}
+
+/* Counts what a Service says of the cluster's families; once more or once less. */
+static void count_families(struct state *state, const struct service *service, size_t once)
+{
+    if (service->families[1] != 0)
+        state->dual_services += once;
+    else if (service->families[0] != 0 && service->family_policy == SERVICE_FAMILY_PREFER_DUAL)
+        state->alone_services += once;
+}
+
 static int put(struct state *state, void *object_take)
 {
     struct service *service = object_take;
@@ -62,10 +76,12 @@ static int put(struct state *state, void *object_take)
     /* What is new is entered before what has gone is taken out, so that an address that stays
      * never looks free. */
     int result = index_addresses(state, entry, service);
+    count_families(state, service, 1);
     entry->service = service;
     entry->object = (struct state_object){
         .meta = &service->meta, .mark = state->round[STATE_SERVICES], .changed = ++state->sequence};
     if (old != NULL) {
+        count_families(state, old, (size_t)-1);
         unindex_addresses(state, entry, old, service);
         state_claims_follow(state, old);
         service_free(old);
@@ -79,6 +95,7 @@ static void drop(struct state *state, struct state_object *object)
 {
     struct state_service *entry = (struct state_service *)object;
     map_remove_string(state->objects[STATE_SERVICES], object->meta->key);
+    count_families(state, entry->service, (size_t)-1);
     unindex_addresses(state, entry, entry->service, NULL);
     state_claims_follow(state, entry->service);
     state_tell(state, STATE_SERVICES, object->meta->key);

@@ -186,6 +186,11 @@ class Lab:
             if any(s["namespace"] in self.namespaces for s in claim["spec"].get("services") or ())
         ]
 
+    def claims_of(self, service):
+        """The claims that name this Service."""
+        uid = service["metadata"]["uid"]
+        return [c for c in self.claims() if uid in _uids(c["spec"].get("services"))]
+
     def claimed(self, address, service):
         """The claim of an address, which names the Service now, and says all there is to say."""
         claim = self.claim(address)

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 import objects
-from harness import SPACE, parallel
+from harness import SPACE, parallel, wait_until
 
 
 def versions(addresses):
@@ -59,21 +59,28 @@ def test_a_single_stack_service_takes_the_family_it_names_or_the_clusters_own(la
     lab.check_at_rest()
 
 
-@pytest.mark.parametrize("missing", ["IPv6 pool", "IPv6 address", "IPv4 pool"])
-def test_a_required_family_that_is_missing_refuses_the_whole_and_leaves_nothing(lab, missing):
-    if missing == "IPv4 pool":
-        pools(lab, ipv6=2)
-    elif missing == "IPv6 pool":
-        pools(lab, ipv4=2)
-    else:
-        pools(lab, ipv4=2, ipv6=1)
-        lab.create(lab.service(auto=True, ipFamilies=["IPv6"]))
+def test_a_required_address_that_is_missing_refuses_the_whole_and_leaves_nothing(lab):
+    pools(lab, ipv4=2, ipv6=1)
+    lab.create(lab.service(auto=True, ipFamilies=["IPv6"]))
     lab.check_at_rest()
     before = {claim["metadata"]["uid"] for claim in lab.claims()}
     answer = lab.try_create(lab.service(auto=True, ipFamilyPolicy="RequireDualStack"))
     assert answer.status == 403, answer
-    assert missing.split()[0] in answer.message
+    assert "IPv6" in answer.message
     assert {claim["metadata"]["uid"] for claim in lab.claims()} == before
+
+
+@pytest.mark.parametrize("there, missing", [("ipv4", "ipv6"), ("ipv6", "ipv4")])
+def test_without_a_pool_of_a_required_family_the_whole_waits_for_it(lab, there, missing):
+    pools(lab, **{there: 2})
+    created = lab.create(lab.service(auto=True, ipFamilyPolicy="RequireDualStack"))
+    assert "no pool gives" in lab.event(created, "AddressPending")
+    assert not objects.external(lab.get(created)) and not lab.claims()
+    pools(lab, **{missing: 2})
+    wait_until(
+        lambda: len(objects.external(lab.get(created))) == 2, lambda: f"two in {lab.get(created)}"
+    )
+    lab.check_at_rest()
 
 
 def test_of_many_dual_stack_creates_as_many_succeed_as_the_smaller_pool_has(lab_of_two):

@@ -151,7 +151,10 @@ def test_a_deleted_pool_keeps_what_it_gave_and_gives_nothing_new(lab):
     lab.delete(pool)
     stored = lab.get(pool)
     assert stored and stored["metadata"]["deletionTimestamp"]
-    wait_until(lambda: not lab.try_create(lab.service(auto=True), dry_run=True).ok, "a refusal")
+    wait_until(
+        lambda: not objects.external(lab.try_create(lab.service(auto=True), dry_run=True).body),
+        "nothing new from the pool",
+    )
     assert objects.external(lab.get(created)) == [address]
     lab.patch(created, {"spec": {"ports": [{"port": 81}]}})
     assert objects.external(lab.get(created)) == [address]

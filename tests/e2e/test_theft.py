@@ -97,7 +97,7 @@ def status_is_refused(lab, editor, balancer, address):
     patch = json.dumps(status_with(address))
     done = in_kubectl(lab, editor, balancer, "--subresource=status", "--patch", patch)
     assert done.returncode == 1, done.stdout
-    assert 'admission webhook "status.ipwarden.ipcontroller.ext" denied' in done.stderr
+    assert 'status.ipwarden.ipcontroller.ext" denied' in done.stderr
     assert address in done.stderr
     assert address not in objects.ingress(lab.get(balancer))
 

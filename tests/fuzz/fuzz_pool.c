@@ -1,5 +1,6 @@
 /* Any JSON as a pool: it is valid when no fault was found and only then; a valid one offers something, all of it free. */
 #include "server/objects/pool.h"
+#include "server/objects/unfit.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ static void check_offered(const struct pool *pool, const struct ranges *offered,
     struct address lowest;
     _cleanup_blocks_ struct blocks *blocks = blocks_new(offered, mode, NULL);
     REQUIRE(!ranges_is_empty(offered));
+    REQUIRE(unfit_networks(offered) == 0);
     REQUIRE(pool->excluded == NULL || !ranges_overlap(offered, pool->excluded, NULL));
     REQUIRE(blocks != NULL);
     blocks_counts(blocks, &counts);
@@ -42,8 +44,9 @@ static void check_request(const struct pool *pool)
     for (size_t i = 0; i < sizeof(cidrs) / sizeof(cidrs[0]); i++) {
         struct cidr cidr;
         _cleanup_ranges_ struct ranges *offered = NULL;
+        unsigned int unfit = 0;
         REQUIRE(cidr_parse(cidrs[i], &cidr, NULL) == 0);
-        int result = pool_request_ranges(pool, &cidr, &offered);
+        int result = pool_request_ranges(pool, &cidr, &offered, &unfit);
         REQUIRE(result == 0 || (result == -EINVAL && pool->excluded != NULL));
         REQUIRE((result == 0) == (offered != NULL));
         if (result == 0) {

@@ -41,6 +41,23 @@ static inline int admission_tear_down(void **state)
     return 0;
 }
 
+/* The same object in state and behind the API server. */
+static inline void put_pool_everywhere(const char *name, const char *json)
+{
+    char path[256];
+    snprintf(path, sizeof(path), POOL_PATH "/%s", name);
+    fake_cluster_put(cluster, path, json);
+    fixture_put_pool(world, Q(json));
+}
+
+static inline void put_claim_everywhere(const char *name, const char *json)
+{
+    char path[256];
+    snprintf(path, sizeof(path), CLAIM_PATH "/%s", name);
+    fake_cluster_put(cluster, path, json);
+    fixture_put_claim(world, Q(json));
+}
+
 /* What an AdmissionReview says. */
 struct verdict {
     unsigned int status; /* HTTP */

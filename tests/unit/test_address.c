@@ -370,9 +370,41 @@ static void test_claim_names(void **state)
     }
 }
 
+/* As kube-proxy reads it, and the API server read it before it became strict. */
+static void sloppy_texts_mean_what_they_are_taken_for(void **state)
+{
+    (void)state;
+    static const struct good sloppy[] = {
+        {"203.0.113.007", "203.0.113.7"},        {"0000000000203.0.0113.1", "203.0.113.1"},
+        {"::ffff:203.0.113.6", "203.0.113.6"},   {"::FFFF:cb00:7106", "203.0.113.6"},
+        {"::ffff:203.0.113.006", "203.0.113.6"}, {"2001:00000db8::00001", "2001:db8::1"},
+        {"203.0.113.1", "203.0.113.1"},
+    };
+    static const char *const nonsense[] = {
+        "",          "203.0.113",     "203.0.113.256", "203.0.113.1 ",
+        "0x1.0.0.1", "2001:db8::1%e", "1:2:3:4:5:6:7", "12345::"};
+    struct address address;
+    char text[ADDRESS_TEXT_SIZE];
+    for (size_t i = 0; i < sizeof(sloppy) / sizeof(sloppy[0]); i++) {
+        assert_int_equal(address_parse_sloppy(sloppy[i].text, strlen(sloppy[i].text), &address), 0);
+        address_format(&address, text);
+        assert_string_equal(text, sloppy[i].canonical);
+    }
+    for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++)
+        if (address_parse_sloppy(nonsense[i], strlen(nonsense[i]), &address) != -EINVAL)
+            fail_msg("%s is read", nonsense[i]);
+    for (size_t i = 0; i < sizeof(good_texts) / sizeof(good_texts[0]); i++) {
+        const char *good = good_texts[i].text;
+        assert_int_equal(address_parse_sloppy(good, strlen(good), &address), 0);
+        address_format(&address, text);
+        assert_string_equal(text, good_texts[i].canonical);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sloppy_texts_mean_what_they_are_taken_for),
         cmocka_unit_test(test_good_texts),
         cmocka_unit_test(test_bad_texts),
         cmocka_unit_test(test_messages),

@@ -167,10 +167,11 @@ static const struct match matches[] = {
     {"'namespace':'a','name':'web'", "'namespace':'b','name':'web'", false},
     {"'namespace':'a','name':'web'", "'namespace':'a','name':'other'", false},
     {"'namespace':'a','name':'web'", "'namespace':'b','name':'web','uid':'1'", false},
-    /* by uid where both have one: made again under the old name it is another */
+    /* by name, and by uid where both have one: made again under the old name it is another, and
+     * another's uid helps nobody */
     {"'namespace':'a','name':'web','uid':'1'", "'namespace':'a','name':'web','uid':'1'", true},
     {"'namespace':'a','name':'web','uid':'1'", "'namespace':'a','name':'web','uid':'2'", false},
-    {"'namespace':'a','name':'web','uid':'1'", "'namespace':'b','name':'other','uid':'1'", true},
+    {"'namespace':'a','name':'web','uid':'1'", "'namespace':'b','name':'other','uid':'1'", false},
     /* an entry that doesn't say whom it means */
     {"'name':'web'", "'namespace':'a','name':'web'", false},
     {"'namespace':'a'", "'namespace':'a','name':'web'", false},
@@ -334,7 +335,7 @@ static void ports_are_added_once(void **state)
         ports_text(entry, text, sizeof(text));
         assert_string_equal(text, cases[i].added);
         assert_string_equal(entry->uid, "");
-        assert_int_equal(claim_service_follow(entry, service), 0);
+        assert_int_equal(claim_follow(claim, 0, service, CLAIM_FOLLOW_SET), 0);
         ports_text(entry, text, sizeof(text));
         assert_string_equal(text, cases[i].followed);
         assert_string_equal(entry->uid, "u-2");

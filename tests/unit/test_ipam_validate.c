@@ -234,22 +234,74 @@ static void the_request_of_a_pool_stays(void **state)
                         Q("{'metadata':{'namespace':'a','name':'the-name'},'spec':{" LAN "}}"));
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
-                              "'name':'the-name'}}}"));
+    put_pool_everywhere("blue",
+                        "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
+                        "'name':'the-name'}}}");
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_false(verdict.allowed);
     assert_int_equal(verdict.code, 403);
     assert_string_equal(verdict.reason, "Forbidden");
     assert_non_null(strstr(verdict.message, "a/the-name"));
     assert_non_null(strstr(verdict.message, "pool blue"));
-    state_remove(world, STATE_POOLS, "blue", NULL);
-    fixture_put_pool(world, Q("{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
-                              "'name':'the-name'}}}"));
+    /* This replica hasn't seen yet that the pool is gone. */
+    fake_cluster_remove(cluster, POOL_PATH "/blue");
+    review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
+    assert_true(verdict.allowed);
+    put_pool_everywhere("red", "{'metadata':{'name':'red'},'spec':{'fromRequest':{'namespace':'b',"
+                               "'name':'the-name'}}}");
     review(false, "ipamrequests", "DELETE", "null", THE_NAME, "", &verdict);
     assert_true(verdict.allowed);
     /* A range may always be asked to go: its finalizer waits for the requests. */
     review(false, "ipamranges", "DELETE", "null", RANGE(""), "", &verdict);
     assert_true(verdict.allowed);
+}
+
+/* The pool blue is made from the request a/net with the uid q-1. */
+static const struct {
+    const char *before; /* finalizers */
+    const char *after;
+    const char *uid;
+    const char *causes; /* NULL: allowed */
+} takings[] = {
+    {"'" IPAM_REQUEST_FINALIZER "'", "", "q-1", "metadata.finalizers"},
+    {"'" IPAM_REQUEST_FINALIZER "','other'", "'other'", "q-1", "metadata.finalizers"},
+    {"'" IPAM_REQUEST_FINALIZER "','other'", "'" IPAM_REQUEST_FINALIZER "'", "q-1", NULL},
+    {"'" IPAM_REQUEST_FINALIZER "'", "'" IPAM_REQUEST_FINALIZER "','other'", "q-1", NULL},
+    {"'other'", "", "q-1", NULL},
+    /* Another of that name is none of the pool's business. */
+    {"'" IPAM_REQUEST_FINALIZER "'", "", "q-2", NULL},
+};
+
+static void the_finalizer_of_a_pool_stays(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    put_ranges();
+    for (size_t i = 0; i <= sizeof(takings) / sizeof(takings[0]); i++) {
+        size_t row = i % (sizeof(takings) / sizeof(takings[0]));
+        bool has_pool = i == row;
+        char texts[2][512];
+        const char *finalizers[] = {takings[row].before, takings[row].after};
+        for (size_t j = 0; j < 2; j++)
+            snprintf(texts[j], sizeof(texts[j]),
+                     "{'metadata':{'namespace':'a','name':'net','uid':'%s','finalizers':[%s]},"
+                     "'spec':{" LAN "}}",
+                     takings[row].uid, finalizers[j]);
+        if (has_pool)
+            put_pool_everywhere("blue", "{'metadata':{'name':'blue'},'spec':{'fromRequest':{"
+                                        "'namespace':'a','name':'net'}},'status':{'request':{"
+                                        "'namespace':'a','name':'net','uid':'q-1','cidr':"
+                                        "'10.0.0.0/28'}}}");
+        else
+            state_remove(world, STATE_POOLS, "blue", NULL);
+        review(false, "ipamrequests", "UPDATE", texts[1], texts[0], "", &verdict);
+        if (verdict.allowed != (takings[row].causes == NULL || !has_pool))
+            fail_msg("%s: %s", texts[1], verdict.message);
+        if (verdict.allowed)
+            continue;
+        assert_string_equal(verdict.causes, takings[row].causes);
+        assert_non_null(strstr(verdict.message, "pool blue"));
+    }
 }
 
 /* A collection is deleted object by object, and the API server names none of them but in oldObject. */
@@ -263,8 +315,9 @@ static void a_collection_is_no_way_round(void **state)
         "'v1beta1','resource':'ipamrequests'},'namespace':'a','object':null,'oldObject':%s}}";
     char text[1024];
     put_ranges();
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
-                              "'name':'net'}}}"));
+    put_pool_everywhere("blue",
+                        "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a',"
+                        "'name':'net'}}}");
     snprintf(text, sizeof(text), body, NET(LAN));
     review_text(false, "application/json", "10s", Q(text), &verdict);
     assert_false(verdict.allowed);
@@ -285,9 +338,10 @@ static void a_collection_is_no_way_round(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(says_all_that_is_wrong),      TEST(long_values_are_cut),
-        TEST(an_overlap_is_warned_of),     TEST(many_overlaps_are_still_warned_of),
-        TEST(the_request_of_a_pool_stays), TEST(a_collection_is_no_way_round),
+        TEST(says_all_that_is_wrong),        TEST(long_values_are_cut),
+        TEST(an_overlap_is_warned_of),       TEST(many_overlaps_are_still_warned_of),
+        TEST(the_request_of_a_pool_stays),   TEST(a_collection_is_no_way_round),
+        TEST(the_finalizer_of_a_pool_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* Who may have one address, by tables: what is refused to whom, and who shares. */
+#include "server/state/state_claims.h"
 #include "tests/unit/policy_fixture.h"
 
 static const struct policy_case cases[] = {
@@ -17,7 +18,7 @@ static const struct policy_case cases[] = {
      .stage = POLICY_CLAIM,
      .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'")),
      .outcome = POLICY_REFUSED,
-     .text = "uses port TCP/80 too",
+     .text = "port TCP/80 of ",
      .doubt = "192.0.2.5"},
     {.name = "what another lists without a claim",
      .pools = {BLUE},
@@ -90,7 +91,7 @@ static const struct policy_case cases[] = {
      .stage = POLICY_CLAIM,
      .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.2'")),
      .outcome = POLICY_REFUSED,
-     .text = "uses port TCP/80 too",
+     .text = "port TCP/80 of ",
      .doubt = "192.0.2.2"},
     {.name = "the same port as the stored Service has now, whatever the claim notes",
      .pools = {BLUE},
@@ -99,7 +100,7 @@ static const struct policy_case cases[] = {
      .stage = POLICY_CLAIM,
      .service = HAS("web", "") ON("443", EXTERNAL("'192.0.2.2'")),
      .outcome = POLICY_REFUSED,
-     .text = "uses port TCP/443 too",
+     .text = "port TCP/443 of ",
      .doubt = "192.0.2.2"},
     {.name = "sharing Never",
      .pools = {POOL("blue", "192.0.2.0/29", ",'sharing':'Never'")},
@@ -139,7 +140,7 @@ static const struct question questions[] = {
     {"its own", "192.0.2.5", CLAIM("192-0-2-5-32", "192.0.2.5/32", HAND("web")), true,
      "is not claimed"},
     {"another's", "192.0.2.5", CLAIM("192-0-2-5-32", "192.0.2.5/32", HAND("first")), false,
-     "default/first, which uses port TCP/80 too"},
+     "port TCP/80 of 192.0.2.5 belongs to Service default/first"},
     {"of another namespace", "192.0.2.5",
      CLAIM("192-0-2-5-32", "192.0.2.5/32", "{'namespace':'other','name':'x'}"), false,
      "belongs to Service other/x"},
@@ -172,11 +173,109 @@ static void explains(void **unused)
     }
 }
 
+/* --- edits at the same time --- */
+
+#define PORTED(ports) "{'namespace':'default','name':'web','uid':'u-web','ports':[" ports "]}"
+
+static void ports_text(const struct policy_plan *plan, char *ret_text, size_t size)
+{
+    size_t length = 0;
+    ret_text[0] = '\0';
+    assert_int_equal(plan->step_count, 1);
+    const struct claim_service *entry = &plan->steps[0].services[0];
+    for (size_t i = 0; i < entry->port_count; i++)
+        length += (size_t)snprintf(ret_text + length, size - length, "%u ", entry->ports[i].port);
+}
+
+static void an_edit_keeps_the_ports_that_others_have_noted(void **unused)
+{
+    (void)unused;
+    struct policy_case world = {
+        .pools = {BLUE},
+        .claims = {CLAIM("192-0-2-5-32", "192.0.2.5", PORTED("'TCP/82','TCP/81'"))}};
+    struct state *state = policy_state(&world);
+    struct service *old = fixture_service(Q(HAS("web", "") ON("82", EXTERNAL("'192.0.2.5'"))));
+    struct service *service =
+        fixture_service_request(Q(HAS("web", "") ON("83", EXTERNAL("'192.0.2.5'"))));
+    struct policy_request request = {.stage = POLICY_CLAIM, .service = service, .old = old};
+    struct policy_plan plan;
+    char text[64];
+    policy_make(state, &request, &plan);
+    ports_text(&plan, text, sizeof(text));
+    assert_string_equal(text, "83 82 81 ");
+    policy_plan_clear(&plan);
+    service_free(service);
+    service_free(old);
+    state_free(state);
+}
+
+/* The leader may be releasing what the Service has stopped listing: it renews the entry before it
+ * lists the address again. */
+static void what_may_be_leaving_is_renewed_before_it_is_listed(void **unused)
+{
+    (void)unused;
+    struct policy_case world = {.pools = {BLUE},
+                                .claims = {CLAIM("192-0-2-5-32", "192.0.2.5", GAVE("web"))}};
+    struct state *state = policy_state(&world);
+    struct policy_request request = {.stage = POLICY_STORED};
+    for (int seen = 0; seen < 2; seen++) {
+        struct policy_plan plan;
+        if (seen)
+            fixture_put_service(state, Q(HAS("web", AUTO) SPEC(EXTERNAL("'192.0.2.5'"))));
+        fixture_put_service(state, Q(HAS("web", AUTO) SPEC("")));
+        struct service *service = fixture_service(Q(HAS("web", AUTO) SPEC("")));
+        request.service = service;
+        policy_make(state, &request, &plan);
+        policy_assert_addresses(&plan.external, "192.0.2.5");
+        policy_assert_steps(&plan, seen ? "update 192.0.2.5 given" : NULL);
+        policy_plan_clear(&plan);
+        service_free(service);
+    }
+    state_free(state);
+}
+
+/* What failing creates of another namespace have noted blocks nobody for long. */
+static void ports_of_a_create_that_failed_block_nobody(void **unused)
+{
+    (void)unused;
+    struct clock_fake now;
+    clock_fake_init(&now, CLOCK_SECOND, CLOCK_SECOND);
+    struct policy_case world = {
+        .pools = {POOL("blue", "192.0.2.0/29", ",'sharing':'Any'")},
+        .claims = {CLAIM("192-0-2-5-32", "192.0.2.5",
+                         "{'namespace':'other','name':'x','uid':'u-x','ports':['TCP/80']}")},
+        .options = {.clock = &now.clock},
+    };
+    struct state *state = policy_state(&world);
+    mutex_lock(&state->mutex);
+    state_claims_refresh(state);
+    mutex_unlock(&state->mutex);
+    struct service *service =
+        fixture_service_request(Q(HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'"))));
+    for (int i = 0; i < 4; i++) {
+        bool old = i >= 2;
+        struct policy_request request = {
+            .stage = POLICY_CLAIM, .service = service, .verified = i % 2 != 0};
+        struct policy_plan plan;
+        if (i == 2)
+            clock_fake_advance(&now, POLICY_UNSTORED_AGE);
+        policy_make(state, &request, &plan);
+        assert_int_equal(plan.outcome, old && request.verified ? POLICY_GRANTED : POLICY_RETRY);
+        assert_int_equal(plan.doubt.pending, plan.outcome == POLICY_RETRY);
+        policy_plan_clear(&plan);
+    }
+    service_free(service);
+    state_free(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges),
         cmocka_unit_test(explains),
+        cmocka_unit_test(an_edit_keeps_the_ports_that_others_have_noted),
+        cmocka_unit_test(what_may_be_leaving_is_renewed_before_it_is_listed),
+        cmocka_unit_test(ports_of_a_create_that_failed_block_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,16 +95,20 @@ static const struct policy_case cases[] = {
      .given = "",
      .text = "create an IpClaimPool",
      .doubt = "pools"},
-    {.name = "no pool for the namespace: auto is refused",
+    {.name = "no pool for the namespace: auto waits for one",
      .pools = {RED(",'namespaces':['team']")},
      .service = NEW("web", AUTO) SPEC(""),
-     .outcome = POLICY_REFUSED,
+     .outcome = POLICY_WAITING,
+     .external = "",
+     .given = "",
      .text = "no pool gives IPv4 addresses to namespace default",
      .doubt = "pools"},
     {.name = "a pool that is not there",
      .pools = {BLUE},
      .service = NEW("web", AUTO_AND(IN_POOL("a"))) SPEC(""),
-     .outcome = POLICY_REFUSED,
+     .outcome = POLICY_WAITING,
+     .external = "",
+     .given = "",
      .text = "no pool called a",
      .doubt = "pools"},
 
@@ -115,10 +119,12 @@ static const struct policy_case cases[] = {
      .external = "192.0.2.1,2001:db8::",
      .given = "192.0.2.1,2001:db8::",
      .steps = "create 192.0.2.1 blue given; create 2001:db8:: six given"},
-    {.name = "RequireDualStack without one family is refused whole",
+    {.name = "RequireDualStack without a pool of one family waits whole",
      .pools = {BLUE},
      .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
-     .outcome = POLICY_REFUSED,
+     .outcome = POLICY_WAITING,
+     .external = "",
+     .given = "",
      .text = "IPv6",
      .doubt = "pools"},
     {.name = "a RequireDualStack LoadBalancer without one family waits whole",
@@ -313,7 +319,8 @@ static void a_pool_waits_for_its_request(void **unused)
 {
     struct policy_case world = {
         .pools = {"{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a','name':'net'"
-                  "}}}"}};
+                  "}},'status':{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':"
+                  "'192.0.2.64/28'}}}"}};
     struct state *state = policy_state(&world);
     char picked[ADDRESS_TEXT_SIZE];
     (void)unused;
@@ -321,7 +328,7 @@ static void a_pool_waits_for_its_request(void **unused)
     assert_string_equal(picked, "");
     fixture_put_range(state, Q("{'metadata':{'namespace':'a','name':'lan'},'spec':{"
                                "'ranges':['192.0.2.0/24']}}"));
-    fixture_put_request(state, Q("{'metadata':{'namespace':'a','name':'net'},'spec':{"
+    fixture_put_request(state, Q("{'metadata':{'namespace':'a','name':'net','uid':'q-1'},'spec':{"
                                  "'range':{'name':'lan','namespace':'a'}},'status':{"
                                  "'cidr':'192.0.2.64/28'}}"));
     pick(state, 0, picked);

@@ -1,4 +1,5 @@
 /* IpClaimPools as plain data: which addresses one offers, every fault in one go, and the order of pools. */
+#include "server/objects/unfit.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"
 
@@ -251,6 +252,9 @@ static const struct resolution resolutions[] = {
     {"'192.0.2.9-192.0.2.14'", "192.0.2.8/29", NULL, {NULL}, {NULL}},
     {"'192.0.2.0/24'", "192.0.2.7/32", NULL, {NULL}, {NULL}},
     {"'2001:db8::/64'", "2001:db8::/126", NULL, {NULL}, {NULL}},
+    /* Nor do Services ever get these. */
+    {"", "127.0.0.0/28", NULL, {NULL}, {NULL}},
+    {"", "126.0.0.0/7", "16777215", {"126.0.0.1", "126.255.255.255"}, {"127.0.0.0", "127.0.0.1"}},
 };
 
 static void check_resolution(const struct resolution *row)
@@ -259,10 +263,11 @@ static void check_resolution(const struct resolution *row)
     char total[ADDRESS_COUNT_TEXT_SIZE];
     struct cidr cidr;
     struct ranges *ranges = NULL;
+    unsigned int unfit;
     snprintf(spec, sizeof(spec), FROM ",'exclude':[%s]", row->exclude);
     _cleanup_pool_ struct pool *pool = make(spec, NULL);
     assert_int_equal(cidr_parse(row->cidr, &cidr, NULL), 0);
-    int result = pool_request_ranges(pool, &cidr, &ranges);
+    int result = pool_request_ranges(pool, &cidr, &ranges, &unfit);
     if (result != (row->total != NULL ? 0 : -EINVAL))
         fail_msg("%s of %s: %d", row->cidr, spec, result);
     assert_int_equal(ranges != NULL, row->total != NULL);
@@ -302,6 +307,130 @@ static void names_its_request(void **state)
     assert_int_equal(pool->family, 0);
     assert_null(pool->offered);
     assert_true(offers(pool->excluded, "192.0.2.9"));
+}
+
+static void never_offers_what_no_service_can_have(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        const char *networks; /* that it reaches into in vain */
+        const char *fault;    /* NULL: it has others */
+        const char *inside;
+        const char *outside;
+    } cases[] = {
+        {"'cidr':'192.0.2.0/24'", "", NULL, "192.0.2.1", "192.0.2.0"},
+        {"'cidr':'127.0.0.0/24'", "127.0.0.0/8 (loopback)", "spec.cidr: lies in 127.0.0.0/8", NULL,
+         NULL},
+        {"'cidr':'127.0.0.0/7'", "", "spec.cidr", NULL, NULL}, /* has host bits */
+        {"'cidr':'126.0.0.0/7'", "127.0.0.0/8 (loopback)", NULL, "126.9.9.9", "127.0.0.1"},
+        {"'cidr':'126.0.0.0/7','exclude':['127.0.0.0/8']", "", NULL, "126.9.9.9", "127.0.0.1"},
+        {"'cidr':'126.0.0.0/7','ranges':['127.0.0.9','127.0.0.11']", "127.0.0.0/8 (loopback)",
+         "spec.ranges: lies in 127.0.0.0/8", NULL, NULL},
+        {"'cidr':'126.0.0.0/7','ranges':['126.0.0.9','127.0.0.11']", "127.0.0.0/8 (loopback)", NULL,
+         "126.0.0.9", "127.0.0.11"},
+        {"'cidr':'0.0.0.0/8'", "0.0.0.0/8 (this network)", "spec.cidr", NULL, NULL},
+        {"'cidr':'169.254.7.0/24'", "169.254.0.0/16 (link-local)", "spec.cidr", NULL, NULL},
+        {"'cidr':'169.252.0.0/14'", "169.254.0.0/16 (link-local)", NULL, "169.253.255.255",
+         "169.254.0.1"},
+        {"'cidr':'239.1.1.1/32'", "224.0.0.0/4 (multicast)", "spec.cidr", NULL, NULL},
+        {"'cidr':'240.0.0.0/24'", "", NULL, "240.0.0.1", "240.0.0.0"},
+        {"'cidr':'::/126'", "::/127 (unspecified and loopback)", NULL, "::2", "::1"},
+        {"'cidr':'::1/128'", "::/127 (unspecified and loopback)", "spec.cidr", NULL, NULL},
+        {"'cidr':'::/64'",
+         "::/127 (unspecified and loopback), ::ffff:0:0/96 (IPv4 addresses written as IPv6)", NULL,
+         "::1:ffff:0:0", NULL},
+        {"'cidr':'fe80::/64'", "fe80::/10 (link-local)", "spec.cidr", NULL, NULL},
+        {"'cidr':'fec0::/64'", "", NULL, "fec0::1", "febf::1"},
+        {"'cidr':'ff0e::/16'", "ff00::/8 (multicast)", "spec.cidr", NULL, NULL},
+        {"'cidr':'0.0.0.0/0'",
+         "0.0.0.0/8 (this network), 127.0.0.0/8 (loopback), 169.254.0.0/16 (link-local), "
+         "224.0.0.0/4 (multicast)",
+         NULL, "1.0.0.0", "0.255.255.255"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_pool_ struct pool *pool = make(cases[i].spec, NULL);
+        struct buffer text _cleanup_buffer_;
+        buffer_init(&text, 1024);
+        buffer_append_string(&text, "");
+        unfit_describe(pool->unfit, &text);
+        if (strcmp(text.length > 0 ? text.data : "", cases[i].networks) != 0)
+            fail_msg("%s: %s", cases[i].spec, text.data);
+        if ((pool->invalid != NULL) != (cases[i].fault != NULL) ||
+            (pool->invalid != NULL && strstr(pool->invalid, cases[i].fault) != pool->invalid))
+            fail_msg("%s: %s", cases[i].spec, pool->invalid);
+        if (cases[i].inside != NULL && !offers(pool->offered, cases[i].inside))
+            fail_msg("%s: not %s", cases[i].spec, cases[i].inside);
+        if (cases[i].outside != NULL && offers(pool->offered, cases[i].outside))
+            fail_msg("%s: %s", cases[i].spec, cases[i].outside);
+    }
+}
+
+static void knows_the_network_of_an_address(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address;
+        const char *network; /* NULL: it is like any other */
+    } cases[] = {
+        {"0.255.255.255", "0.0.0.0/8 (this network)"},
+        {"1.0.0.0", NULL},
+        {"126.255.255.255", NULL},
+        {"127.0.0.0", "127.0.0.0/8 (loopback)"},
+        {"127.255.255.255", "127.0.0.0/8 (loopback)"},
+        {"128.0.0.0", NULL},
+        {"169.254.255.255", "169.254.0.0/16 (link-local)"},
+        {"239.255.255.255", "224.0.0.0/4 (multicast)"},
+        {"240.0.0.0", NULL},
+        {"::", "::/127 (unspecified and loopback)"},
+        {"::2", NULL},
+        {"febf:ffff::", "fe80::/10 (link-local)"},
+        {"fd00::1", NULL},
+        {"ff05::2", "ff00::/8 (multicast)"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct address address = fixture_address(cases[i].address);
+        const char *found = unfit_network_of(&address);
+        if (strcmp(found != NULL ? found : "-", cases[i].network != NULL ? cases[i].network : "-"))
+            fail_msg("%s: %s", cases[i].address, found);
+    }
+}
+
+static void says_which_request_it_was_made_from(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request; /* of its status */
+        const char *pinned;  /* the CIDR; NULL: nothing is noted */
+        bool made;           /* from the request that the specification names */
+    } cases[] = {
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'192.0.2.0/24'}", "192.0.2.0/24", true},
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'2001:db8::/64'}", "2001:db8::/64", true},
+        {"{'namespace':'b','name':'net','uid':'q','cidr':'192.0.2.0/24'}", "192.0.2.0/24", false},
+        {"{'namespace':'a','name':'net','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':7,'cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':'q','cidr':'192.0.2.0/33'}", NULL, false},
+        {"{'namespace':'a','name':'net','uid':'q'}", NULL, false},
+        {"{'name':'net','uid':'q','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{'namespace':'a','uid':'q','cidr':'192.0.2.0/24'}", NULL, false},
+        {"{}", NULL, false},
+        {"null", NULL, false},
+        {"'net'", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[512];
+        char text[CIDR_TEXT_SIZE] = "";
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue'},'spec':{'fromRequest':{'namespace':'a','name':'net'}"
+                 "},'status':{'request':%s}}",
+                 cases[i].request);
+        _cleanup_pool_ struct pool *pool = fixture_pool(Q(json), NULL);
+        if (pool->pin.request != NULL)
+            cidr_format(&pool->pin.cidr, text);
+        if (strcmp(text, cases[i].pinned != NULL ? cases[i].pinned : "") != 0 ||
+            pool_is_pinned(pool) != cases[i].made)
+            fail_msg("%s: %s", json, text);
+    }
 }
 
 static void goes_on_where_its_status_says(void **state)
@@ -418,6 +547,9 @@ int main(void)
         cmocka_unit_test(says_what_is_wrong_with_its_request),
         cmocka_unit_test(names_its_request),
         cmocka_unit_test(takes_the_cidr_of_its_request),
+        cmocka_unit_test(says_which_request_it_was_made_from),
+        cmocka_unit_test(never_offers_what_no_service_can_have),
+        cmocka_unit_test(knows_the_network_of_an_address),
         cmocka_unit_test(goes_on_where_its_status_says),
         cmocka_unit_test(only_round_robin_goes_on),
         cmocka_unit_test(a_name_must_fit_a_label),

@@ -12,6 +12,46 @@
     "{'metadata':{'name':'blue','uid':'p-1','generation':2,'finalizers':['ipcontroller.ext/pool']" \
     "},'spec':{'cidr':'192.0.2.0/29','mode':'RoundRobin'}}"
 
+#define STATUS_URL POOL_URL "/status"
+#define OLDER                                                                                      \
+    "{'metadata':{'name':'older','finalizers':['ipcontroller.ext/pool'],'creationTimestamp':"      \
+    "'1970-01-01T00:00:01Z'},'spec':{'cidr':'198.51.100.0/24'}}"
+#define NAMELESS(pool, more, services)                                                             \
+    "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7'" more                         \
+    "},'spec':{'cidr':'192.0.2.1/32','pool':" pool ",'services':[" services "]}}"
+#define CLAIM_OF(pool) NAMELESS(pool, "", "")
+#define FROM_NET(status)                                                                           \
+    "{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["                  \
+    "'ipcontroller.ext/pool']},'spec':{'fromRequest':{'namespace':'a','name':'net'}},'status':"    \
+    "" status "}"
+#define PIN(name, uid, cidr)                                                                       \
+    "{'request':{'namespace':'a','name':'" name "','uid':'" uid "','cidr':'" cidr "'}}"
+#define KEPT_REQUEST ",'finalizers':['" IPAM_REQUEST_FINALIZER "']"
+#define WEB_LISTS_ONE                                                                              \
+    "{'metadata':{'namespace':'a','name':'web','uid':'u-1'},'spec':{'externalIPs':['192.0.2.1']}}"
+
+/* The index of the nth request of the path, from 0. */
+static unsigned int index_of(const char *path, unsigned int nth)
+{
+    unsigned int index = 0;
+    for (;; index++)
+        if (strstr(fake_api_request(cluster->api, index)->line, path) != NULL && nth-- == 0)
+            return index;
+}
+
+/* Waits for a status of the pool that has the part. */
+static const char *await_status(const char *part)
+{
+    const char *body = NULL;
+    unsigned int next = 0;
+    while (body == NULL) {
+        fake_until(count_of("PATCH " STATUS_URL) > next);
+        body = body_of(index_of(STATUS_URL, next++));
+        body = strstr(body, Q(part)) != NULL ? body : NULL;
+    }
+    return body;
+}
+
 /* --- finalizer and status --- */
 
 static void a_new_pool_gets_its_finalizer(void **state)
@@ -65,10 +105,10 @@ static const struct {
       "'ipv4':null,'ipv6':{'total':4,'used':0,'free':4}", "'roundRobin':null"}},
     {"'cidr':'192.0.2.0/33'",
      {"'type':'Ready','status':'False','reason':'Invalid'", "spec.cidr",
-      "'type':'Exhausted','status':'False'", "'ipv4':null,'ipv6':null"}},
+      "'type':'Exhausted','status':'False'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null"}},
     {"'cidr':'192.0.2.0/24','sharing':'any'",
      {"'type':'Ready','status':'False','reason':'Invalid'", "spec.sharing",
-      "'type':'Exhausted','status':'False'", "'ipv4':null,'ipv6':null"}},
+      "'type':'Exhausted','status':'False'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null"}},
 };
 
 static void a_pool_says_what_it_is_good_for(void **state)
@@ -143,12 +183,75 @@ static void a_pool_without_a_cidr_says_whom_it_waits_for(void **state)
                           "'" IPAM_REQUEST_FINALIZER "']},'spec':{'range':{'name':'lan',"
                           "'namespace':'a'}},'status':{'cidr':'192.0.2.64/28','conditions':["
                           "{'type':'Ready','status':'True','reason':'Ready'}]}}"));
-    fake_until(strstr(fake_cluster_requests(cluster, 1), POOL_URL "/status") != NULL);
-    unsigned int index = 1;
-    while (strstr(fake_api_request(cluster->api, index)->line, POOL_URL) == NULL)
-        index++;
-    assert_in(body_of(index), "'type':'Ready','status':'True'");
-    assert_in(body_of(index), "'ipv4':{'total':14,'used':0,'free':14}");
+    assert_non_null(await_status("'status':{'request':"));
+    clock_fake_advance(&clock_now, 2 * CLOCK_SECOND);
+    fixture_put_pool(world, Q(FROM_NET(PIN("net", "q-1", "192.0.2.64/28"))));
+    const char *body = await_status("'type':'Ready','status':'True'");
+    assert_in(body, "'ipv4':{'total':14,'used':0,'free':14}");
+    assert_not_in(body, "'request'"); /* another leader may have noted it meanwhile */
+}
+
+/* What a pool that is made from the request a/net notes of it. */
+static const struct {
+    const char *pool;
+    const char *request; /* of its metadata */
+    const char *status;  /* of the request */
+    const char *noted;   /* NULL: nothing */
+} pins[] = {
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'192.0.2.64/28'",
+     "{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':'192.0.2.64/28'}}"},
+    /* From another request by an edit. */
+    {FROM_NET(PIN("older", "q-0", "192.0.2.0/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'",
+     "{'request':{'namespace':'a','name':'net','uid':'q-1','cidr':'192.0.2.64/28'}}"},
+    /* Once and for all. */
+    {FROM_NET(PIN("net", "q-0", "192.0.2.64/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET(PIN("net", "q-1", "192.0.2.0/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET(PIN("net", "q-1", "192.0.2.64/28")), KEPT_REQUEST, "'cidr':'192.0.2.64/28'", NULL},
+    /* Nothing that can still go. */
+    {FROM_NET("{}"), "", "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET("{}"), KEPT_REQUEST ",'deletionTimestamp':'1970-01-01T00:00:10Z'",
+     "'cidr':'192.0.2.64/28'", NULL},
+    {FROM_NET("{}"), KEPT_REQUEST, "", NULL},
+    /* It is in no range. */
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'8.8.8.0/28'", NULL},
+    /* The pool younger has it. */
+    {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'192.0.2.128/28'", NULL},
+    /* From a request no more. */
+    {"{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["
+     "'ipcontroller.ext/pool']},'spec':{'cidr':'192.0.2.0/29'},'status':" PIN("net", "q-1",
+                                                                              "192.0.2.64/28") "}",
+     KEPT_REQUEST, "'cidr':'192.0.2.64/28'", "{'request':null}"},
+};
+
+static void a_pool_notes_its_request_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
+        char json[1024];
+        char noted[512] = "";
+        if (i > 0)
+            start_over();
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'namespace':'a','name':'net','uid':'q-1'%s},'spec':{'range':{"
+                 "'name':'lan','namespace':'a'}},'status':{%s}}",
+                 pins[i].request, pins[i].status);
+        fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan','uid':'r-1'},"
+                                   "'spec':{'ranges':['192.0.2.0/24']}}"));
+        fixture_put_request(world, Q(json));
+        fixture_put_pool(world, Q("{'metadata':{'name':'younger','finalizers':["
+                                  "'ipcontroller.ext/pool'],'creationTimestamp':"
+                                  "'1970-01-01T00:00:09Z'},'spec':{'cidr':'192.0.2.128/25'}}"));
+        fixture_put_pool(world, Q(pins[i].pool));
+        lead();
+        fake_until(count_of("PATCH " STATUS_URL) > 0);
+        const char *body = body_of(index_of(STATUS_URL, 0));
+        if (pins[i].noted != NULL)
+            snprintf(noted, sizeof(noted),
+                     "{'metadata':{'uid':'p-1','resourceVersion':'3'},'status':%s}", pins[i].noted);
+        if (pins[i].noted != NULL ? strcmp(body, Q(noted)) != 0
+                                  : strstr(body, "conditions") == NULL)
+            fail_msg("%zu: %s", i, body);
+    }
 }
 
 static void a_round_robin_pool_remembers_where_it_is(void **state)
@@ -177,15 +280,127 @@ static void a_first_match_pool_forgets_where_it_was(void **state)
     assert_in(body_of(1), "'roundRobin':null");
 }
 
-static void what_somebody_else_keeps_is_left_alone(void **state)
+static void what_somebody_else_keeps_says_what_becomes_of_it(void **state)
 {
     (void)state;
     fixture_put_pool(world, Q("{'metadata':{'name':'blue','uid':'p-1','finalizers':['other'],"
                               "'deletionTimestamp':'1970-01-01T00:00:10Z'},"
                               "'spec':{'cidr':'192.0.2.0/29'}}"));
     lead();
-    await_look(STATE_POOLS, "blue");
-    assert_requests("");
+    await_requests(STATUS);
+    assert_in(body_of(0), "'type':'Ready','status':'False','reason':'Deleting'");
+}
+
+/* --- whose claims count --- */
+
+/* Of the pool blue, which is being deleted. The pool older has 198.51.100.0/24, and both claim ONE
+ * and, where there is one, the Service are about 192.0.2.1. */
+static const struct {
+    const char *spec;
+    const char *claim;
+    const char *service; /* the addresses that it lists; NULL: there is none */
+    bool stays;
+} ends[] = {
+    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'blue'"), NULL, true},
+    {"'cidr':'192.0.2.0/33'", CLAIM_OF("'blue'"), NULL, true},
+    {"'fromRequest':{'namespace':'a','name':'net'}", CLAIM_OF("'blue'"), NULL, true},
+    /* Its addresses were others when it was claimed. */
+    {"'cidr':'203.0.113.0/29'", CLAIM_OF("'blue'"), NULL, true},
+    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'older'"), NULL, false},
+    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'gone'"), NULL, true},
+    {"'cidr':'192.0.2.0/29'", CLAIM_OF("null"), NULL, true},
+    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), NULL, false},
+    {"'cidr':'192.0.2.0/33'", CLAIM_OF("null"), NULL, false},
+    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), "'203.0.113.1'", true},
+    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), "'192.0.2.1'", false},
+};
+
+static void a_pool_stays_for_the_claims_that_name_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        char json[512];
+        if (i > 0)
+            start_over();
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'blue','uid':'p-1','deletionTimestamp':"
+                 "'1970-01-01T00:00:10Z','finalizers':['ipcontroller.ext/pool']},'spec':{%s}}",
+                 ends[i].spec);
+        fixture_put_pool(world, Q(json));
+        fixture_put_claim(world, Q(ends[i].claim));
+        fixture_put_pool(world, Q(OLDER));
+        if (ends[i].service != NULL) {
+            snprintf(json, sizeof(json),
+                     "{'metadata':{'namespace':'a','name':'web','uid':'u-1','deletionTimestamp':"
+                     "'1970-01-01T00:00:10Z'},'spec':{'externalIPs':[%s]}}",
+                     ends[i].service);
+            fixture_put_service(world, Q(json));
+        }
+        lead();
+        fake_until(count_of("PATCH " POOL_URL) > 0);
+        if ((count_of("PATCH " POOL_URL "/status") > 0) != ends[i].stays)
+            fail_msg("%s, %s: %s", ends[i].spec, ends[i].claim, fake_cluster_requests(cluster, 0));
+    }
+}
+
+static void a_pool_without_a_book_goes_with_its_last_claim(void **state)
+{
+    (void)state;
+    fixture_put_pool(world, Q("{'metadata':{'name':'blue','uid':'p-1','deletionTimestamp':"
+                              "'1970-01-01T00:00:10Z','finalizers':['ipcontroller.ext/pool']},"
+                              "'spec':{'cidr':'x'}}"));
+    fixture_put_claim(world, Q(CLAIM_OF("'blue'")));
+    lead();
+    await_requests(STATUS);
+    assert_in(body_of(0), "'reason':'Deleting'");
+    assert_in(body_of(0), "'ipv4':{'total':1,'used':1,'free':0}");
+    state_remove(world, STATE_CLAIMS, ONE, NULL);
+    await_requests(STATUS " " APPLY);
+    assert_null(strstr(body_of(1), "finalizers"));
+}
+
+/* --- claims that lack the name of their pool --- */
+
+/* Claims of 192.0.2.1, which the pool blue offers; older is another pool that is there. */
+static const struct {
+    const char *claim;
+    bool noted;
+} nameless[] = {
+    {NAMELESS("null", "", "{'namespace':'a','name':'web','uid':'u-1'}"), true},
+    {NAMELESS("'gone'", "", "{'namespace':'a','name':'web','uid':'u-1'}"), true},
+    {NAMELESS("'older'", "", "{'namespace':'a','name':'web','uid':'u-1'}"), false},
+    {NAMELESS("'blue'", "", "{'namespace':'a','name':'web','uid':'u-1'}"), false},
+    {NAMELESS("null", ",'deletionTimestamp':'1970-01-01T00:00:10Z'",
+              "{'namespace':'a','name':'web','uid':'u-1'}"),
+     false},
+    {NAMELESS("null", "", ""), false}, /* a hold */
+};
+
+static void a_claim_gets_the_name_of_the_pool_that_comes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(nameless) / sizeof(nameless[0]); i++) {
+        if (i > 0)
+            start_over();
+        put_claim_everywhere(ONE, nameless[i].claim);
+        fixture_put_service(world, Q(WEB_LISTS_ONE));
+        fixture_put_pool(world, Q(OLDER));
+        lead();
+        fake_until(reconciler_queue_length(reconciler) == 0);
+        fixture_put_pool(world, Q(KEPT("") "}"));
+        fake_until(count_of("PATCH " STATUS_URL) > 0 && reconciler_queue_length(reconciler) == 0);
+        finish();
+        if (count_of("PATCH " CLAIM_PATH) != nameless[i].noted)
+            fail_msg("%s: %s", nameless[i].claim, fake_cluster_requests(cluster, 0));
+        unsigned int index = 0;
+        while (nameless[i].noted &&
+               strstr(fake_api_request(cluster->api, index)->line, CLAIM_PATH) == NULL)
+            index++;
+        if (nameless[i].noted)
+            assert_string_equal(body_of(index),
+                                Q("{'metadata':{'uid':'c-1','resourceVersion':'7','labels':{"
+                                  "'ip-pool-name':'blue'}},'spec':{'pool':'blue'}}"));
+    }
 }
 
 /* --- how often --- */
@@ -254,24 +469,23 @@ static void a_pool_in_trouble_is_told(void **state)
         char part[256];
         if (i > 0)
             start_over();
-        /* On its way out, and kept by somebody else: it has no passes that write. */
-        fixture_put_pool(world, Q("{'metadata':{'name':'older','finalizers':['other'],"
-                                  "'creationTimestamp':'1970-01-01T00:00:01Z','deletionTimestamp':"
-                                  "'1970-01-01T00:00:03Z'},'spec':{'cidr':'198.51.100.0/24'}}"));
+        fixture_put_pool(world, Q(OLDER));
         put_telling(tellings[i].spec);
         lead();
-        if (tellings[i].reason == NULL) {
-            await_requests(STATUS);
-            finish();
-            assert_requests(STATUS);
+        fake_until(count_of("PATCH " STATUS_URL) > 0);
+        fake_until(tellings[i].reason == NULL || count_of("POST " POOL_EVENTS_PATH) > 0);
+        finish();
+        assert_int_equal(count_of("POST " POOL_EVENTS_PATH), tellings[i].reason != NULL);
+        if (tellings[i].reason == NULL)
             continue;
-        }
-        await_requests(STATUS " POST" POOL_EVENTS_PATH);
+        unsigned int index = 0;
+        while (strstr(fake_api_request(cluster->api, index)->line, "POST") == NULL)
+            index++;
         snprintf(part, sizeof(part), "'reason':'%s'", tellings[i].reason);
-        assert_in(body_of(1), part);
-        assert_in(body_of(1), tellings[i].message);
-        assert_in(body_of(1), "'type':'Warning'");
-        assert_in(body_of(1), "'uid':'p-1'");
+        assert_in(body_of(index), part);
+        assert_in(body_of(index), tellings[i].message);
+        assert_in(body_of(index), "'type':'Warning'");
+        assert_in(body_of(index), "'uid':'p-1'");
     }
 }
 
@@ -298,9 +512,13 @@ int main(void)
         TEST(a_pool_that_overlaps_says_with_whom),
         TEST(a_pool_goes_with_its_last_address),
         TEST(a_pool_without_a_cidr_says_whom_it_waits_for),
+        TEST(a_pool_notes_its_request_once),
         TEST(a_round_robin_pool_remembers_where_it_is),
         TEST(a_first_match_pool_forgets_where_it_was),
-        TEST(what_somebody_else_keeps_is_left_alone),
+        TEST(what_somebody_else_keeps_says_what_becomes_of_it),
+        TEST(a_pool_stays_for_the_claims_that_name_it),
+        TEST(a_pool_without_a_book_goes_with_its_last_claim),
+        TEST(a_claim_gets_the_name_of_the_pool_that_comes),
         TEST(a_busy_pool_is_written_once_a_second),
         TEST(a_pool_made_again_is_written_at_once),
         EVENTS_TEST(a_pool_in_trouble_is_told),

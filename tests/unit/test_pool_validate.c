@@ -34,10 +34,55 @@ static const struct row rows[] = {
      WHOLE, "spec.exclude", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
     {"from an invalid one anything may be made", WHOLE, POOL("blue", "'cidr':'x'"), NULL, NULL},
     {"an invalid one takes nothing away", POOL("blue", "'cidr':'x'"), WHOLE, "spec.cidr", NULL},
-    {"on its way out",
+    {"taken away from one that is on its way out",
+     "{'metadata':{'name':'blue','deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':"
+     "'192.0.2.128/25'}}",
+     WHOLE, "spec.ranges", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
+    {"nonsense in one that is on its way out",
      "{'metadata':{'name':'blue','deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':'x'}}",
-     WHOLE, NULL, NULL},
+     WHOLE, "spec.cidr", NULL},
+    {"no new overlap", POOL("blue", "'cidr':'198.51.100.0/25','priority':5"),
+     POOL("blue", "'cidr':'198.51.100.0/24'"), NULL, NULL},
+    {"a new overlap", POOL("blue", "'cidr':'198.51.100.0/24'"),
+     POOL("blue", "'cidr':'198.51.100.0/25'"), "spec.ranges", "198.51.100.127 is offered by"},
 };
+
+/* Claims of 192.0.2.5: what pool they name, and whether an edit may take the address from the pool
+ * blue. The pool red has 198.51.100.0/24, green, which is younger than blue, 192.0.2.0/29. */
+static const struct {
+    const char *pool;
+    bool blue_is_there;
+    bool allowed;
+} owners[] = {
+    {"'blue'", true, false}, {"'blue'", false, false}, {"'green'", true, true},
+    {"'red'", true, true},   {"null", true, false},    {"null", false, true},
+    {"'gone'", true, false}, {"'gone'", false, true},
+};
+
+static void a_claim_is_that_of_the_pool_that_it_names(void **state)
+{
+    for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
+        char json[256];
+        struct verdict verdict;
+        if (i > 0) {
+            admission_tear_down(state);
+            admission_set_up(state);
+        }
+        put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+        if (owners[i].blue_is_there)
+            fixture_put_pool(world, Q(WHOLE));
+        fixture_put_pool(world, Q("{'metadata':{'name':'green','creationTimestamp':"
+                                  "'1970-01-01T00:00:09Z'},'spec':{'cidr':'192.0.2.0/29'}}"));
+        snprintf(json, sizeof(json),
+                 "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5','pool':%s}}",
+                 owners[i].pool);
+        put_claim_everywhere("192-0-2-5-32", json);
+        review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+               &verdict);
+        if (verdict.allowed != owners[i].allowed)
+            fail_msg("%s: %s", json, verdict.message);
+    }
+}
 
 static void check_rows(const struct row *list, size_t count)
 {
@@ -62,8 +107,9 @@ static void check_rows(const struct row *list, size_t count)
 static void says_all_that_is_wrong(void **state)
 {
     (void)state;
-    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
-    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
+    put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+    put_claim_everywhere("192-0-2-5-32",
+                         "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}");
     fixture_put_service(
         world,
         Q("{'metadata':{'namespace':'a','name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
@@ -76,6 +122,39 @@ static void says_all_that_is_wrong(void **state)
 /* a/late says it has the CIDR of a/net, which is older. */
 #define FROM_LATE(more) POOL("from", "'fromRequest':{'namespace':'a','name':'late'}" more)
 #define FROM_NOBODY POOL("from", "'fromRequest':{'namespace':'a','name':'nobody'}")
+
+static void networks_that_no_service_can_have_are_warned_of(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'126.0.0.0/7'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    assert_non_null(strstr(verdict.warning, "reaches into 127.0.0.0/8 (loopback)"));
+    review(false, "ipclaimpools", "CREATE",
+           POOL("blue", "'cidr':'126.0.0.0/7','exclude':['127.0.0.0/8']"), NULL, "", &verdict);
+    assert_true(verdict.allowed);
+    assert_string_equal(verdict.warning, "");
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'ff02::/64'"), NULL, "", &verdict);
+    assert_string_equal(verdict.causes, "spec.cidr");
+    assert_non_null(strstr(verdict.message, "lies in ff00::/8 (multicast)"));
+    fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan'},'spec':{'ranges':["
+                               "'126.0.0.0/7']}}"));
+    fixture_put_request(world, Q("{'metadata':{'namespace':'a','name':'net'},'spec':{'range':{"
+                                 "'name':'lan','namespace':'a'}},'status':{'cidr':"
+                                 "'127.0.0.0/28'}}"));
+    fixture_put_request(world, Q("{'metadata':{'namespace':'a','name':'other'},'spec':{'range':{"
+                                 "'name':'wan','namespace':'a'}},'status':{'cidr':"
+                                 "'126.0.0.0/7'}}"));
+    review(false, "ipclaimpools", "CREATE", FROM(""), NULL, "", &verdict);
+    assert_string_equal(verdict.causes, "spec.fromRequest");
+    assert_non_null(strstr(verdict.message, "127.0.0.0/8 (loopback)"));
+    fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'wan'},'spec':{'ranges':["
+                               "'126.0.0.0/7']}}"));
+    review(false, "ipclaimpools", "CREATE", FROM_OTHER(""), NULL, "", &verdict);
+    assert_true(verdict.allowed);
+    assert_non_null(strstr(verdict.warning, "reaches into 127.0.0.0/8 (loopback)"));
+}
 
 static const struct row from_rows[] = {
     {"good", FROM(""), NULL, NULL, NULL},
@@ -122,9 +201,45 @@ static void a_pool_from_a_request_is_judged_by_its_cidr(void **state)
     fixture_put_request(world,
                         Q("{'metadata':{'namespace':'a','name':'late'},'spec':{'range':{'name':"
                           "'lan','namespace':'a'}},'status':{'cidr':'10.0.0.16/28'}}"));
-    fixture_put_pool(world, Q(POOL("near", "'cidr':'10.0.0.44/32'")));
-    fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}"));
+    put_pool_everywhere("near", POOL("near", "'cidr':'10.0.0.44/32'"));
+    put_claim_everywhere("10-0-0-20-32",
+                         "{'metadata':{'name':'10-0-0-20-32'},'spec':{'cidr':'10.0.0.20'}}");
     check_rows(from_rows, sizeof(from_rows) / sizeof(from_rows[0]));
+}
+
+/* This replica knows a pool and a claim that are gone, or were read differently. */
+static void a_no_rests_on_what_is_read_live(void **state)
+{
+    (void)state;
+    struct verdict verdict;
+    static const struct fake_answer fault = {.request = "GET", .status = 500};
+    fixture_put_pool(world, Q(POOL("red", "'cidr':'198.51.100.0/24'")));
+    fixture_put_claim(world, Q("{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}"));
+    /* What can't be read stays as it was known. */
+    fake_cluster_fault(cluster, &fault);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_string_equal(verdict.causes, "spec.ranges");
+    review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+           &verdict);
+    assert_string_equal(verdict.causes, "spec.ranges");
+    fake_cluster_fault(cluster, NULL);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    review(false, "ipclaimpools", "UPDATE", POOL("blue", "'cidr':'192.0.2.128/25'"), WHOLE, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    /* A pool that was edited since. */
+    put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+    fake_cluster_put(cluster, POOL_PATH "/red", POOL("red", "'cidr':'198.51.100.128/25'"));
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_true(verdict.allowed);
+    unsigned int asked = fake_api_count(cluster->api);
+    review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'198.51.100.0/25'"), NULL, "",
+           &verdict);
+    assert_int_equal(fake_api_count(cluster->api), asked); /* a yes costs nothing */
 }
 
 static void a_pool_without_a_name_is_refused(void **state)
@@ -143,7 +258,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(says_all_that_is_wrong),
+        TEST(a_claim_is_that_of_the_pool_that_it_names),
+        TEST(networks_that_no_service_can_have_are_warned_of),
         TEST(a_pool_from_a_request_is_judged_by_its_cidr),
+        TEST(a_no_rests_on_what_is_read_live),
         TEST(a_pool_without_a_name_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,15 +282,40 @@ static void a_range_goes_with_the_last_request_for_it(void **state)
     assert_string_equal(fake_ipam_status(&ipam, RANGE_PATH("lan"), "epoch"), "1");
 }
 
-static void somebody_else_s_finalizer_is_left_alone(void **state)
+#define KEPT_BY_OTHERS(status)                                                                     \
+    "{'metadata':{'namespace':'a','name':'lan','uid':'r-1','finalizers':['other'],"                \
+    "'deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'ranges':['10.0.0.0/26']},'status':"      \
+    "" status "}"
+
+/* Until it goes, what refers to it is told, and is told what was granted before. */
+static void a_range_that_somebody_else_keeps_is_judged_on(void **state)
 {
     (void)state;
     fake_ipam_put(&ipam, RANGE_PATH("lan"),
-                  LAN(",'finalizers':['other'],'deletionTimestamp':'1970-01-01T00:00:10Z'"));
+                  KEPT_BY_OTHERS("{'epoch':4,'pending':[{'namespace':'a','name':'one','uid':"
+                                 "'u-one','cidr':'10.0.0.0/28'}]}"));
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    fake_ipam_put(&ipam, REQUEST_PATH("two"), NET("two", "2", "28"));
+    (void)pump(&ipam);
     lead(true);
-    until(passes >= 1);
+    until(lists_wanted == 1);
+    fake_ipam_list(&ipam, STATE_REQUESTS);
+    until(shows(REQUEST_PATH("one"), "cidr", "10.0.0.0/28"));
+    until(shows(REQUEST_PATH("two"), "conditions", "'Deleting'"));
+    until(shows(RANGE_PATH("lan"), "conditions", "'Deleting'"));
+    assert_string_equal(fake_ipam_status(&ipam, REQUEST_PATH("two"), "cidr"), "");
+    fake_ipam_delete(&ipam, REQUEST_PATH("one"));
+    fake_ipam_delete(&ipam, REQUEST_PATH("two"));
     rest();
-    assert_int_equal(fake_api_count(ipam.objects.api), 0);
+    clock_fake_advance(&clock_now, 2 * CLOCK_SECOND);
+    until(shows(RANGE_PATH("lan"), "conditions", "a finalizer that isn"));
+    /* Its finalizers are none of ours. */
+    assert_int_equal(count_of("PATCH " RANGE_PATH("lan") "?"), 0);
+    rest();
+    unsigned int before = count_of(LAN_STATUS);
+    fake_ipam_touch(&ipam, RANGE_PATH("lan"));
+    rest();
+    assert_int_equal(count_of(LAN_STATUS), before);
 }
 
 int main(void)
@@ -309,7 +334,7 @@ int main(void)
         TEST(a_range_that_can_not_be_used_says_why),
         TEST(round_robin_pointers_are_remembered),
         TEST(a_range_goes_with_the_last_request_for_it),
-        TEST(somebody_else_s_finalizer_is_left_alone),
+        TEST(a_range_that_somebody_else_keeps_is_judged_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* Pools that come, change, overlap and go, and what their books know. */
+#include "server/state/state_pool_claims.h"
 #include "tests/unit/state_world.h"
 
 static void a_new_pool_knows_what_is_busy(void **state)
@@ -107,7 +108,7 @@ static const struct {
     {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'192.0.2.128/25'", "Deleting",
      "when its last address is free", false},
     {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'192.0.2.0/24'", "Deleting", "", true},
-    {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'x'", "Invalid", "spec.cidr", false},
+    {",'deletionTimestamp':'1970-01-01T00:00:10Z'", "'cidr':'x'", "Deleting", "", false},
 };
 
 static void says_why_a_pool_gives_nothing(void **state)
@@ -136,6 +137,104 @@ static void says_why_a_pool_gives_nothing(void **state)
         assert_int_equal(pool->blocks != NULL, pool->family != 0);
         mutex_unlock(&world->mutex);
     }
+}
+
+/* Beside the pools "near" with 192.0.2.64/26, "some" with some ranges of 198.51.100.0/24, "two" with
+ * 203.0.113.0/31, "six" with 2001:db8::/64, "made" from a request with 10.0.0.16/28 and "wrong",
+ * whose namesake is no address. */
+static const struct {
+    const char *address;
+    const char *pool; /* NULL: none is spoken of */
+    const char *why;
+} absences[] = {
+    {"192.0.2.64", "near",
+     "is the network address of pool near (192.0.2.64/26), which isn't given"},
+    {"192.0.2.127", "near",
+     "is the broadcast address of pool near (192.0.2.64/26), which isn't given"},
+    {"192.0.2.70", "near", "is excluded by pool near"},
+    {"192.0.2.63", NULL, "is in no pool"},
+    {"198.51.100.0", "some",
+     "is in the network of pool some (198.51.100.0/24), but not in its spec.ranges"},
+    {"198.51.100.30", "some",
+     "is in the network of pool some (198.51.100.0/24), but not in its spec.ranges"},
+    {"203.0.113.2", NULL, "is in no pool"},
+    {"2001:db8:0:1::", NULL, "is in no pool"},
+    {"10.0.0.16", "made", "is the network address of pool made (10.0.0.16/28), which isn't given"},
+    {"10.0.0.31", "made",
+     "is the broadcast address of pool made (10.0.0.16/28), which isn't given"},
+    {"10.0.0.32", NULL, "is in no pool"},
+    {"172.16.0.1", "wrong",
+     "is in pool wrong (172.16.0.0/24), which can't be used: its condition Ready says why"},
+    {"127.0.0.1", NULL, "is in 127.0.0.0/8 (loopback): no Service can have such an address"},
+};
+
+static void says_why_an_address_is_not_offered(void **state)
+{
+    (void)state;
+    put_pool("near", 1, 1, "'cidr':'192.0.2.64/26','exclude':['192.0.2.70']");
+    put_pool("some", 1, 1, "'cidr':'198.51.100.0/24','ranges':['198.51.100.1-198.51.100.9']");
+    put_pool("two", 1, 1, "'cidr':'203.0.113.0/31'");
+    put_pool("six", 1, 1, "'cidr':'2001:db8::/64'");
+    put_pool("made", 1, 1,
+             "'fromRequest':{'namespace':'a','name':'net'}},'status':{'request':{'namespace':'a',"
+             "'name':'net','uid':'q-1','cidr':'10.0.0.16/28'}");
+    put_pool("wrong", 1, 1, "'cidr':'172.16.0.0/24','mode':'Random'");
+    for (size_t i = 0; i < sizeof(absences) / sizeof(absences[0]); i++) {
+        struct address address = fixture_address(absences[i].address);
+        char why[400];
+        mutex_lock(&world->mutex);
+        const struct state_pool *pool = state_pool_why_not(world, &address, why, sizeof(why));
+        if (strcmp(pool != NULL ? pool->object.meta->name : "-",
+                   absences[i].pool != NULL ? absences[i].pool : "-") != 0 ||
+            strcmp(why, absences[i].why) != 0)
+            fail_msg("%s: %s", absences[i].address, why);
+        mutex_unlock(&world->mutex);
+    }
+}
+
+/* --- whose claims there are --- */
+
+static void put_claim_of(const char *name, const char *address, const char *pool)
+{
+    char json[256];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'name':'%s','uid':'c-%s'},'spec':{'cidr':'%s','pool':'%s'}}", name, name,
+             address, pool);
+    fixture_put_claim(world, Q(json));
+}
+
+static void assert_counts(const char *pool, uint8_t family, uint64_t total, uint64_t used)
+{
+    struct blocks_counts counts;
+    mutex_guard(&world->mutex);
+    state_pool_counts(world, state_pool(world, pool), family, &counts);
+    assert_int_equal(counts.total.low, total);
+    assert_int_equal(counts.used.low, used);
+    assert_int_equal(counts.free.low, total - used);
+}
+
+static void a_pool_without_a_book_counts_its_claims(void **state)
+{
+    (void)state;
+    put_claim_of("one", "192.0.2.1", "blue");
+    put_pool("blue", 1, 1, "'cidr':'192.0.2.0/29'");
+    put_claim_of("two", "192.0.2.2", "other");
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_counts("blue", ADDRESS_IPV6, 0, 0);
+    put_pool("blue", 1, 2, "'cidr':'192.0.2.0/33'");
+    assert_counts("blue", ADDRESS_IPV4, 1, 1);
+    put_claim_of("two", "192.0.2.2", "blue");
+    put_claim_of("six", "2001:db8::1", "blue");
+    assert_counts("blue", ADDRESS_IPV4, 2, 2);
+    assert_counts("blue", ADDRESS_IPV6, 1, 1);
+    told[0] = '\0';
+    state_remove(world, STATE_CLAIMS, "two", NULL);
+    assert_true(was_told("ipclaimpools/blue"));
+    assert_counts("blue", ADDRESS_IPV4, 1, 1);
+    state_remove(world, STATE_CLAIMS, "one", NULL);
+    state_remove(world, STATE_CLAIMS, "six", NULL);
+    assert_counts("blue", ADDRESS_IPV4, 0, 0);
+    assert_counts("blue", ADDRESS_IPV6, 0, 0);
 }
 
 /* --- RoundRobin pools --- */
@@ -210,6 +309,8 @@ int main(void)
         TEST(the_younger_of_two_that_overlap_gives_nothing),
         TEST(pools_stay_in_order),
         TEST(says_why_a_pool_gives_nothing),
+        TEST(says_why_an_address_is_not_offered),
+        TEST(a_pool_without_a_book_counts_its_claims),
         TEST(a_claim_moves_the_pointer_of_its_pool),
         TEST(the_pointer_comes_round),
         TEST(a_start_keeps_the_pointer),

@@ -407,13 +407,20 @@ static void what_went_unseen_is_gone_after_the_next_list(void **state)
     assert_null(home_of("wan"));
 }
 
+#define FROM(name) "'fromRequest':{'namespace':'a','name':'" name "'}"
+/* A pool whose status says from which request it was made. */
+#define MADE_FROM(name, uid, cidr, more)                                                           \
+    FROM(name)                                                                                     \
+    more "},'status':{'request':{'namespace':'a','name':'" name "','uid':'" uid "','cidr':'" cidr  \
+         "'}"
+
 /* A full list shows who has a CIDR now before it shows that the one who had it is gone; whether
  * this replica leads or not. */
 static void a_list_may_show_two_owners_for_a_while(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
-    put_pool("blue", 1, "'fromRequest':{'namespace':'a','name':'two'}");
+    put_pool("blue", 1, MADE_FROM("two", "u-two", "10.0.0.0/28", ""));
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     state_replace_begin(world, STATE_REQUESTS);
     put_request(.name = "two", .cidr = "10.0.0.0/28");
@@ -465,9 +472,58 @@ static void only_a_list_that_came_to_its_end_counts(void **state)
     assert_held("one", "10.0.0.0/28");
 }
 
-/* --- pools that consist of a request --- */
+/* --- what keeps a range --- */
 
-#define FROM(name) "'fromRequest':{'namespace':'a','name':'" name "'}"
+static void put_stranger(const char *space, const char *name)
+{
+    char json[256];
+    snprintf(json, sizeof(json),
+             "{'metadata':{'namespace':'%s','name':'%s','uid':'u-%s'},'spec':{'range':{'name':"
+             "'lan','namespace':'a'}}}",
+             space, name, name);
+    fixture_put_request(world, Q(json));
+}
+
+static void assert_range_says(const char *reason, const char *message)
+{
+    char text[400];
+    mutex_guard(&world->mutex);
+    assert_string_equal(ledger_reason(state_range(world, "a/lan"), text, sizeof(text)), reason);
+    assert_string_equal(text, message);
+}
+
+#define LEAVING ",'deletionTimestamp':'1970-01-01T00:00:10Z'"
+#define GOES "gives nothing more and goes with the last request for it"
+
+static void a_range_on_its_way_out_says_whose_requests_keep_it(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_stranger("c", "one");
+    assert_range_says("Serving", "");
+    state_remove(world, STATE_REQUESTS, "c/one", NULL);
+    put_range_with("lan", "r-1", LEAVING ",'finalizers':['" IPAM_RANGE_FINALIZER "']",
+                   "'ranges':['10.0.0.0/24']", "");
+    assert_range_says("Deleting", GOES);
+    put_range_with("lan", "r-1", LEAVING ",'finalizers':['other']", "'ranges':['10.0.0.0/24']", "");
+    assert_range_says("Deleting", "gives nothing more; no request keeps it, but a finalizer that "
+                                  "isn't ipwarden's does");
+    put_request(.name = "own");
+    assert_range_says("Deleting", GOES ": 1");
+    put_stranger("c", "one");
+    assert_range_says("Deleting", GOES ": 1 of its own namespace and 1 of others (c/one)");
+    put_stranger("b", "two");
+    put_stranger("b", "five");
+    remove_request("own");
+    assert_range_says("Deleting",
+                      GOES ": 0 of its own namespace and 3 of others (b/five, b/two, c/one)");
+    put_stranger("d", "four");
+    put_stranger("c", "a");
+    assert_range_says("Deleting", GOES ": 0 of its own namespace and 5 of others (b/five, b/two, "
+                                       "c/a and 2 more)");
+}
+
+/* --- pools that consist of a request --- */
 
 static void a_pool_waits_for_its_request(void **state)
 {
@@ -491,6 +547,10 @@ static void a_pool_waits_for_its_request(void **state)
     mutex_lock(&world->mutex);
     range_grant_stored(world, "a/one", "u-one", &cidr);
     mutex_unlock(&world->mutex);
+    assert_true(was_told("pool/blue"));
+    assert_reason("blue", "WaitingForRequest", ""); /* until its status says what it is made from */
+    assert_false(is_usable(pool_of("blue")));
+    put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ""));
     const struct state_pool *pool = pool_of("blue");
     assert_true(is_usable(pool));
     assert_reason("blue", "Serving", "");
@@ -501,27 +561,94 @@ static void a_pool_waits_for_its_request(void **state)
     assert_int_equal(counts.total.low, 14); /* without its network and broadcast addresses */
     assert_int_equal(counts.used.low, 1);   /* what was claimed before */
     mutex_lock(&world->mutex);
-    assert_ptr_equal(state_pool_from_request(world, "a/one"), pool);
-    assert_null(state_pool_from_request(world, "a/zero"));
+    assert_ptr_equal(state_pool_from_request(world, "a/one", "u-one"), pool);
+    assert_null(state_pool_from_request(world, "a/one", "u-other"));
+    assert_null(state_pool_from_request(world, "a/zero", "u-one"));
     mutex_unlock(&world->mutex);
     /* An edit of the pool keeps its addresses. */
-    put_pool("blue", 1, FROM("one") ",'exclude':['10.0.0.20']");
+    put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ",'exclude':['10.0.0.20']"));
     pool = pool_of("blue");
     assert_true(is_usable(pool));
     blocks_counts(pool->blocks, &counts);
     assert_int_equal(counts.total.low, 13);
     assert_int_equal(counts.used.low, 1);
-    /* Should its request go all the same. */
-    forget_told();
-    remove_request("one");
-    assert_reason("blue", "WaitingForRequest", "request a/one has no CIDR");
-    assert_false(offers(pool_of("blue"), &inside));
-    assert_true(was_told("pool/blue"));
-    put_request(.name = "one", .cidr = "10.0.0.64/26", .uid = "u-again");
-    assert_true(is_usable(pool_of("blue")));
     state_remove(world, STATE_POOLS, "blue", NULL);
     mutex_lock(&world->mutex);
-    assert_null(state_pool_from_request(world, "a/one"));
+    assert_null(state_pool_from_request(world, "a/one", "u-one"));
+    mutex_unlock(&world->mutex);
+}
+
+/* What is behind a pool that was made from the request a/one with uid u-one and 10.0.0.16/28, after
+ * this request came and the range has this. */
+static const struct {
+    const char *range; /* NULL: none */
+    struct request_row request;
+    const char *reason;
+    const char *message;
+} backings[] = {
+    {"10.0.0.0/24", {.name = "one", .cidr = "10.0.0.16/28"}, "Serving", ""},
+    {"10.0.0.0/24", {.name = "other", .cidr = "10.0.0.16/28"}, "RequestChanged", "is gone"},
+    {"10.0.0.0/24",
+     {.name = "one", .cidr = "10.0.0.16/28", .uid = "u-again"},
+     "RequestChanged",
+     "is another one now"},
+    {"8.8.8.0/24",
+     {.name = "one", .cidr = "8.8.8.0/28", .uid = "u-again"},
+     "RequestChanged",
+     "is another one now"},
+    {"10.0.0.0/24",
+     {.name = "one", .cidr = "10.0.0.32/28"},
+     "RequestChanged",
+     "has another CIDR now"},
+    {"10.0.0.0/24", {.name = "one", .wish = "28"}, "RequestChanged", "has another CIDR now"},
+    {"10.9.0.0/24", {.name = "one", .cidr = "10.0.0.16/28"}, "WaitingForRequest", "doesn't hold"},
+    {NULL, {.name = "one", .cidr = "10.0.0.16/28"}, "WaitingForRequest", "doesn't hold"},
+};
+
+static void a_pool_is_made_from_one_request_for_good(void **state)
+{
+    struct address inside = fixture_address("10.0.0.17");
+    struct address foreign = fixture_address("8.8.8.1");
+    for (size_t i = 0; i < sizeof(backings) / sizeof(backings[0]); i++) {
+        if (i > 0) {
+            ipam_tear_down(state);
+            ipam_set_up(state);
+        }
+        put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ""));
+        put_pool("younger", 2, "'cidr':'10.0.0.0/25'");
+        assert_reason("blue", "RequestChanged", "is gone");
+        assert_true(is_usable(pool_of("younger"))); /* nothing is kept from others */
+        forget_told();
+        put_row(&backings[i].request);
+        if (backings[i].range != NULL)
+            put_range("lan", backings[i].range);
+        assert_reason("blue", backings[i].reason, backings[i].message);
+        bool serves = strcmp(backings[i].reason, "Serving") == 0;
+        assert_int_equal(is_usable(pool_of("blue")), serves);
+        assert_int_equal(is_usable(pool_of("younger")), !serves);
+        assert_int_equal(was_told("pool/blue"), strcmp(backings[i].request.name, "one") == 0);
+        /* It goes on counting what it has given. */
+        assert_true(offers(pool_of("blue"), &inside));
+        assert_false(offers(pool_of("blue"), &foreign));
+        remove_request(backings[i].request.name);
+        assert_reason("blue", "RequestChanged", "is gone");
+    }
+}
+
+/* An edit makes the pool from another request: what was noted of the one before counts no more. */
+static void a_pool_may_be_made_from_another_request(void **state)
+{
+    (void)state;
+    put_range("lan", "10.0.0.0/24");
+    put_request(.name = "one", .cidr = "10.0.0.16/28");
+    put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ""));
+    assert_true(is_usable(pool_of("blue")));
+    put_pool("blue", 1,
+             FROM("two") "},'status':{'request':{'namespace':'a','name':'one','uid':'u-one','cidr':"
+                         "'10.0.0.16/28'}");
+    assert_reason("blue", "WaitingForRequest", "a/two has no CIDR yet");
+    mutex_lock(&world->mutex);
+    assert_null(state_pool_from_request(world, "a/one", "u-one"));
     mutex_unlock(&world->mutex);
 }
 
@@ -530,7 +657,7 @@ static void a_pool_of_a_request_may_come_last(void **state)
     (void)state;
     put_range("lan", "2001:db8::/64");
     put_request(.name = "one", .cidr = "2001:db8::/120");
-    put_pool("six", 1, FROM("one"));
+    put_pool("six", 1, MADE_FROM("one", "u-one", "2001:db8::/120", ""));
     const struct state_pool *pool = pool_of("six");
     assert_true(is_usable(pool));
     assert_int_equal(pool->family, ADDRESS_IPV6);
@@ -550,7 +677,7 @@ static void a_conflict_leaves_a_pool_without_addresses(void **state)
     put_range("lan", "10.0.0.0/24");
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     put_request(.name = "two", .cidr = "10.0.0.0/27"); /* overlaps */
-    put_pool("blue", 1, FROM("two"));
+    put_pool("blue", 1, MADE_FROM("two", "u-two", "10.0.0.0/27", ""));
     assert_reason("blue", "WaitingForRequest", "");
     remove_request("one");
     assert_int_equal(batch("lan"), 0);
@@ -561,7 +688,7 @@ static void a_pool_that_gets_addresses_may_overlap_another(void **state)
 {
     (void)state;
     put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
-    put_pool("older", 1, FROM("one"));
+    put_pool("older", 1, MADE_FROM("one", "u-one", "10.0.0.64/28", ""));
     put_range("lan", "10.0.0.0/24");
     assert_true(is_usable(pool_of("younger")));
     forget_told();
@@ -572,6 +699,41 @@ static void a_pool_that_gets_addresses_may_overlap_another(void **state)
     remove_request("one");
     assert_null(pool_of("younger")->conflict);
     assert_true(is_usable(pool_of("younger")));
+}
+
+/* Whoever owns the request chose its CIDR; so it takes nothing from a pool, however young. */
+static void what_a_request_brings_yields_to_every_pool(void **state)
+{
+    (void)state;
+    put_pool("older", 1, FROM("one"));
+    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_range("lan", "10.0.0.0/24");
+    forget_told();
+    put_request(.name = "one", .cidr = "10.0.0.64/28");
+    assert_null(pool_of("younger")->conflict);
+    assert_true(is_usable(pool_of("younger")));
+    assert_ptr_equal(pool_of("older")->conflict, pool_of("younger"));
+    assert_reason("older", "Conflict", "the CIDR of request a/one overlaps pool younger");
+    assert_true(was_told("pool/older"));
+    /* It is noted when there is room. */
+    forget_told();
+    put_pool("younger", 9, "'cidr':'10.0.0.0/26'");
+    assert_null(pool_of("older")->conflict);
+    assert_reason("older", "WaitingForRequest", "");
+    assert_true(was_told("pool/older"));
+    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    assert_non_null(pool_of("older")->conflict);
+    put_pool("older", 1, FROM("one") ",'exclude':['10.0.0.64/27']");
+    assert_null(pool_of("older")->conflict);
+    put_pool("older", 1, FROM("one"));
+    assert_non_null(pool_of("older")->conflict);
+    remove_request("one");
+    assert_null(pool_of("older")->conflict);
+    /* Two that bring the same are judged once they have it. */
+    put_request(.name = "one", .cidr = "10.0.0.128/28");
+    put_pool("second", 2, FROM("one"));
+    assert_null(pool_of("older")->conflict);
+    assert_null(pool_of("second")->conflict);
 }
 
 static void nothing_is_left_when_everything_is_excluded(void **state)
@@ -586,6 +748,8 @@ static void nothing_is_left_when_everything_is_excluded(void **state)
     remove_request("one");
     assert_reason("blue", "WaitingForRequest", "");
     put_request(.name = "one", .cidr = "10.0.0.64/28", .uid = "u-again");
+    assert_reason("blue", "WaitingForRequest", "");
+    put_pool("blue", 1, MADE_FROM("one", "u-again", "10.0.0.64/28", ",'exclude':['10.0.0.0/27']"));
     assert_true(is_usable(pool_of("blue")));
     /* A specification that is wrong stays wrong. */
     put_pool("blue", 1, FROM("one") ",'exclude':['x']");
@@ -597,8 +761,8 @@ static void two_pools_of_one_request(void **state)
 {
     (void)state;
     put_range("lan", "10.0.0.0/24");
-    put_pool("older", 1, FROM("one"));
-    put_pool("younger", 2, FROM("one"));
+    put_pool("older", 1, MADE_FROM("one", "u-one", "10.0.0.0/28", ""));
+    put_pool("younger", 2, MADE_FROM("one", "u-one", "10.0.0.0/28", ""));
     put_request(.name = "one", .cidr = "10.0.0.0/28");
     assert_true(is_usable(pool_of("older")));
     assert_ptr_equal(pool_of("younger")->conflict, pool_of("older"));
@@ -628,10 +792,14 @@ int main(void)
         IPAM_TEST(a_list_may_show_two_owners_for_a_while),
         IPAM_TEST(a_replica_that_does_not_lead_does_not_grow),
         IPAM_TEST(only_a_list_that_came_to_its_end_counts),
+        IPAM_TEST(a_range_on_its_way_out_says_whose_requests_keep_it),
         IPAM_TEST(a_pool_waits_for_its_request),
+        IPAM_TEST(a_pool_is_made_from_one_request_for_good),
+        IPAM_TEST(a_pool_may_be_made_from_another_request),
         IPAM_TEST(a_pool_of_a_request_may_come_last),
         IPAM_TEST(a_conflict_leaves_a_pool_without_addresses),
         IPAM_TEST(a_pool_that_gets_addresses_may_overlap_another),
+        IPAM_TEST(what_a_request_brings_yields_to_every_pool),
         IPAM_TEST(nothing_is_left_when_everything_is_excluded),
         IPAM_TEST(two_pools_of_one_request),
     };

@@ -1,0 +1,18 @@
+/* The claims by the pool that they name, whether or not that pool is there. All with the lock of
+ * state held. */
+#ifndef IPWARDEN_STATE_STATE_POOL_CLAIMS_H
+#define IPWARDEN_STATE_STATE_POOL_CLAIMS_H
+
+#include "server/state/state.h"
+
+/* Enters the claim under the pool that this version of it names, or takes it out again. The first: 0
+ * or -ENOMEM. */
+must_check int state_pool_claims_follow(struct state *state, struct state_claim *claim);
+void state_pool_claims_remove(struct state *state, struct state_claim *claim);
+
+/* How many addresses of the family the pool has. One without a book has what claims name it for,
+ * all of it used. */
+void state_pool_counts(const struct state *state, const struct state_pool *pool, uint8_t family,
+                       struct blocks_counts *ret_counts);
+
+#endif
