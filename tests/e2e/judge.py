@@ -18,7 +18,6 @@ knows the rules of server/PROTOCOL.md and nothing of how ipwarden decides:
 
 import bisect
 import collections
-import ipaddress
 import itertools
 import time
 from typing import NamedTuple
@@ -92,24 +91,6 @@ class Rules(NamedTuple):
         namespaces = self.pool["spec"].get("namespaces") or [service.namespace]
         usable = invariants.usable(self.pool)[invariants.FAMILIES[address.version]]
         return service.namespace in namespaces and address in usable
-
-
-def read_address(text):
-    """The address that kube-proxy takes the text for, or None.
-
-    It reads 203.0.113.007 in decimal, and IPv4 within IPv6 as IPv4.
-    """
-    head, colon, tail = text.rpartition(":")
-    if "." in tail:
-        parts = tail.split(".")
-        if not all(part.isascii() and part.isdigit() for part in parts):
-            return None
-        tail = ".".join(str(int(part)) for part in parts)
-    try:
-        address = ipaddress.ip_address(head + colon + tail)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def ports_of(service):
@@ -399,7 +380,7 @@ def _waits(service):
 
 
 def _read_all(texts):
-    return frozenset(filter(None, map(read_address, texts)))
+    return frozenset(filter(None, map(invariants.read_address, texts)))
 
 
 def _entry_name(entry):

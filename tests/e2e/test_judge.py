@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from judge import Change, Record, at_rest, read_address
-from invariants import Snapshot
+from invariants import Snapshot, read_address
+from judge import Change, Record, at_rest
 
 ONE, TWO = "203.0.113.1", "203.0.113.2"
 
