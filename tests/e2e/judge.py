@@ -11,6 +11,9 @@ knows the rules of server/PROTOCOL.md and nothing of how ipwarden decides:
 - An entry of a claim names one Service: by the uid, the name and the namespace of the same object.
 - A dry run leaves no claim.
 
+One thing is let through, as PROTOCOL.md says: what Services of another class show in their status, and
+on which ports, isn't judged where it was written while ipwarden could not be asked.
+
     with Judge(lab) as judge:
         ...
         judge.catch_up()
@@ -114,6 +117,8 @@ class Record:
         self._claims = {}  # by address, then by name
         self._pools = collections.defaultdict(list)  # Rules by name, the last one in force
         self._names = {}  # of each uid that a Service ever had
+        self._absences = []  # (since, until) when ipwarden could not always be asked
+        self._let_through = set()  # (uid, address) that was written then by others
 
     def take(self, change):
         self.changes += 1
@@ -123,6 +128,10 @@ class Record:
             "IpClaimPool": self._take_pool,
         }
         take[change.kind](change)
+
+    def absent(self, since, until):
+        """Between these two moments, of time.monotonic(), ipwarden could not always be asked."""
+        self._absences.append((since, until))
 
     def report(self):
         """The violations, and the last versions of what they are about."""
@@ -153,9 +162,13 @@ class Record:
         for address in old.addresses:
             self._holders[address].discard(new.uid)
         self._note(new.name, change, None if change.gone else new)
+        gone = old.addresses if change.gone else old.addresses - new.addresses
+        self._let_through -= {(new.uid, address) for address in gone}
         if change.gone:
             return
         self._services[new.uid] = new
+        if new.foreign and any(a <= change.seconds <= b for a, b in self._absences):
+            self._let_through |= {(new.uid, address) for address in new.shown - new.listed}
         for address in sorted(new.addresses, key=str):
             if (address in new.listed - old.listed) or (address in new.shown - old.shown):
                 self._begins(old, new, address, change)
@@ -185,6 +198,8 @@ class Record:
     def _begins(self, old, new, address, change):
         """The address is in a field now in which it was not."""
         self.gains += 1
+        if (new.uid, address) in self._let_through:
+            return
         versions = [rules for rules in self._all_rules() if rules.covers(address)]
         if not versions:
             # Whoever serves the Service may show addresses that are no pool's, and only show them.
@@ -202,6 +217,8 @@ class Record:
         for uid in self._holders[address] if rules else ():
             other = self._services[uid]
             self.joins += 1
+            if {(new.uid, address), (uid, address)} & self._let_through:
+                continue
             if new.ports & other.ports:
                 ports = ", ".join(sorted(new.ports & other.ports))
                 self._blame(f"{new.name} and {other.name} both list {address} on {ports}", change)
@@ -219,10 +236,15 @@ class Record:
             for entry in claim["spec"].get("services") or ()
             if (entry.get("uid"), _entry_name(entry)) == (service.uid, service.name)
         ]
-        if not entries:
+        unknown = service.ports - set(entries[0].get("ports") or ()) if entries else ()
+        if entries and not unknown:
+            self._let_through.discard((service.uid, address))
+        elif (service.uid, address) in self._let_through:
+            return
+        elif not entries:
             self._blame(f"{service.name} lists {address} without a claim", change)
-        elif not service.ports <= set(entries[0].get("ports") or ()):
-            ports = ", ".join(sorted(service.ports - set(entries[0].get("ports") or ())))
+        else:
+            ports = ", ".join(sorted(unknown))
             self._blame(f"{service.name} uses {ports} of {address}, unknown to its claim", change)
 
     def _is_one(self, entry, address, change):

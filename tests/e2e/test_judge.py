@@ -161,6 +161,28 @@ def test_foreign_addresses_are_for_others_to_show(story):
     assert ["in no pool" in text for text in story.violations()[-2:]] == [True, True]
 
 
+def test_what_others_show_is_let_through_while_nobody_can_be_asked(story):
+    others = {"loadBalancerClass": "example.com/other"}
+    story.hold(service("web", ONE))
+    story.record.absent(story.seconds, story.seconds + 1)
+    thief = service("thief", namespace="street", shown=[ONE], **others)
+    story.tell("Service", thief)
+    story.tell("Service", service("web", ONE))
+    assert not story.violations()
+    # Until it is taken away; then it's judged as ever.
+    story.tell("Service", service("thief", namespace="street", **others))
+    story.seconds += 60
+    story.tell("Service", thief)
+    assert len(story.violations()) == 3 and "street/thief" in story.violations()[0]
+
+
+def test_nothing_else_is_let_through_then(story):
+    story.record.absent(0, 100)
+    story.tell("Service", service("web", shown=[ONE]))
+    story.tell("Service", service("mail", TWO, loadBalancerClass="example.com/other"))
+    assert ["without a claim" in text for text in story.violations()] == [True, True]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"uid": "older"}, {"name": "other"}, {"namespace": "bank"}, {"ports": ["TCP/25"]}]
 )

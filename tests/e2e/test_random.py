@@ -97,13 +97,14 @@ def test_no_address_is_ever_in_two_hands(lab, texts):
         crowd = Crowd(lab, SEED, REQUESTS, tenants, addresses, names)
         try:
             with crowd:
-                trouble = Trouble(lab, chance, pools, tenants)
+                trouble = Trouble(lab, chance, pools, tenants, judge.record.absent)
                 while crowd.busy():
                     trouble.stir()
                     judge.catch_up()
                 assert not crowd.error, crowd.error
             crowded = time.monotonic() - began
             trouble.end()
+            others_let_go(lab)
             comes_to_rest(lab)
             all_goes(lab, tenants)
             judge.catch_up()
@@ -146,11 +147,19 @@ class Trouble:
         "hold": (4, 3),
     }
 
-    def __init__(self, lab, chance, pools, tenants):
+    # With these, the API servers can't always ask.
+    ABSENT = ("kill", "kill_both", "stop", "pause")
+    # For so many seconds a replica that has started may not be ready yet, or be asked by a
+    # connection that is none any more.
+    RETURNING = 10
+
+    def __init__(self, lab, chance, pools, tenants, absent):
+        """absent: is told from when to when ipwarden couldn't always be asked."""
         self.lab = lab
         self.chance = chance
         self.tenants = tenants
         self.pools = pools
+        self.absent = absent
         self.kinds = []
         self._mend = None
         self._next = time.monotonic() + 1
@@ -167,8 +176,11 @@ class Trouble:
         weights = [often for often, _ in self.KINDS.values()]
         (kind,) = self.chance.choices(list(self.KINDS), weights)
         self.kinds.append(kind)
+        began = time.monotonic()
         self._mend = getattr(self, f"_{kind}")()
         self._next = time.monotonic() + self.chance.uniform(0, self.KINDS[kind][1])
+        if kind in self.ABSENT:
+            self.absent(began, self._next + self.RETURNING)
 
     def end(self):
         """All is well again."""
@@ -246,6 +258,14 @@ class Trouble:
         """While no replica is ready this fails, and that is all right."""
         answer = self.lab.try_patch(item, patch)
         assert answer.ok or answer.status >= 500, answer
+
+
+def others_let_go(lab):
+    """What Services of another class show goes: it may be what was written while nobody was asked."""
+    for item in lab.snapshot().services:
+        if item["spec"].get("loadBalancerClass", objects.CLASS) != objects.CLASS:
+            nothing = {"status": {"loadBalancer": {"ingress": []}}}
+            lab.patch({**item, "kind": "Service"}, nothing, subresource="status")
 
 
 def comes_to_rest(lab):
