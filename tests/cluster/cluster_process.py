@@ -46,7 +46,7 @@ class Process:
             self.pid = _spawn(command, self.log)
         else:
             bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
-            self.pid = _in_lasting_thread(functools.partial(_spawn, bound, self.log))
+            self.pid = in_lasting_thread(functools.partial(_spawn, bound, self.log))
         self._pidfd = os.pidfd_open(self.pid)
         self.pid_file.write_text(f"{self.pid}\n")
 
@@ -171,7 +171,8 @@ def _readable(pidfd, timeout):
 _work = None
 
 
-def _in_lasting_thread(call):
+def in_lasting_thread(call):
+    """What the call returns or raises, made in a thread that ends only with the interpreter."""
     global _work
     if _work is None:
         _work = queue.SimpleQueue()

@@ -20,6 +20,27 @@ API_SERVER = ["--delete-collection-workers=8"]
 # A create that fails after it was admitted leaves a claim, which goes after the grace. Above the
 # deadline of a webhook's call, so that nothing under way is taken for left over.
 SERVE = ["--grace=20s"]
+# Workers take whole files, in this order. What takes longest comes first, so that none is left alone
+# with it in the end.
+LONGEST = (
+    "test_late.py",
+    "test_random.py",
+    "test_one_write.py",
+    "test_restart.py",
+    "test_api_writes.py",
+    "test_many.py",
+    "test_junk.py",
+    "test_ranges_fencing.py",
+    "test_cluster.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _rank(item.path.name))
+
+
+def _rank(file):
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")

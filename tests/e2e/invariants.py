@@ -186,7 +186,25 @@ def stored_addresses(service):
     found = list(service["spec"].get("externalIPs") or ())
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
     found += [entry["ip"] for entry in ingress if entry.get("ip")]
-    return {ipaddress.ip_address(text) for text in found}
+    return set(filter(None, map(read_address, found)))
+
+
+def read_address(text):
+    """The address that kube-proxy takes the text for, or None.
+
+    It reads 203.0.113.007 in decimal, and IPv4 within IPv6 as IPv4.
+    """
+    head, colon, tail = text.rpartition(":")
+    if "." in tail:
+        parts = tail.split(".")
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            return None
+        tail = ".".join(str(int(part)) for part in parts)
+    try:
+        address = ipaddress.ip_address(head + colon + tail)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def names(claim, service):

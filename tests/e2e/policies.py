@@ -63,12 +63,12 @@ def denied_by_label(lab):
             lab.request("DELETE", f"{path}/{name}")
 
 
-def refuse_by_quota(lab, what="services", probe=None):
-    """No further Service, or no LoadBalancer, fits into the namespace.
+def refuse_by_quota(lab, what="services", probe=None, namespace=None):
+    """No further Service, or no LoadBalancer, fits into the lab's namespace or another.
 
     Quota is the last thing that is judged. probe: a Service that it is for, a plain one by default.
     """
-    path = f"/api/v1/namespaces/{lab.namespace}/resourcequotas"
+    path = f"/api/v1/namespaces/{namespace or lab.namespace}/resourcequotas"
     answer = lab.request(
         "POST", path, {"metadata": {"name": "none"}, "spec": {"hard": {what: "0"}}}
     )

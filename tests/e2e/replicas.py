@@ -5,6 +5,7 @@ as replicas behind a Service would. A report of a sanitizer in a replica's log f
 found in, and so does an end that nobody asked for.
 """
 
+import functools
 import http.client
 import json
 import os
@@ -12,12 +13,12 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import invariants
 from harness import NAME, NAMESPACE, PATIENCE, TOP, service_account_kubeconfig, wait_until
+from cluster_process import in_lasting_thread  # harness knows where it is
 
 BINARY = Path(os.environ.get("IPWARDEN_BINARY", TOP / "build/debug/server/ipwarden")).absolute()
 SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -78,16 +79,14 @@ class Replica:
         ]
 
     def start(self, wait=True):
-        # The kernel ends it with the thread that forked it, however the test run ends; so that
-        # thread must be the one that lasts.
-        assert threading.current_thread() is threading.main_thread()
         assert self.process is None, f"{self.identity} runs already"
         self._ports_file.unlink(missing_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IPWARDEN_")}
         environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
         environment.update(self.environment)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
+            start = functools.partial(
+                subprocess.Popen,
                 ["setpriv", "--pdeathsig", "KILL", "--", *map(str, self.command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -95,6 +94,9 @@ class Replica:
                 env=environment,
                 start_new_session=True,
             )
+            # The kernel ends it with the thread that forked it, however the test run ends; and tests
+            # may run in any thread, as those of xdist sometimes do.
+            self.process = in_lasting_thread(start)
         self.ports = {}
         if wait:
             self.wait_ready()

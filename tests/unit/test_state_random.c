@@ -2,7 +2,7 @@
  * each step state is compared with a model so simple that it can't be wrong: sets of 40 addresses as bits. Invariant I4 of the
  * address books: total = used + free, and used is exactly what is busy.
  *
- * The seed is printed; IPWARDEN_TEST_SEED=<number> runs that one alone. */
+ * The seed is printed; IPWARDEN_SEED=<number> runs that one alone. */
 #include "server/state/state_addresses.h"
 #include "server/state/state_claims.h"
 #include "server/state/state_pool_claims.h"
@@ -679,10 +679,10 @@ static void run(uint64_t seed)
 static void books_agree_with_what_is_busy(void **state)
 {
     (void)state;
-    const char *fixed = getenv("IPWARDEN_TEST_SEED");
+    const char *fixed = getenv("IPWARDEN_SEED");
     uint64_t first = fixed != NULL ? strtoull(fixed, NULL, 10) : (uint64_t)time(NULL) % 1000000;
     for (uint64_t seed = first; seed < first + (fixed != NULL ? 1 : RUNS); seed++) {
-        print_message("IPWARDEN_TEST_SEED=%llu\n", (unsigned long long)seed);
+        print_message("IPWARDEN_SEED=%llu\n", (unsigned long long)seed);
         run(seed);
     }
 }

@@ -3,7 +3,7 @@
  * having worked, replicas die at any point and come back, operators rotate, and things get lost.
  * The world checks the promise after every change (tests/unit/certs_world.h); in the end, left
  * alone, everything must come to rest. A failure prints its seed: run with
- * IPWARDEN_TEST_SEED=<seed> to see it again, IPWARDEN_TEST_ROUNDS=<n> to look at more seeds. */
+ * IPWARDEN_SEED=<seed> to see it again, IPWARDEN_ROUNDS=<n> to look at more seeds. */
 #include "tests/unit/certs_world.h"
 
 #define DEPTH 3 /* ticks within ticks */
@@ -177,8 +177,8 @@ static void run(const struct mix *chosen, unsigned int steps, uint64_t first_see
 
 static void run_many(const struct mix *chosen, unsigned int rounds, unsigned int steps)
 {
-    const char *only = getenv("IPWARDEN_TEST_SEED");
-    const char *more = getenv("IPWARDEN_TEST_ROUNDS");
+    const char *only = getenv("IPWARDEN_SEED");
+    const char *more = getenv("IPWARDEN_ROUNDS");
     if (more != NULL)
         rounds = (unsigned int)strtoul(more, NULL, 10);
     kills = rotations = damages = 0;
