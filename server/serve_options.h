@@ -8,6 +8,7 @@
 struct serve_options {
     const char *listen;
     const char *metrics_listen;
+    const char *health_listen;
     const char *kubeconfig;
     const char *context;
     const char *namespace_name; /* NULL: the configuration's */
