@@ -567,8 +567,7 @@ static int64_t milliseconds_until(const struct serve *serve, int64_t deadline)
     return (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
 }
 
-/* Gives the cluster time to send reviews to other replicas. A further signal cuts the time short.
- * */
+/* Gives the cluster time to send reviews to other replicas. A further signal cuts that short. */
 static void wait_for_endpoints(struct serve *serve)
 {
     int64_t deadline = clock_monotonic(serve->clock) + serve->options.drain;
@@ -578,13 +577,19 @@ static void wait_for_endpoints(struct serve *serve)
     }
 }
 
-/* Waits for the answers that are under way. This ends, since every review has a deadline of its
- * own. */
+/* Waits for the answers that are under way. This ends, since every review has a deadline of its own;
+ * whoever asks again meanwhile doesn't want to wait for it. The parts can't be taken apart under
+ * requests that still run, so the process ends as it is: a client gets no answer then, as if it were
+ * killed. */
 static void wait_until_idle(struct serve *serve)
 {
     int64_t deadline = clock_monotonic(serve->clock) + IDLE_MOST;
-    while (http_listener_active(serve->listener) > 0 && milliseconds_until(serve, deadline) > 0)
-        (void)signal_within(serve, IDLE_POLL);
+    while (http_listener_active(serve->listener) > 0 && milliseconds_until(serve, deadline) > 0) {
+        if (signal_within(serve, IDLE_POLL)) {
+            log_warning("told again to stop: not waiting for the answers under way");
+            _exit(1);
+        }
+    }
 }
 
 static void serve_drain(struct serve *serve)
