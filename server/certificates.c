@@ -9,9 +9,11 @@
 #include "certs/store.h"
 #include "server/base/log.h"
 #include "server/certificates_api.h"
+#include "server/derived_path.h"
 #include "server/segments.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +46,7 @@ struct certificates {
     char said[sizeof(((struct error *)0)->text)]; /* the failure that was logged last */
     _Atomic int64_t expiry;                       /* seconds since 1970 */
     struct segments segments;
+    struct derived_path derived; /* with tls_dir */
 };
 
 /* --- what http threads ask --- */
@@ -176,6 +179,26 @@ static int tick_store(struct certificates *certificates, int64_t *ret_delay, str
     return code;
 }
 
+/* Whether the path has to be derived: the directory has no file path, and it is for us to tell API
+ * servers about one, since we tell them what to trust. */
+static bool derives_path(const struct certificates *certificates, const struct certs_bundle *bundle)
+{
+    return bundle->path[0] == '\0' && bundle->ca_pem[0] != '\0' && certificates->api != NULL &&
+           certificates->options.path_period > 0;
+}
+
+static void see_path(struct certificates *certificates, const struct certs_bundle *bundle)
+{
+    struct segments *segments = &certificates->segments;
+    int64_t now = clock_monotonic(certificates->options.clock);
+    bool derives = derives_path(certificates, bundle);
+    segments_set_rooted(segments, bundle->path[0] == '\0' && !derives);
+    segments_see(segments, bundle->path, now);
+    if (derives)
+        derived_path_update(&certificates->derived, bundle->key_pem, segments);
+    segments_forget(segments, now - SEGMENT_OVERLAP);
+}
+
 /* Makes the webhook configurations say what the directory says. For some time after a change
  * what they trusted before stays: other replicas may see the change later. */
 static int publish_directory(struct certificates *certificates, const struct certs_bundle *bundle,
@@ -195,10 +218,14 @@ static int publish_directory(struct certificates *certificates, const struct cer
             joined = more;
         }
     }
+    char path[CERTS_PATH_LENGTH + 1];
+    memcpy(path, bundle->path, sizeof(path));
+    if (code == 0 && derives_path(certificates, bundle))
+        derived_path_choose(&certificates->derived, &published, path);
     certs_published_clear(&published);
     /* This writes only where something differs. */
     if (code == 0)
-        code = certificates_api_publish(certificates->api, joined, bundle->path, error);
+        code = certificates_api_publish(certificates->api, joined, path, error);
     free(joined);
     return code;
 }
@@ -232,10 +259,12 @@ static int tick_directory(struct certificates *certificates, int64_t *ret_delay,
     *ret_delay = code == 0 ? TICK_MOST : CLOCK_SECOND;
     if (bundle == NULL)
         return code;
+    /* Segments are known one period ahead, and are to be called soon. */
+    if (derives_path(certificates, bundle) && certificates->options.path_period / 3 < *ret_delay)
+        *ret_delay = certificates->options.path_period / 3;
     if (changed)
         certificates->changed_at = now;
-    segments_set_rooted(&certificates->segments, bundle->path[0] == '\0');
-    segments_see(&certificates->segments, bundle->path, now);
+    see_path(certificates, bundle);
     bool published = certificates->api != NULL && bundle->ca_pem[0] != '\0';
     if (published) {
         struct error reason;
@@ -389,6 +418,9 @@ int certificates_open(const struct certificates_options *options,
     segments_init(&certificates->segments);
     certificates->options = *options;
     fill_options(&certificates->options);
+    certificates->derived = (struct derived_path){.clock = certificates->options.clock,
+                                                  .period = options->path_period,
+                                                  .overlap = DIRECTORY_OVERLAP};
     certificates->swept_at = clock_monotonic(certificates->options.clock);
     int code = open_parts(certificates, error);
     if (code == 0)
@@ -410,6 +442,7 @@ void certificates_close(struct certificates *certificates)
     certs_files_close(certificates->files);
     certificates_api_free(certificates->api);
     certs_bundle_clear(&certificates->served);
+    OPENSSL_cleanse(&certificates->derived, sizeof(certificates->derived));
     segments_destroy(&certificates->segments);
     free(certificates);
 }

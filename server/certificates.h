@@ -75,7 +75,8 @@ void certificates_current(const struct certificates *certificates, const char **
                           const char **ret_key_pem);
 /* What a request path asks for. Below the secret segment, "/<segment>/mutate" gives "/mutate" (a
  * pointer into request_path); any other path gives NULL. When the segment changes, the old one stays
- * good for some minutes; where there is none (tls_dir without a path file), everything is below the
+ * good for some minutes. With tls_dir there is one from its file path, or one derived from tls.key;
+ * with neither path nor ca.crt in it the configurations are kept by hand, and everything is below the
  * root. The segment is compared in constant time. Any thread, never blocks. */
 const char *certificates_route(const struct certificates *certificates, const char *request_path);
 

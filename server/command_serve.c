@@ -339,6 +339,7 @@ static int start_certificates(struct serve *serve, struct error *error)
         .ip_count = serve->ip_count,
         .webhook_url = serve->options.webhook_url,
         .tls_dir = serve->options.tls_dir,
+        .path_period = serve->options.path_period,
         .mutating_name = serve->options.webhooks,
         .validating_name = serve->options.webhooks,
         .on_change = certificate_changed,

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SEGMENTS_MOST 6
+#define SEGMENTS_MOST 8
 
 struct segments {
     struct mutex mutex;

@@ -34,6 +34,7 @@ struct serve_options {
     int64_t resync;
     int64_t drain;
     int64_t lease_duration;
+    int64_t path_period;
 };
 
 /* Returns -1 when the options are good, else the exit code (help or a usage error was printed). */
