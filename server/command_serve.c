@@ -27,6 +27,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@
 #define IDLE_POLL 10                  /* milliseconds between looks at them */
 #define PLAIN_CONNECTIONS 256         /* of the ports for probes and metrics, each */
 #define PLAIN_IDLE_SECONDS 60
+#define LARGE_BLOCK (256 * 1024)
 #define DESCRIPTORS 16384 /* more than all listeners' connections */
 
 struct serve {
@@ -637,6 +639,13 @@ static void raise_descriptor_limit(void)
         log_warning("the limit of open files stays as it is", "error", strerror(errno));
 }
 
+/* Bodies and lists are large and short-lived. Left to itself, the C library soon keeps blocks of
+ * their size for later. */
+static void return_large_blocks(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+}
+
 static int open_signals(void)
 {
     sigset_t set;
@@ -661,6 +670,7 @@ int command_serve(int argc, char **argv)
     log_configure((enum log_format)serve.options.log_format,
                   (enum log_level)serve.options.log_level);
     raise_descriptor_limit();
+    return_large_blocks();
     serve.signals = open_signals();
     if (serve.signals < 0) {
         log_error("could not set up signals", "error", strerror(errno));

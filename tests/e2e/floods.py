@@ -8,7 +8,9 @@ opened each of them for the first time.
 """
 
 import asyncio
+import contextlib
 import functools
+import logging
 import resource
 import ssl
 import subprocess
@@ -46,8 +48,9 @@ def head(path, length):
 
 
 async def until_closed(reader):
-    while await reader.read(65536):
-        pass
+    with contextlib.suppress(OSError):
+        while await reader.read(65536):
+            pass
 
 
 async def silent(_, reader, writer):
@@ -149,6 +152,8 @@ def main():
     kind, port, count, path = sys.argv[1:]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # It tells of each write to a connection that the other side has closed.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     asyncio.run(flood(kind, int(port), int(count), path))
 
 
