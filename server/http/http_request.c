@@ -154,6 +154,7 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
     request->path[length] = '\0';
     request->received = clock_monotonic(request->listener->clock);
     request->discarded = 0;
+    request->reserved = 0;
     request->header_count = 0;
     atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);
     guests_begin(request->listener->guests, &owner->guest);
@@ -176,15 +177,29 @@ static bool peer_is_refused(struct connection *connection)
     return connection->peer == PEER_REFUSED;
 }
 
-/* Whether the headers announce more of a body than is ever wanted. A nonsensical length is
- * libmicrohttpd's to refuse. */
-static bool is_too_large(const struct http_request *request)
+/* Sets memory aside for a body of that size, if it hasn't been yet. */
+static bool hold_body(struct connection *connection, size_t bytes)
 {
+    struct http_request *request = &connection->request;
+    if (bytes <= request->reserved)
+        return true;
+    request->reserved = bytes;
+    return guests_hold(request->listener->guests, &connection->guest, bytes);
+}
+
+/* Judges the body that the headers announce. Its memory is set aside now, so that whoever finds no
+ * room hears of it before any of the body is read; one whose length isn't announced takes its memory
+ * as it comes. A nonsensical length is libmicrohttpd's to refuse. */
+static const struct http_refusal *judge_body(struct connection *connection)
+{
+    struct http_request *request = &connection->request;
     size_t most = request->listener->body_maximum;
-    const char *length = http_request_header(request, "Content-Length");
-    if (length != NULL)
-        return strtoull(length, NULL, 10) > most;
-    return most == 0 && http_request_header(request, "Transfer-Encoding") != NULL;
+    const char *text = http_request_header(request, "Content-Length");
+    uint64_t length = text != NULL ? strtoull(text, NULL, 10) : 0;
+    bool unknown = text == NULL && http_request_header(request, "Transfer-Encoding") != NULL;
+    if (length > most || (unknown && most == 0))
+        return &refuse_size;
+    return length > 0 && !hold_body(connection, (size_t)length) ? &refuse_memory : NULL;
 }
 
 /* The answer of a listener that is out of memory is the listener's and shared. */
@@ -244,7 +259,7 @@ static const struct http_refusal *judge(struct connection *connection)
         return &refuse_client;
     if (refusal == NULL && listener->judge != NULL)
         refusal = listener->judge(listener->context, request);
-    return refusal == NULL && is_too_large(request) ? &refuse_size : refusal;
+    return refusal == NULL ? judge_body(connection) : refusal;
 }
 
 /* Called when the request line and the headers are there. After an answer at this moment
@@ -280,9 +295,7 @@ static enum MHD_Result collect(struct connection *connection, const char *data, 
         buffer_append(&request->body, data, length);
         if (large)
             give_up(connection, &refuse_size);
-        else if (buffer_failed(&request->body) ||
-                 !guests_hold(request->listener->guests, &connection->guest,
-                              request->body.capacity))
+        else if (buffer_failed(&request->body) || !hold_body(connection, request->body.capacity))
             give_up(connection, &refuse_memory);
         else
             return MHD_YES;

@@ -63,6 +63,7 @@ struct http_request {
     char *decoded; /* what http_request_query() found in it */
     int64_t received;
     uint64_t discarded; /* bytes of a refused body */
+    size_t reserved;    /* bytes for the body, as guests know */
     struct buffer body;
     struct MHD_Response *response; /* set by the answering thread before ANSWERED */
     unsigned int status;
