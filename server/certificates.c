@@ -192,7 +192,8 @@ static void see_path(struct certificates *certificates, const struct certs_bundl
     struct segments *segments = &certificates->segments;
     int64_t now = clock_monotonic(certificates->options.clock);
     bool derives = derives_path(certificates, bundle);
-    segments_set_rooted(segments, bundle->path[0] == '\0' && !derives);
+    segments_set_rooted(segments,
+                        derives ? certificates->derived.is_rooted : bundle->path[0] == '\0');
     segments_see(segments, bundle->path, now);
     if (derives)
         derived_path_update(&certificates->derived, bundle->key_pem, segments);
@@ -269,6 +270,7 @@ static int tick_directory(struct certificates *certificates, int64_t *ret_delay,
     if (published) {
         struct error reason;
         int published_code = publish_directory(certificates, bundle, &reason);
+        see_path(certificates, bundle);
         if (published_code != 0 && code == 0)
             code = error_set(error, published_code, "%s", reason.text);
     }

@@ -49,7 +49,8 @@ static bool may_stay(struct derived_path *path, const char *segment)
         if (strcmp(segment, derived) == 0)
             return i >= 0;
     }
-    if (strcmp(path->foreign, segment) != 0) {
+    if (!path->has_foreign || strcmp(path->foreign, segment) != 0) {
+        path->has_foreign = true;
         memcpy(path->foreign, segment, sizeof(path->foreign));
         path->foreign_since = now;
     }
@@ -59,10 +60,12 @@ static bool may_stay(struct derived_path *path, const char *segment)
 void derived_path_choose(struct derived_path *path, const struct certs_published *published,
                          char ret_segment[CERTS_PATH_LENGTH + 1])
 {
+    path->is_rooted = false;
     for (size_t i = 0; i < published->count; i++) {
-        const char *segment = published->entries[i].path;
-        if (segment[0] != '\0' && may_stay(path, segment)) {
-            memcpy(ret_segment, segment, CERTS_PATH_LENGTH + 1);
+        const struct certs_published_entry *entry = &published->entries[i];
+        if (!entry->misdirected && may_stay(path, entry->path)) {
+            path->is_rooted = entry->path[0] == '\0';
+            memcpy(ret_segment, entry->path, CERTS_PATH_LENGTH + 1);
             return;
         }
     }

@@ -53,17 +53,15 @@ void segments_set_rooted(struct segments *segments, bool is_rooted)
 const char *segments_route(struct segments *segments, const char *request_path)
 {
     size_t length = strlen(request_path);
-    mutex_guard(&segments->mutex);
-    if (segments->is_rooted)
-        return request_path[0] == '/' ? request_path : NULL;
-    if (length <= CERTS_PATH_LENGTH + 1 || request_path[0] != '/' ||
-        request_path[CERTS_PATH_LENGTH + 1] != '/')
+    if (request_path[0] != '/')
         return NULL;
+    mutex_guard(&segments->mutex);
+    bool may_match = length > CERTS_PATH_LENGTH + 1 && request_path[CERTS_PATH_LENGTH + 1] == '/';
     /* In constant time: the segment is a secret that could be guessed digit by digit. */
-    for (size_t i = 0; i < SEGMENTS_MOST; i++) {
+    for (size_t i = 0; i < SEGMENTS_MOST && may_match; i++) {
         if (segments->list[i].text[0] != '\0' &&
             CRYPTO_memcmp(request_path + 1, segments->list[i].text, CERTS_PATH_LENGTH) == 0)
             return request_path + CERTS_PATH_LENGTH + 1;
     }
-    return NULL;
+    return segments->is_rooted ? request_path : NULL;
 }

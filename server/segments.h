@@ -15,7 +15,7 @@
 
 struct segments {
     struct mutex mutex;
-    bool is_rooted; /* there is no secret segment: everything is below the root */
+    bool is_rooted; /* what is below the root, without a secret segment, is good, too */
     struct {
         char text[CERTS_PATH_LENGTH + 1]; /* "": none */
         int64_t seen;                     /* monotonic */
@@ -30,7 +30,7 @@ void segments_destroy(struct segments *segments);
 void segments_see(struct segments *segments, const char *segment, int64_t now);
 /* Those that were last seen before this are good no more. */
 void segments_forget(struct segments *segments, int64_t before);
-/* Whether everything is below the root. */
+/* Whether what is below the root is good, too. */
 void segments_set_rooted(struct segments *segments, bool is_rooted);
 
 /* What is behind a good segment in a request's path, a pointer into it; else NULL. Any thread. */

@@ -94,6 +94,46 @@ static void test_directory_derives_the_path(void **state)
     certs_bundle_clear(&bundle);
 }
 
+static void call(const char *path)
+{
+    json_t *configuration = fake_objects_get(&cluster, MUTATING);
+    json_t *first = json_array_get(json_object_get(configuration, "webhooks"), 0);
+    json_t *service = json_object_get(json_object_get(first, "clientConfig"), "service");
+    json_object_set_new(service, "path", json_string(path));
+    fake_objects_put(&cluster, MUTATING, configuration);
+}
+
+/* Replicas of a version that had no segment may still run: for some minutes they go on being
+ * called. */
+static void test_directory_goes_on_without_a_segment(void **state)
+{
+    struct certs_bundle bundle;
+    char segment[CERTS_PATH_LENGTH + 1];
+    (void)state;
+    call("/mutate");
+    make_bundle(&bundle, NULL);
+    bundle.path[0] = '\0';
+    write_directory(&bundle);
+    struct certificates_options options = options_of(&one);
+    options.tls_dir = directory;
+    options.path_period = 3600 * CLOCK_SECOND;
+    options.validating_name = "";
+    open_replica(&one, &options);
+    assert_string_equal(certificates_route(one.certificates, "/mutate"), "/mutate");
+    for (int i = 0; i < 29; i++) {
+        clock_fake_advance(&fake, 10 * CLOCK_SECOND);
+        (void)certificates_tick(one.certificates);
+        assert_stored(MUTATING, "webhooks|0|clientConfig|service|path", "/mutate");
+        assert_string_equal(certificates_route(one.certificates, "/mutate"), "/mutate");
+    }
+    clock_fake_advance(&fake, 20 * CLOCK_SECOND);
+    (void)certificates_tick(one.certificates);
+    called(segment);
+    assert_good(&one, segment);
+    assert_null(certificates_route(one.certificates, "/mutate"));
+    certs_bundle_clear(&bundle);
+}
+
 /* Two replicas move the segment of the Secret; both know what is called at each moment, and what is
  * called no more is forgotten. */
 static void test_path_moves(void **state)
@@ -130,15 +170,9 @@ static void test_called_path_is_good(void **state)
     open_replica(&one, &options);
     run(5 * CLOCK_SECOND);
     assert_bad(&one, elsewhere);
-    json_t *configuration = fake_objects_get(&cluster, MUTATING);
-    char call[64];
-    snprintf(call, sizeof(call), "/%s/mutate", elsewhere);
-    json_t *service = json_object_get(
-        json_object_get(json_array_get(json_object_get(configuration, "webhooks"), 0),
-                        "clientConfig"),
-        "service");
-    json_object_set_new(service, "path", json_string(call));
-    fake_objects_put(&cluster, MUTATING, configuration);
+    char path[64];
+    snprintf(path, sizeof(path), "/%s/mutate", elsewhere);
+    call(path);
     (void)certificates_tick(one.certificates);
     assert_good(&one, elsewhere);
     run(60 * CLOCK_SECOND);
@@ -149,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_directory_derives_the_path),
+        CASE(test_directory_goes_on_without_a_segment),
         CASE(test_path_moves),
         CASE(test_called_path_is_good),
     };
