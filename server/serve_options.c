@@ -6,12 +6,13 @@
 
 #include <stdio.h>
 
+static const char *const load_balancers[] = {"any", "class", "off", NULL};
+static const char *const foreign[] = {"deny", "allow", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
+
 int serve_options_parse(int argc, char **argv, struct serve_options *ret_options)
 {
-    static const char *const load_balancers[] = {"any", "class", "off", NULL};
-    static const char *const foreign[] = {"deny", "allow", NULL};
-    static const char *const formats[] = {"text", "json", NULL};
-    static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
     struct serve_options options = {0};
     const struct option_row rows[] = {
         {"listen", OPTION_TEXT, &options.listen, "ADDRESS", ":8443", "address of the TLS listener",
