@@ -154,10 +154,16 @@ def test_a_bad_review_is_answered_with_what_is_wrong(lab, webhook, case):
     assert not lab.claims()
 
 
-def test_a_body_that_is_too_large_is_answered_with_413(lab, webhook):
-    body = good(lab)[:-1] + " " * (8 * MIB) + "}"
-    status, text = webhook.post(body)
-    assert status == 413 and text.strip()
+def test_a_body_that_is_too_large_is_answered_with_413_before_it_comes(webhook):
+    connection = webhook.connect()
+    connection.putrequest("POST", webhook.paths["mutating"])
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(8 * MIB))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413 and response.read().strip()
+    assert response.getheader("Connection") == "close"
+    connection.close()
 
 
 def test_a_large_body_within_the_limit_is_served(lab, webhook):
