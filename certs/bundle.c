@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/hmac.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -252,16 +254,43 @@ bool certs_path_is_sane(const char *text)
            strspn(text, "0123456789abcdef") == CERTS_PATH_LENGTH;
 }
 
+/* Writes the first bytes as a path segment. */
+static void write_path(const unsigned char *bytes, char ret_path[CERTS_PATH_LENGTH + 1])
+{
+    for (size_t i = 0; i < CERTS_PATH_LENGTH / 2; i++) {
+        ret_path[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        ret_path[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    ret_path[CERTS_PATH_LENGTH] = '\0';
+}
+
 int certs_path_create(char ret_path[CERTS_PATH_LENGTH + 1], struct error *error)
 {
     unsigned char bytes[CERTS_PATH_LENGTH / 2];
     /* getrandom() gives so few bytes whole or not at all. */
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return error_set(error, -errno, "no random bytes: %s", strerror(errno));
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        ret_path[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-        ret_path[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
-    }
-    ret_path[CERTS_PATH_LENGTH] = '\0';
+    write_path(bytes, ret_path);
     return 0;
+}
+
+void certs_path_key(const char *key_pem, unsigned char ret_key[CERTS_PATH_KEY])
+{
+    static const char purpose[] = "ipwarden: paths";
+    /* With a key and memory of one's own this can't fail. */
+    if (HMAC(EVP_sha256(), purpose, (int)sizeof(purpose), (const unsigned char *)key_pem,
+             strlen(key_pem), ret_key, NULL) == NULL)
+        abort();
+}
+
+void certs_path_derive(const unsigned char key[CERTS_PATH_KEY], int64_t period,
+                       char ret_path[CERTS_PATH_LENGTH + 1])
+{
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    char text[24];
+    int length = snprintf(text, sizeof(text), "%lld", (long long)period);
+    if (HMAC(EVP_sha256(), key, CERTS_PATH_KEY, (const unsigned char *)text, (size_t)length, bytes,
+             NULL) == NULL)
+        abort();
+    write_path(bytes, ret_path);
 }

@@ -56,4 +56,11 @@ bool certs_path_is_sane(const char *text);
 /* Makes a random path segment, with getrandom(). */
 must_check int certs_path_create(char ret_path[CERTS_PATH_LENGTH + 1], struct error *error);
 
+/* For those who share a private key and no Secret: a key for paths, made from the PEM text of that
+ * key, and the path segment of a period. Who knows segments learns nothing of the others. */
+#define CERTS_PATH_KEY 32
+void certs_path_key(const char *key_pem, unsigned char ret_key[CERTS_PATH_KEY]);
+void certs_path_derive(const unsigned char key[CERTS_PATH_KEY], int64_t period,
+                       char ret_path[CERTS_PATH_LENGTH + 1]);
+
 #endif

@@ -233,6 +233,15 @@ static int ask_everyone(struct certs_store *store, struct certs_look *look, stru
     return 0;
 }
 
+int64_t certs_store_path_settle(const struct certs_store *store)
+{
+    const struct certs_store_options *options = &store->options;
+    int64_t longest = options->settle + options->settle / 2;
+    if (options->path_period == 0)
+        return options->settle;
+    return options->path_period / 2 < longest ? options->path_period / 2 : longest;
+}
+
 static void note_path(struct certs_store *store, const struct certs_look *look)
 {
     if (strcmp(store->path_seen, look->bundle.path) == 0)
@@ -341,7 +350,9 @@ static int64_t next_delay(struct certs_store *store, const struct certs_look *lo
         return 0;
     bool waiting = look->condition.phase != CERTS_PHASE_STABLE || look->beyond > 0 ||
                    !store->serving.leaf_good;
-    return waiting ? store->options.poll / 5 : store->options.poll;
+    int64_t delay = waiting ? store->options.poll / 5 : store->options.poll;
+    int64_t third = certs_store_path_settle(store) / 3;
+    return store->options.path_period == 0 || delay < third ? delay : third;
 }
 
 int certs_store_tick(struct certs_store *store, int64_t *ret_delay, struct error *error)

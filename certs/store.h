@@ -52,7 +52,7 @@ must_check int certs_published_add(struct certs_published *published, const char
 /* What the store needs of the cluster, and of its own process. All block until they are done.
  * Whether a write that failed was made after all may be unknown: the next tick finds out. */
 struct certs_store_operations {
-    /* What is trusted now. -EACCES: it isn't ours to know (the rotation of authorities waits
+    /* What is trusted and called now. -EACCES: it isn't ours to know (the rotation of authorities waits
      * then). */
     int (*inspect)(void *context, struct certs_published *ret_published, struct error *error);
     /* The Secret and its resource version, to free(). A consistent read, not a cached one.
@@ -87,6 +87,9 @@ struct certs_store_options {
     int64_t poll;      /* between looks when nothing is to do; 5 s */
     int64_t announce;  /* between acknowledgements of the same certificate; 10 s */
     int64_t restraint; /* between certificates that this replica issues for time or names; 10 min */
+    /* How long a secret segment is called before another one takes its place; one also comes with
+     * each new certificate. 0: it is kept for ever. */
+    int64_t path_period;
 };
 
 struct certs_store;

@@ -51,6 +51,9 @@ struct certs_step {
     int (*take)(struct certs_store *store, const struct certs_look *look, struct error *error);
 };
 
+/* How long all replicas have to learn of a new segment before it is called: three looks. */
+int64_t certs_store_path_settle(const struct certs_store *store);
+
 /* In the order of preference; ended by a NULL name. */
 extern const struct certs_step certs_steps[];
 

@@ -185,7 +185,8 @@ static bool publish_due(const struct certs_store *store, const struct certs_look
         moves = moves || (elsewhere && entry->path[0] != '\0');
     }
     /* A path that changes must have been seen by all replicas before it is called. */
-    return needed && (!moves || look->monotonic - store->path_since >= store->options.settle);
+    return needed &&
+           (!moves || look->monotonic - store->path_since >= certs_store_path_settle(store));
 }
 
 static int publish(struct certs_store *store, const struct certs_look *look, struct error *error)
@@ -235,10 +236,41 @@ static int issue(struct certs_store *store, const struct certs_look *look, struc
     else if (code == 0)
         code = certs_rotation_issue(&bundle, &options->names, options->clock, &options->lifetimes,
                                     error);
+    if (code == 0 && store->options.path_period > 0)
+        code = certs_path_create(bundle.path, error);
     if (code == 0)
         code = save(store, look, &bundle, error);
     if (code == 0 && by_signer)
         store->issued_at = look->monotonic;
+    certs_bundle_clear(&bundle);
+    return code;
+}
+
+/* ---- move: another secret segment ---- */
+
+/* The present one has to be called everywhere first. That, and that it is called for the whole
+ * period, each replica sees by itself: whoever has seen it for longest is first. */
+static bool move_due(const struct certs_store *store, const struct certs_look *look)
+{
+    int64_t period = store->options.path_period;
+    if (period == 0 || !look->published_known || look->published.count == 0 ||
+        !certs_rotation_is_whole(&look->condition) || !is_serving(store))
+        return false;
+    for (size_t i = 0; i < look->published.count; i++) {
+        if (strcmp(look->published.entries[i].path, look->bundle.path) != 0)
+            return false;
+    }
+    return look->monotonic - store->path_since >= period;
+}
+
+static int move(struct certs_store *store, const struct certs_look *look, struct error *error)
+{
+    struct certs_bundle bundle = {0};
+    int code = certs_bundle_copy(&look->bundle, &bundle, error);
+    if (code == 0)
+        code = certs_path_create(bundle.path, error);
+    if (code == 0)
+        code = save(store, look, &bundle, error);
     certs_bundle_clear(&bundle);
     return code;
 }
@@ -300,5 +332,6 @@ const struct certs_step certs_steps[] = {
     {.name = "issue", .due = issue_due, .take = issue},
     {.name = "begin", .due = begin_due, .take = begin},
     {.name = "finish", .due = finish_due, .take = finish},
+    {.name = "move", .due = move_due, .take = move},
     {.name = NULL},
 };

@@ -8,8 +8,9 @@
 #include "certs/rotation.h"
 #include "certs/store.h"
 #include "server/base/log.h"
-#include "server/base/mutex.h"
 #include "server/certificates_api.h"
+#include "server/derived_path.h"
+#include "server/segments.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -29,6 +30,8 @@
  * kubelet refreshes a mounted Secret within about 90 s). */
 #define DIRECTORY_SETTLE (10 * CLOCK_SECOND)
 #define DIRECTORY_OVERLAP (300 * CLOCK_SECOND)
+/* How long API servers may still call a segment after they were told of another. */
+#define SEGMENT_OVERLAP (300 * CLOCK_SECOND)
 
 struct certificates {
     struct certificates_options options; /* with the defaults filled in */
@@ -42,41 +45,16 @@ struct certificates {
     bool open;          /* on_change is called from now on */
     char said[sizeof(((struct error *)0)->text)]; /* the failure that was logged last */
     _Atomic int64_t expiry;                       /* seconds since 1970 */
-    struct mutex mutex;                           /* guards segments and is_rooted */
-    char segments[2][CERTS_PATH_LENGTH + 1];      /* the path now and before; "" for none */
-    bool is_rooted;                               /* there is no secret segment */
+    struct segments segments;
+    struct derived_path derived; /* with tls_dir */
 };
 
 /* --- what http threads ask --- */
 
-static void accept_segment(struct certificates *certificates, const char *segment)
-{
-    mutex_guard(&certificates->mutex);
-    certificates->is_rooted = certificates->files != NULL && segment[0] == '\0';
-    if (segment[0] == '\0' || strcmp(certificates->segments[0], segment) == 0)
-        return;
-    memcpy(certificates->segments[1], certificates->segments[0], sizeof(certificates->segments[1]));
-    memcpy(certificates->segments[0], segment, sizeof(certificates->segments[0]));
-}
-
 const char *certificates_route(const struct certificates *certificates, const char *request_path)
 {
     /* The cast takes const away: locking changes nothing that a caller could see. */
-    struct mutex *mutex = (struct mutex *)&certificates->mutex;
-    size_t length = strlen(request_path);
-    mutex_guard(mutex);
-    if (certificates->is_rooted)
-        return request_path[0] == '/' ? request_path : NULL;
-    if (length <= CERTS_PATH_LENGTH + 1 || request_path[0] != '/' ||
-        request_path[CERTS_PATH_LENGTH + 1] != '/')
-        return NULL;
-    /* In constant time: the segment is a secret that could be guessed digit by digit. */
-    for (size_t i = 0; i < 2; i++) {
-        if (certificates->segments[i][0] != '\0' &&
-            CRYPTO_memcmp(request_path + 1, certificates->segments[i], CERTS_PATH_LENGTH) == 0)
-            return request_path + CERTS_PATH_LENGTH + 1;
-    }
-    return NULL;
+    return segments_route((struct segments *)(uintptr_t)&certificates->segments, request_path);
 }
 
 int64_t certificates_expiry(const struct certificates *certificates)
@@ -91,9 +69,16 @@ static struct certificates_api *api_of(void *context)
     return ((struct certificates *)context)->api;
 }
 
+/* What API servers are told to call is good, whoever wrote it and whatever the Secret says: so no
+ * call is refused while the two differ. */
 static int inspect(void *context, struct certs_published *ret_published, struct error *error)
 {
-    return certificates_api_inspect(api_of(context), ret_published, error);
+    struct certificates *certificates = context;
+    int64_t now = clock_monotonic(certificates->options.clock);
+    int code = certificates_api_inspect(certificates->api, ret_published, error);
+    for (size_t i = 0; code == 0 && i < ret_published->count; i++)
+        segments_see(&certificates->segments, ret_published->entries[i].path, now);
+    return code;
 }
 
 static int load(void *context, struct certs_bundle *ret_bundle, char **ret_version,
@@ -168,6 +153,7 @@ static void log_step(const char *step)
         {"issue", LOG_LEVEL_INFO, "certificates: issued a new serving certificate"},
         {"begin", LOG_LEVEL_INFO, "certificates: a new authority, since the present one is old"},
         {"finish", LOG_LEVEL_INFO, "certificates: the old authority is no longer needed"},
+        {"move", LOG_LEVEL_DEBUG, "certificates: a new secret segment of the path"},
         {"publish", LOG_LEVEL_INFO, "certificates: webhook configurations brought up to date"},
     };
     for (size_t i = 0; step != NULL && i < sizeof(table) / sizeof(table[0]); i++) {
@@ -181,14 +167,37 @@ static int tick_store(struct certificates *certificates, int64_t *ret_delay, str
     int code = certs_store_tick(certificates->store, ret_delay, error);
     const struct certs_bundle *bundle = certs_store_bundle(certificates->store);
     log_step(certs_store_last_step(certificates->store));
-    if (bundle != NULL)
-        accept_segment(certificates, bundle->path);
     int64_t now = clock_monotonic(certificates->options.clock);
+    if (bundle != NULL)
+        segments_see(&certificates->segments, bundle->path, now);
+    if (code == 0)
+        segments_forget(&certificates->segments, now - SEGMENT_OVERLAP);
     if (code == 0 && *ret_delay > 0 && now - certificates->swept_at >= SWEEP_PERIOD) {
         certificates->swept_at = now;
         code = certificates_api_sweep(certificates->api, error);
     }
     return code;
+}
+
+/* Whether the path has to be derived: the directory has no file path, and it is for us to tell API
+ * servers about one, since we tell them what to trust. */
+static bool derives_path(const struct certificates *certificates, const struct certs_bundle *bundle)
+{
+    return bundle->path[0] == '\0' && bundle->ca_pem[0] != '\0' && certificates->api != NULL &&
+           certificates->options.path_period > 0;
+}
+
+static void see_path(struct certificates *certificates, const struct certs_bundle *bundle)
+{
+    struct segments *segments = &certificates->segments;
+    int64_t now = clock_monotonic(certificates->options.clock);
+    bool derives = derives_path(certificates, bundle);
+    segments_set_rooted(segments,
+                        derives ? certificates->derived.is_rooted : bundle->path[0] == '\0');
+    segments_see(segments, bundle->path, now);
+    if (derives)
+        derived_path_update(&certificates->derived, bundle->key_pem, segments);
+    segments_forget(segments, now - SEGMENT_OVERLAP);
 }
 
 /* Makes the webhook configurations say what the directory says. For some time after a change
@@ -200,7 +209,7 @@ static int publish_directory(struct certificates *certificates, const struct cer
     char *joined = strdup(bundle->ca_pem);
     if (joined == NULL)
         return error_no_memory(error);
-    int code = certificates_api_inspect(certificates->api, &published, error);
+    int code = inspect(certificates, &published, error);
     int64_t age = clock_monotonic(certificates->options.clock) - certificates->changed_at;
     for (size_t i = 0; code == 0 && age < DIRECTORY_OVERLAP && i < published.count; i++) {
         char *more = NULL;
@@ -210,10 +219,14 @@ static int publish_directory(struct certificates *certificates, const struct cer
             joined = more;
         }
     }
+    char path[CERTS_PATH_LENGTH + 1];
+    memcpy(path, bundle->path, sizeof(path));
+    if (code == 0 && derives_path(certificates, bundle))
+        derived_path_choose(&certificates->derived, &published, path);
     certs_published_clear(&published);
     /* This writes only where something differs. */
     if (code == 0)
-        code = certificates_api_publish(certificates->api, joined, bundle->path, error);
+        code = certificates_api_publish(certificates->api, joined, path, error);
     free(joined);
     return code;
 }
@@ -247,13 +260,17 @@ static int tick_directory(struct certificates *certificates, int64_t *ret_delay,
     *ret_delay = code == 0 ? TICK_MOST : CLOCK_SECOND;
     if (bundle == NULL)
         return code;
+    /* Segments are known one period ahead, and are to be called soon. */
+    if (derives_path(certificates, bundle) && certificates->options.path_period / 3 < *ret_delay)
+        *ret_delay = certificates->options.path_period / 3;
     if (changed)
         certificates->changed_at = now;
-    accept_segment(certificates, bundle->path);
+    see_path(certificates, bundle);
     bool published = certificates->api != NULL && bundle->ca_pem[0] != '\0';
     if (published) {
         struct error reason;
         int published_code = publish_directory(certificates, bundle, &reason);
+        see_path(certificates, bundle);
         if (published_code != 0 && code == 0)
             code = error_set(error, published_code, "%s", reason.text);
     }
@@ -339,6 +356,7 @@ static int open_store(struct certificates *certificates, struct error *error)
         .context = certificates,
         .clock = options->clock,
         .names = {options->dns_names, options->dns_count, options->ip_addresses, options->ip_count},
+        .path_period = options->path_period,
     };
     if (certificates->api == NULL || options->namespace_name == NULL || options->identity == NULL)
         return error_set(error, -EINVAL,
@@ -399,9 +417,12 @@ int certificates_open(const struct certificates_options *options,
     struct certificates *certificates = calloc(1, sizeof(*certificates));
     if (certificates == NULL)
         return error_no_memory(error);
-    mutex_init(&certificates->mutex);
+    segments_init(&certificates->segments);
     certificates->options = *options;
     fill_options(&certificates->options);
+    certificates->derived = (struct derived_path){.clock = certificates->options.clock,
+                                                  .period = options->path_period,
+                                                  .overlap = DIRECTORY_OVERLAP};
     certificates->swept_at = clock_monotonic(certificates->options.clock);
     int code = open_parts(certificates, error);
     if (code == 0)
@@ -423,7 +444,8 @@ void certificates_close(struct certificates *certificates)
     certs_files_close(certificates->files);
     certificates_api_free(certificates->api);
     certs_bundle_clear(&certificates->served);
-    mutex_destroy(&certificates->mutex);
+    OPENSSL_cleanse(&certificates->derived, sizeof(certificates->derived));
+    segments_destroy(&certificates->segments);
     free(certificates);
 }
 

@@ -39,6 +39,8 @@ struct certificates_options {
      * NULL: paths. */
     const char *webhook_url;
     const char *tls_dir; /* read the certificate from here; NULL: the Secret */
+    /* Nanoseconds after which another secret segment takes the place of the present one. 0: never. */
+    int64_t path_period;
     /* Names of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration. NULL:
      * CERTIFICATES_WEBHOOKS; "": there is none. */
     const char *mutating_name;
@@ -72,8 +74,9 @@ int64_t certificates_tick(struct certificates *certificates);
 void certificates_current(const struct certificates *certificates, const char **ret_chain_pem,
                           const char **ret_key_pem);
 /* What a request path asks for. Below the secret segment, "/<segment>/mutate" gives "/mutate" (a
- * pointer into request_path); any other path gives NULL. While the segment changes, the old and the
- * new one are both good; where there is none (tls_dir without a path file), everything is below the
+ * pointer into request_path); any other path gives NULL. When the segment changes, the old one stays
+ * good for some minutes. With tls_dir there is one from its file path, or one derived from tls.key;
+ * with neither path nor ca.crt in it the configurations are kept by hand, and everything is below the
  * root. The segment is compared in constant time. Any thread, never blocks. */
 const char *certificates_route(const struct certificates *certificates, const char *request_path);
 

@@ -27,11 +27,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -40,6 +42,10 @@
 #define IDLE_POLL 10                  /* milliseconds between looks at them */
 #define READY_LOOK 20                 /* milliseconds between looks at whether all is listed */
 #define WATCH_LOOK 1000               /* milliseconds between looks at the watches */
+#define PLAIN_CONNECTIONS 256         /* of the ports for probes and metrics, each */
+#define PLAIN_IDLE_SECONDS 60
+#define LARGE_BLOCK (256 * 1024)
+#define DESCRIPTORS 16384 /* more than all listeners' connections */
 
 struct serve {
     struct serve_options options;
@@ -49,7 +55,9 @@ struct serve {
     struct state *state;
     struct serve_metrics metrics;
     struct health *health;
-    struct http_router *router;
+    struct http_router *health_router;
+    struct http_router *metrics_router;
+    struct http_listener *health_listener;
     struct http_listener *metrics_listener;
     struct http_listener *listener;
     struct certificates *certificates;
@@ -78,31 +86,50 @@ struct serve {
 
 /* --- HTTP --- */
 
+struct webhook_route {
+    const char *path;
+    http_handler handle;
+};
+
 /* The TLS listener: only what is below the secret segment exists. */
+static const struct webhook_route *find_webhook(const struct serve *serve,
+                                                const struct http_request *request)
+{
+    static const struct webhook_route routes[] = {{"/mutate", review_handle_mutate},
+                                                  {"/validate", review_handle_validate}};
+    const char *path = certificates_route(serve->certificates, http_request_path(request));
+    for (size_t i = 0; path != NULL && i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (strcmp(path, routes[i].path) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static const struct http_refusal no_webhook = {404, "NotFound", "there is nothing here"};
+
+static const struct http_refusal *judge_webhook(void *context, struct http_request *request)
+{
+    static const struct http_refusal no_post = {405, "MethodNotAllowed",
+                                                "send an AdmissionReview with POST"};
+    static const struct http_refusal stopping = {503, "ServiceUnavailable",
+                                                 "ipwarden is stopping: another replica answers"};
+    const struct serve *serve = context;
+    if (find_webhook(serve, request) == NULL)
+        return &no_webhook;
+    if (strcmp(http_request_method(request), "POST") != 0)
+        return &no_post;
+    return atomic_load_explicit(&serve->stopping, memory_order_relaxed) ? &stopping : NULL;
+}
+
 static void handle_webhook(void *context, struct http_request *request)
 {
-    static const struct {
-        const char *path;
-        http_handler handle;
-    } routes[] = {{"/mutate", review_handle_mutate}, {"/validate", review_handle_validate}};
     struct serve *serve = context;
-    const char *path = certificates_route(serve->certificates, http_request_path(request));
-    if (atomic_load_explicit(&serve->stopping, memory_order_relaxed)) {
-        http_request_answer_status(request, 503, "ServiceUnavailable",
-                                   "ipwarden is stopping: another replica answers");
-        return;
-    }
-    for (size_t i = 0; path != NULL && i < sizeof(routes) / sizeof(routes[0]); i++) {
-        if (strcmp(path, routes[i].path) != 0)
-            continue;
-        if (strcmp(http_request_method(request), "POST") == 0)
-            routes[i].handle(&serve->admission, request);
-        else
-            http_request_answer_status(request, 405, "MethodNotAllowed",
-                                       "send an AdmissionReview with POST");
-        return;
-    }
-    http_request_answer_status(request, 404, "NotFound", "there is nothing here");
+    const struct webhook_route *route = find_webhook(serve, request);
+    if (route != NULL)
+        route->handle(&serve->admission, request);
+    else /* the segment was given up while the body came */
+        http_request_answer_status(request, no_webhook.status, no_webhook.reason, "%s",
+                                   no_webhook.message);
 }
 
 static void handle_metrics(void *context, struct http_request *request)
@@ -268,24 +295,48 @@ static int start_client(struct serve *serve, struct error *error)
     return k8s_client_new(serve->config, &options, &serve->client, error);
 }
 
-static int start_metrics_listener(struct serve *serve, struct error *error)
+/* A listener without TLS and without bodies: one of the two that anybody in the cluster reaches. */
+static int start_plain_listener(struct serve *serve, const char *address,
+                                struct http_router *router, struct http_listener **ret_listener,
+                                struct error *error)
+{
+    struct http_listener_options options = {.address = address,
+                                            .threads = 1,
+                                            .connection_most = PLAIN_CONNECTIONS,
+                                            .idle_seconds = PLAIN_IDLE_SECONDS,
+                                            .clock = serve->clock,
+                                            .judge = http_router_judge,
+                                            .handler = http_router_handle,
+                                            .context = router};
+    return http_listener_start(&options, ret_listener, error);
+}
+
+/* Probes have a port and a thread of their own, so that whatever is done to the other ports doesn't
+ * make a kubelet restart the pod. */
+static int start_health_listener(struct serve *serve, struct error *error)
 {
     serve->health = health_new();
-    serve->router = http_router_new();
-    if (serve->health == NULL || serve->router == NULL ||
-        health_routes(serve->health, serve->router) < 0 ||
-        http_router_add(serve->router, "GET", "/metrics", handle_metrics, serve) < 0)
+    serve->health_router = http_router_new();
+    if (serve->health == NULL || serve->health_router == NULL ||
+        health_routes(serve->health, serve->health_router) < 0)
         return error_no_memory(error);
     health_set(serve->health, "certificates", false, "waiting for the serving certificate");
     health_set(serve->health, "lists", false,
                "waiting for the full lists of Services, claims, pools, ranges and requests");
     health_set(serve->health, "running", true, "");
-    struct http_listener_options options = {.address = serve->options.metrics_listen,
-                                            .threads = 1,
-                                            .clock = serve->clock,
-                                            .handler = http_router_handle,
-                                            .context = serve->router};
-    int result = http_listener_start(&options, &serve->metrics_listener, error);
+    int result = start_plain_listener(serve, serve->options.health_listen, serve->health_router,
+                                      &serve->health_listener, error);
+    return result < 0 ? error_prefix(error, "--health-listen") : 0;
+}
+
+static int start_metrics_listener(struct serve *serve, struct error *error)
+{
+    serve->metrics_router = http_router_new();
+    if (serve->metrics_router == NULL || health_routes(serve->health, serve->metrics_router) < 0 ||
+        http_router_add(serve->metrics_router, "GET", "/metrics", handle_metrics, serve) < 0)
+        return error_no_memory(error);
+    int result = start_plain_listener(serve, serve->options.metrics_listen, serve->metrics_router,
+                                      &serve->metrics_listener, error);
     return result < 0 ? error_prefix(error, "--metrics-listen") : 0;
 }
 
@@ -303,6 +354,7 @@ static int start_certificates(struct serve *serve, struct error *error)
         .ip_count = serve->ip_count,
         .webhook_url = serve->options.webhook_url,
         .tls_dir = serve->options.tls_dir,
+        .path_period = serve->options.path_period,
         .mutating_name = serve->options.webhooks,
         .validating_name = serve->options.webhooks,
         .on_change = certificate_changed,
@@ -345,7 +397,9 @@ static int start_listener(struct serve *serve, struct error *error)
         .threads = serve->options.threads,
         .reuse_port = serve->options.reuse_port,
         .passes_beginnings = true,
+        .body_maximum = HTTP_BODY_MAXIMUM,
         .clock = serve->clock,
+        .judge = judge_webhook,
         .handler = handle_webhook,
         .context = serve,
     };
@@ -407,7 +461,7 @@ static int start_reconciler(struct serve *serve, struct error *error)
     return 0;
 }
 
-/* {"listen": 8443, "metrics": 9090}, to free(). NULL when out of memory. */
+/* {"listen": 8443, "metrics": 9443, "health": 8080}, to free(). NULL when out of memory. */
 static char *ports_text(const struct serve *serve)
 {
     struct buffer text;
@@ -417,6 +471,7 @@ static char *ports_text(const struct serve *serve)
     json_begin_object(&writer);
     json_member_integer(&writer, "listen", http_listener_port(serve->listener));
     json_member_integer(&writer, "metrics", http_listener_port(serve->metrics_listener));
+    json_member_integer(&writer, "health", http_listener_port(serve->health_listener));
     json_end_object(&writer);
     buffer_append_char(&text, '\n');
     return buffer_steal(&text, NULL);
@@ -460,7 +515,9 @@ static int serve_start(struct serve *serve, struct error *error)
     serve->metrics.leads = may_act;
     serve->metrics.leads_context = serve;
     choose_identity(serve);
-    int result = start_metrics_listener(serve, error);
+    int result = start_health_listener(serve, error);
+    if (result == 0)
+        result = start_metrics_listener(serve, error);
     if (result == 0)
         result = start_client(serve, error);
     if (result < 0)
@@ -545,8 +602,7 @@ static int64_t milliseconds_until(const struct serve *serve, int64_t deadline)
     return (deadline - clock_monotonic(serve->clock)) / CLOCK_MILLISECOND;
 }
 
-/* Gives the cluster time to send reviews to other replicas. A further signal cuts the time short.
- * */
+/* Gives the cluster time to send reviews to other replicas. A further signal cuts that short. */
 static void wait_for_endpoints(struct serve *serve)
 {
     int64_t deadline = clock_monotonic(serve->clock) + serve->options.drain;
@@ -556,13 +612,19 @@ static void wait_for_endpoints(struct serve *serve)
     }
 }
 
-/* Waits for the answers that are under way. This ends, since every review has a deadline of its
- * own. */
+/* Waits for the answers that are under way. This ends, since every review has a deadline of its own;
+ * whoever asks again meanwhile doesn't want to wait for it. The parts can't be taken apart under
+ * requests that still run, so the process ends as it is: a client gets no answer then, as if it were
+ * killed. */
 static void wait_until_idle(struct serve *serve)
 {
     int64_t deadline = clock_monotonic(serve->clock) + IDLE_MOST;
-    while (http_listener_active(serve->listener) > 0 && milliseconds_until(serve, deadline) > 0)
-        (void)signal_within(serve, IDLE_POLL);
+    while (http_listener_active(serve->listener) > 0 && milliseconds_until(serve, deadline) > 0) {
+        if (signal_within(serve, IDLE_POLL)) {
+            log_warning("told again to stop: not waiting for the answers under way");
+            _exit(1);
+        }
+    }
 }
 
 static void serve_drain(struct serve *serve)
@@ -581,6 +643,7 @@ static void serve_drain(struct serve *serve)
 static void serve_free(struct serve *serve)
 {
     release_lease(serve);
+    http_listener_stop(serve->health_listener);
     http_listener_stop(serve->metrics_listener);
     reconciler_stop(serve->reconciler);
     k8s_events_free(serve->events);
@@ -589,11 +652,30 @@ static void serve_free(struct serve *serve)
     http_listener_stop(serve->listener);
     certificates_close(serve->certificates);
     k8s_client_free(serve->client);
-    http_router_free(serve->router);
+    http_router_free(serve->health_router);
+    http_router_free(serve->metrics_router);
     health_free(serve->health);
     metrics_free(serve->metrics.metrics);
     state_free(serve->state);
     k8s_config_free(serve->config);
+}
+
+/* Many a machine allows 1024 at first, and much more to those who ask. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("the limit of open files stays as it is", "error", strerror(errno));
+}
+
+/* Bodies and lists are large and short-lived. Left to itself, the C library soon keeps blocks of
+ * their size for later. */
+static void return_large_blocks(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 }
 
 static int open_signals(void)
@@ -619,6 +701,8 @@ int command_serve(int argc, char **argv)
         return exit_code;
     log_configure((enum log_format)serve.options.log_format,
                   (enum log_level)serve.options.log_level);
+    raise_descriptor_limit();
+    return_large_blocks();
     serve.signals = open_signals();
     if (serve.signals < 0) {
         log_error("could not set up signals", "error", strerror(errno));

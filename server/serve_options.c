@@ -6,18 +6,21 @@
 
 #include <stdio.h>
 
+static const char *const load_balancers[] = {"any", "class", "off", NULL};
+static const char *const foreign[] = {"deny", "allow", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
+
 int serve_options_parse(int argc, char **argv, struct serve_options *ret_options)
 {
-    static const char *const load_balancers[] = {"any", "class", "off", NULL};
-    static const char *const foreign[] = {"deny", "allow", NULL};
-    static const char *const formats[] = {"text", "json", NULL};
-    static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
     struct serve_options options = {0};
     const struct option_row rows[] = {
         {"listen", OPTION_TEXT, &options.listen, "ADDRESS", ":8443", "address of the TLS listener",
          NULL, 0, NULL},
         {"metrics-listen", OPTION_TEXT, &options.metrics_listen, "ADDRESS", ":9443",
-         "address of /metrics, /healthz and /readyz, without TLS", NULL, 0, NULL},
+         "address of /metrics, without TLS (also of /healthz and /readyz)", NULL, 0, NULL},
+        {"health-listen", OPTION_TEXT, &options.health_listen, "ADDRESS", ":8081",
+         "address of /healthz and /readyz for probes, without TLS", NULL, 0, NULL},
         {"kubeconfig", OPTION_TEXT, &options.kubeconfig, "FILE", NULL,
          "how to reach the API server; otherwise the pod's service account", NULL, 0, NULL},
         {"context", OPTION_TEXT, &options.context, "NAME", NULL, "context of the kubeconfig", NULL,
@@ -39,8 +42,11 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"lease", OPTION_TEXT, &options.lease, "NAME", "ipwarden", "Lease of the leader election",
          NULL, 0, NULL},
         {"tls-dir", OPTION_TEXT, &options.tls_dir, "DIR", NULL,
-         "take tls.crt and tls.key from here, and watch them, instead of the Secret", NULL, 0,
-         NULL},
+         "take tls.crt, tls.key, ca.crt and path from here, and watch them, instead of the Secret",
+         NULL, 0, NULL},
+        {"path-period", OPTION_DURATION, &options.path_period, "DURATION", "1h",
+         "another secret path of the webhook this often; the one before stays good for 5 minutes",
+         NULL, CLOCK_SECOND, NULL},
         {"client-ca", OPTION_TEXT, &options.client_ca, "FILE", NULL,
          "require client certificates that this CA signed", NULL, 0, NULL},
         {"ports-file", OPTION_TEXT, &options.ports_file, "FILE", NULL,

@@ -8,6 +8,7 @@
 struct serve_options {
     const char *listen;
     const char *metrics_listen;
+    const char *health_listen;
     const char *kubeconfig;
     const char *context;
     const char *namespace_name; /* NULL: the configuration's */
@@ -34,6 +35,7 @@ struct serve_options {
     int64_t watch_outage;
     int64_t drain;
     int64_t lease_duration;
+    int64_t path_period;
 };
 
 /* Returns -1 when the options are good, else the exit code (help or a usage error was printed). */

@@ -10,37 +10,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define EVENTS_MOST 64
 
 struct handshakes {
-    const struct clock *clock;
     int epoll;
-    int timer; /* the earliest deadline */
-    int wake;  /* written to end the thread */
+    int wake; /* written to end the thread */
     pthread_t thread;
     struct mutex mutex;
     /* under mutex: */
     bool closed;
-    int64_t armed; /* the deadline that the timer is set for, 0: not set */
     struct handshake_wait *first;
 };
-
-/* Sets the timer for a deadline, or, with 0, to never. With the mutex held. */
-static void arm(struct handshakes *handshakes, int64_t deadline)
-{
-    struct itimerspec when = {.it_value = {0}};
-    if (deadline != 0) {
-        int64_t left = deadline - clock_monotonic(handshakes->clock);
-        left = left > 0 ? left : 1; /* 0 would stop the timer */
-        when.it_value.tv_sec = left / CLOCK_SECOND;
-        when.it_value.tv_nsec = left % CLOCK_SECOND;
-    }
-    timerfd_settime(handshakes->timer, 0, &when, NULL);
-    handshakes->armed = deadline;
-}
 
 /* Takes the connection out of the list and resumes it. With the mutex held. */
 static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
@@ -55,29 +37,11 @@ static void resume(struct handshakes *handshakes, struct handshake_wait *wait)
     MHD_resume_connection(wait->connection);
 }
 
-/* Resumes the connections whose time is over; handshakes_wait() refuses them from now on. With the
- * mutex held. */
-static void expire(struct handshakes *handshakes)
-{
-    int64_t now = clock_monotonic(handshakes->clock);
-    int64_t earliest = 0;
-    struct handshake_wait *next;
-    for (struct handshake_wait *wait = handshakes->first; wait != NULL; wait = next) {
-        next = wait->next;
-        if (wait->deadline <= now)
-            resume(handshakes, wait);
-        else if (earliest == 0 || wait->deadline < earliest)
-            earliest = wait->deadline;
-    }
-    arm(handshakes, earliest);
-}
-
-/* Returns false when the thread should end. Events of the timer and of the wake descriptor carry no
+/* Returns false when the thread should end, of which the wake descriptor tells; its events carry no
  * pointer. */
 static bool handle_events(struct handshakes *handshakes, const struct epoll_event *events,
                           int count)
 {
-    bool expired = false;
     mutex_guard(&handshakes->mutex);
     /* Once this is closed, everything was resumed and the events' pointers may be stale. */
     if (handshakes->closed)
@@ -85,11 +49,7 @@ static bool handle_events(struct handshakes *handshakes, const struct epoll_even
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr != NULL)
             resume(handshakes, events[i].data.ptr);
-        else
-            expired = true;
     }
-    if (expired)
-        expire(handshakes);
     return true;
 }
 
@@ -104,35 +64,31 @@ static void *watch(void *context)
     return NULL;
 }
 
-static int watch_own(const struct handshakes *handshakes, int descriptor)
+static int watch_wake(const struct handshakes *handshakes)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    return epoll_ctl(handshakes->epoll, EPOLL_CTL_ADD, descriptor, &event);
+    return epoll_ctl(handshakes->epoll, EPOLL_CTL_ADD, handshakes->wake, &event);
 }
 
 static void close_descriptors(const struct handshakes *handshakes)
 {
-    const int descriptors[] = {handshakes->epoll, handshakes->timer, handshakes->wake};
+    const int descriptors[] = {handshakes->epoll, handshakes->wake};
     for (size_t i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++) {
         if (descriptors[i] >= 0)
             close(descriptors[i]);
     }
 }
 
-int handshakes_new(const struct clock *clock, struct handshakes **ret_handshakes,
-                   struct error *error)
+int handshakes_new(struct handshakes **ret_handshakes, struct error *error)
 {
     struct handshakes *handshakes = calloc(1, sizeof(*handshakes));
     if (handshakes == NULL)
         return error_no_memory(error);
-    handshakes->clock = clock;
     mutex_init(&handshakes->mutex);
     handshakes->epoll = epoll_create1(EPOLL_CLOEXEC);
-    handshakes->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     handshakes->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int code = 0;
-    if (handshakes->epoll < 0 || handshakes->timer < 0 || handshakes->wake < 0 ||
-        watch_own(handshakes, handshakes->timer) < 0 || watch_own(handshakes, handshakes->wake) < 0)
+    if (handshakes->epoll < 0 || handshakes->wake < 0 || watch_wake(handshakes) < 0)
         code = -errno;
     else
         code = -pthread_create(&handshakes->thread, NULL, watch, handshakes);
@@ -171,7 +127,7 @@ bool handshakes_wait(struct handshakes *handshakes, struct handshake_wait *wait,
 {
     struct epoll_event event = {.events = writing ? EPOLLOUT : EPOLLIN, .data.ptr = wait};
     mutex_guard(&handshakes->mutex);
-    if (handshakes->closed || wait->deadline <= clock_monotonic(handshakes->clock))
+    if (handshakes->closed)
         return false;
     if (epoll_ctl(handshakes->epoll, EPOLL_CTL_ADD, wait->socket, &event) < 0)
         return false;
@@ -180,8 +136,6 @@ bool handshakes_wait(struct handshakes *handshakes, struct handshake_wait *wait,
     if (wait->next != NULL)
         wait->next->previous = wait;
     handshakes->first = wait;
-    if (handshakes->armed == 0 || wait->deadline < handshakes->armed)
-        arm(handshakes, wait->deadline);
     MHD_suspend_connection(wait->connection);
     return true;
 }

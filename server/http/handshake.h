@@ -1,17 +1,15 @@
 /* Connections whose TLS handshake waits for the peer. libmicrohttpd 0.9.75 asks GnuTLS again and
  * again, without pause, while a handshake is incomplete: one peer that says hello and then nothing
  * keeps an http thread busy until the idle limit. Here such connections are suspended and watched
- * by one thread, which wakes them when their socket is ready and ends them at a deadline. Only for
- * server/http. */
+ * by one thread, which wakes them when their socket is ready. That is also so when guests.h shuts
+ * it down, since the time for the handshake is over. Only for server/http. */
 #ifndef IPWARDEN_HTTP_HANDSHAKE_H
 #define IPWARDEN_HTTP_HANDSHAKE_H
 
-#include "server/base/clock.h"
 #include "server/base/error.h"
 
 #include <microhttpd.h>
 #include <stdbool.h>
-#include <stdint.h>
 
 struct handshakes;
 
@@ -21,22 +19,18 @@ struct handshake_wait {
     struct handshake_wait *previous;
     struct MHD_Connection *connection;
     int socket;
-    int64_t deadline; /* clock_monotonic() of the clock that handshakes_new() got */
 };
 
-/* Starts the thread. The clock is borrowed and judges the deadlines. The thread sleeps as long as
- * the system's clock takes to get there, so by a clock that tests move it may look late. Returns 0,
- * -ENOMEM or -errno. */
-must_check int handshakes_new(const struct clock *clock, struct handshakes **ret_handshakes,
-                              struct error *error);
+/* Starts the thread. Returns 0, -ENOMEM or -errno. */
+must_check int handshakes_new(struct handshakes **ret_handshakes, struct error *error);
 /* Resumes all that wait and lets nobody wait any more. Call before the daemon is stopped. */
 void handshakes_close(struct handshakes *handshakes);
 /* Stops the thread, after the daemon has been stopped. NULL is fine. */
 void handshakes_free(struct handshakes *handshakes);
 
 /* Suspends the connection until its socket can be read (or written). Call on its http thread, then
- * go back to libmicrohttpd with EAGAIN. False when the deadline is over or all is being closed:
- * then nothing was done and the connection should fail. */
+ * go back to libmicrohttpd with EAGAIN. False when all is being closed: then nothing was done and the
+ * connection should fail. */
 must_check bool handshakes_wait(struct handshakes *handshakes, struct handshake_wait *wait,
                                 bool writing);
 

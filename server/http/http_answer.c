@@ -2,6 +2,7 @@
 #include "server/http/http_request.h"
 
 #include "server/base/json_writer.h"
+#include "server/http/http_query.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -22,12 +23,15 @@ const char *http_request_path(const struct http_request *request)
 
 const char *http_request_query(const struct http_request *request, const char *name)
 {
-    const char *value = NULL;
-    size_t length = 0;
-    if (MHD_lookup_connection_value_n(request->connection, MHD_GET_ARGUMENT_KIND, name,
-                                      strlen(name), &value, &length) != MHD_YES)
+    /* The cast takes const away: what is decoded is seen by nobody but the caller. */
+    struct http_request *owner = (struct http_request *)(uintptr_t)request;
+    if (request->query == NULL)
         return NULL;
-    return value != NULL ? value : "";
+    free(owner->decoded);
+    owner->decoded = malloc(strlen(request->query) + 1);
+    if (owner->decoded == NULL)
+        return NULL;
+    return http_query_find(request->query, name, owner->decoded);
 }
 
 const char *http_request_header(const struct http_request *request, const char *name)
@@ -75,7 +79,9 @@ static struct MHD_Response *make_response(struct http_request *request, const ch
     for (unsigned int i = 0; i < request->header_count && added; i++)
         added = MHD_add_response_header(response, request->headers[i].name,
                                         request->headers[i].value) == MHD_YES;
-    if (added && atomic_load_explicit(&request->listener->draining, memory_order_relaxed))
+    bool closes = request->refusal != NULL ||
+                  atomic_load_explicit(&request->listener->draining, memory_order_relaxed);
+    if (added && closes)
         added = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
     if (added)
         return response;

@@ -13,6 +13,7 @@
  * meanwhile is noticed only after the answer, and nothing is freed under the handler's hands. */
 #include "server/http/http_request.h"
 
+#include "server/http/http_query.h"
 #include "server/http/transport.h"
 
 #include <assert.h>
@@ -21,29 +22,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A body's memory stays with its connection up to this size: most reviews fit, large ones don't
- * make every idle connection large. */
-#define BODY_KEPT ((size_t)64 * 1024)
-/* A client that still sends can miss an early answer (its connection is reset). So a body that is
- * too large is read and thrown away before the 413, up to here. */
+/* libmicrohttpd can answer before a body is read, and after, but not in the midst. So the rest of a
+ * body that turns out to be too large is read and thrown away before the answer, up to here. */
 #define DISCARD_MAXIMUM (UINT64_C(64) * 1024 * 1024)
 
-static const struct {
-    unsigned int status;
-    const char *reason;
-    const char *message;
-} refusals[] = {
-    [HTTP_REFUSE_SIZE] = {413, "RequestEntityTooLarge", "the request's body is too large"},
-    [HTTP_REFUSE_MEMORY] = {503, "ServiceUnavailable", "out of memory for the request's body"},
-    [HTTP_REFUSE_CLIENT] = {403, "Forbidden",
-                            "a client certificate signed by the configured authority is required"},
-    [HTTP_REFUSE_PATH] = {414, "RequestURITooLong", "the request's path is too long"},
-};
+static const struct http_refusal refuse_size = {413, "RequestEntityTooLarge",
+                                                "the request's body is too large"};
+static const struct http_refusal refuse_memory = {503, "ServiceUnavailable",
+                                                  "no memory for the request's body"};
+static const struct http_refusal refuse_client = {
+    403, "Forbidden", "a client certificate signed by the configured authority is required"};
+static const struct http_refusal refuse_path = {414, "RequestURITooLong",
+                                                "the request's path is too long"};
 
 enum peer { PEER_UNKNOWN, PEER_TRUSTED, PEER_REFUSED };
 
 struct connection {
     struct http_request request; /* one at a time, since HTTP/1.1 answers in order; first member */
+    struct guest guest;
     struct transport *transport; /* NULL without TLS */
     enum peer peer;
 };
@@ -73,38 +69,55 @@ static struct tls_certificate *current_certificate(struct http_listener *listene
 static bool make_transport(struct connection *connection, gnutls_session_t session)
 {
     struct http_listener *listener = connection->request.listener;
-    int64_t deadline = clock_monotonic(listener->clock) + listener->handshake_limit;
-    connection->transport =
-        transport_new(session, connection->request.connection, current_certificate(listener),
-                      listener->handshakes, deadline);
+    connection->transport = transport_new(session, connection->request.connection,
+                                          current_certificate(listener), listener->handshakes);
     return connection->transport != NULL;
 }
 
-/* Without memory the context stays NULL: then the handshake finds no certificate, a request finds
- * no connection, and libmicrohttpd closes it. */
-static void connection_open(struct http_listener *listener, struct MHD_Connection *handle,
-                            void **ret_context)
+static int socket_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static struct connection *make_connection(struct http_listener *listener,
+                                          struct MHD_Connection *handle)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     gnutls_session_t session = listener->tls ? session_of(handle) : NULL;
-    *ret_context = NULL;
     if (session != NULL)
         gnutls_session_set_ptr(session, NULL);
     if (connection == NULL)
-        return;
+        return NULL;
     connection->request.listener = listener;
     connection->request.connection = handle;
     buffer_init(&connection->request.body, listener->body_maximum);
-    if (session != NULL && !make_transport(connection, session))
+    if (session != NULL && !make_transport(connection, session)) {
         free(connection);
-    else
-        *ret_context = connection;
+        return NULL;
+    }
+    return connection;
+}
+
+/* Without memory the context stays NULL and the connection ends. */
+static void connection_open(struct http_listener *listener, struct MHD_Connection *handle,
+                            void **ret_context)
+{
+    struct connection *connection = make_connection(listener, handle);
+    *ret_context = connection;
+    if (connection == NULL) {
+        shutdown(socket_of(handle), SHUT_RDWR);
+        return;
+    }
+    const union MHD_ConnectionInfo *peer =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    guests_enter(listener->guests, &connection->guest, socket_of(handle), peer->client_addr);
 }
 
 static void connection_close(struct connection *connection)
 {
     if (connection == NULL)
         return;
+    guests_leave(connection->request.listener->guests, &connection->guest);
     buffer_clear(&connection->request.body);
     transport_free(connection->transport);
     free(connection);
@@ -129,18 +142,23 @@ void *http_request_begin(void *context, const char *uri, struct MHD_Connection *
         return NULL;
     struct http_request *request = &owner->request;
     size_t length = uri != NULL ? strcspn(uri, "?") : 0;
-    request->refusal = HTTP_REFUSE_NOT;
+    request->refusal = NULL;
     if (length >= sizeof(request->path)) {
-        request->refusal = HTTP_REFUSE_PATH;
+        request->refusal = &refuse_path;
         length = 0;
     }
+    if (uri != NULL && http_query_take(uri, &request->query) < 0)
+        request->refusal = &refuse_memory;
     if (length > 0)
         memcpy(request->path, uri, length);
     request->path[length] = '\0';
     request->received = clock_monotonic(request->listener->clock);
     request->discarded = 0;
+    request->reserved = 0;
+    request->cut = false;
     request->header_count = 0;
     atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);
+    guests_begin(request->listener->guests, &owner->guest);
     return owner;
 }
 
@@ -160,12 +178,33 @@ static bool peer_is_refused(struct connection *connection)
     return connection->peer == PEER_REFUSED;
 }
 
-/* The announced size of the body, 0 when there is none; a nonsensical one is libmicrohttpd's to
- * refuse. */
-static uint64_t announced_length(struct http_request *request)
+/* Sets memory aside for a body of that size, if it hasn't been yet. */
+static bool hold_body(struct connection *connection, size_t bytes)
 {
+    struct http_request *request = &connection->request;
+    if (bytes <= request->reserved)
+        return true;
+    request->reserved = bytes;
+    return guests_hold(request->listener->guests, &connection->guest, bytes);
+}
+
+/* Judges the body that the headers announce. Its memory is set aside now, so that whoever finds no
+ * room hears of it before any of the body is read; one whose length isn't announced takes its memory
+ * as it comes. A nonsensical length is libmicrohttpd's to refuse. */
+static const struct http_refusal *judge_body(struct connection *connection)
+{
+    struct http_request *request = &connection->request;
+    size_t most = request->listener->body_maximum;
     const char *text = http_request_header(request, "Content-Length");
-    return text != NULL ? strtoull(text, NULL, 10) : 0;
+    uint64_t length = text != NULL ? strtoull(text, NULL, 10) : 0;
+    bool unknown = text == NULL && http_request_header(request, "Transfer-Encoding") != NULL;
+    if (length > most && request->listener->passes_beginnings && length <= DISCARD_MAXIMUM) {
+        request->cut = true;
+        length = HTTP_BEGINNING;
+    } else if (length > most || (unknown && most == 0)) {
+        return &refuse_size;
+    }
+    return length > 0 && !hold_body(connection, (size_t)length) ? &refuse_memory : NULL;
 }
 
 /* The answer of a listener that is out of memory is the listener's and shared. */
@@ -184,12 +223,13 @@ static bool has_body(const struct http_request *request)
 
 static enum MHD_Result queue_answer(struct http_request *request)
 {
-    const struct connection *connection = (const struct connection *)request;
+    struct connection *connection = (struct connection *)request;
     if (connection->transport != NULL && has_body(request))
         transport_hold(connection->transport);
     struct MHD_Response *response = request->response;
     request->response = NULL;
     atomic_store_explicit(&request->state, HTTP_REQUEST_QUEUED, memory_order_relaxed);
+    guests_answer(request->listener->guests, &connection->guest);
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
     drop_response(request, response);
     return result;
@@ -203,47 +243,58 @@ static void count_in(struct http_request *request)
     atomic_store(&request->state, HTTP_REQUEST_RUNNING);
 }
 
+/* Whoever is refused has to come again: it would stay a stranger anyway. */
 static enum MHD_Result refuse(struct http_request *request)
 {
     char cap[48] = "";
-    if (request->refusal == HTTP_REFUSE_SIZE)
+    if (request->refusal == &refuse_size)
         snprintf(cap, sizeof(cap), ": more than %zu bytes", request->listener->body_maximum);
     count_in(request);
-    http_request_answer_status(request, refusals[request->refusal].status,
-                               refusals[request->refusal].reason, "%s%s",
-                               refusals[request->refusal].message, cap);
+    http_request_answer_status(request, request->refusal->status, request->refusal->reason, "%s%s",
+                               request->refusal->message, cap);
     return queue_answer(request);
 }
 
-/* Called when the request line and the headers are there: decides early whether the body is
- * wanted. */
+static const struct http_refusal *judge(struct connection *connection)
+{
+    struct http_request *request = &connection->request;
+    const struct http_listener *listener = request->listener;
+    const struct http_refusal *refusal = request->refusal;
+    if (peer_is_refused(connection))
+        return &refuse_client;
+    if (refusal == NULL && listener->judge != NULL)
+        refusal = listener->judge(listener->context, request);
+    return refusal == NULL ? judge_body(connection) : refusal;
+}
+
+/* Called when the request line and the headers are there. After an answer at this moment
+ * libmicrohttpd reads no body and closes the connection. */
 static enum MHD_Result start(struct connection *connection, const char *method)
 {
     struct http_request *request = &connection->request;
     request->method = method;
+    request->refusal = judge(connection);
+    if (request->refusal != NULL)
+        return refuse(request);
     atomic_store_explicit(&request->state, HTTP_REQUEST_COLLECTING, memory_order_relaxed);
-    uint64_t length = announced_length(request);
-    if (length > request->listener->body_maximum && request->refusal == HTTP_REFUSE_NOT)
-        request->refusal = HTTP_REFUSE_SIZE;
-    if (peer_is_refused(connection))
-        request->refusal = HTTP_REFUSE_CLIENT;
-    if (request->refusal == HTTP_REFUSE_NOT)
-        return MHD_YES;
-    /* Whoever asks first (Expect: 100-continue) isn't sending yet and gets the answer at once, as
-     * does a body that is too large even to be thrown away; libmicrohttpd closes after such an
-     * answer. */
-    bool waits = length > 0 && http_request_header(request, "Expect") != NULL;
-    return waits || length > DISCARD_MAXIMUM ? refuse(request) : MHD_YES;
+    guests_want(request->listener->guests, &connection->guest);
+    return MHD_YES;
+}
+
+/* Throws away what was collected. */
+static void give_up(struct connection *connection, const struct http_refusal *refusal)
+{
+    struct http_request *request = &connection->request;
+    request->refusal = refusal;
+    buffer_clear(&request->body);
+    /* Nothing is always small enough, unless the guest was sent away. */
+    if (!guests_hold(request->listener->guests, &connection->guest, 0))
+        return;
 }
 
 bool http_request_is_cut(const struct http_request *request)
 {
-    return request->refusal == HTTP_REFUSE_SIZE;
-}
-
-static bool passes_beginning(const struct http_request *request)
-{
-    return http_request_is_cut(request) && request->listener->passes_beginnings;
+    return request->cut;
 }
 
 /* Keeps what belongs to the beginning of a body that is too large. */
@@ -253,33 +304,36 @@ static void keep_beginning(struct http_request *request, const char *data, size_
     buffer_append(&request->body, data, length < room ? length : room);
 }
 
-/* The body turns out to be too large: of what was collected the beginning stays. */
-static void cut(struct http_request *request)
+/* The body turns out to be too large: of what was collected the beginning stays, if anything. */
+static void cut(struct connection *connection)
 {
+    struct http_request *request = &connection->request;
     struct buffer body = request->body;
-    request->refusal = HTTP_REFUSE_SIZE;
+    if (!request->listener->passes_beginnings) {
+        give_up(connection, &refuse_size);
+        return;
+    }
+    request->cut = true;
     buffer_init(&request->body, body.maximum);
-    if (passes_beginning(request) && body.length > 0)
+    if (body.length > 0)
         keep_beginning(request, body.data, body.length);
     buffer_clear(&body);
 }
 
-static enum MHD_Result collect(struct http_request *request, const char *data, size_t length)
+static enum MHD_Result collect(struct connection *connection, const char *data, size_t length)
 {
-    if (request->refusal == HTTP_REFUSE_NOT) {
-        bool large = length > request->body.maximum - request->body.length;
-        if (!large)
-            buffer_append(&request->body, data, length);
-        if (!large && !buffer_failed(&request->body))
-            return MHD_YES;
-        if (large) {
-            cut(request);
+    struct http_request *request = &connection->request;
+    if (request->refusal == NULL && !request->cut) {
+        if (length > request->body.maximum - request->body.length) {
+            cut(connection);
         } else {
-            request->refusal = HTTP_REFUSE_MEMORY;
-            buffer_clear(&request->body);
+            buffer_append(&request->body, data, length);
+            if (!buffer_failed(&request->body) && hold_body(connection, request->body.capacity))
+                return MHD_YES;
+            give_up(connection, &refuse_memory);
         }
     }
-    if (passes_beginning(request))
+    if (request->cut)
         keep_beginning(request, data, length);
     request->discarded += length;
     return request->discarded <= DISCARD_MAXIMUM ? MHD_YES : MHD_NO;
@@ -289,6 +343,7 @@ static enum MHD_Result run(struct http_request *request)
 {
     struct http_listener *listener = request->listener;
     struct MHD_Connection *connection = request->connection;
+    guests_work(listener->guests, &((struct connection *)request)->guest);
     count_in(request);
     listener->handler(listener->context, request);
     if (atomic_load(&request->state) == HTTP_REQUEST_ANSWERED)
@@ -319,10 +374,9 @@ enum MHD_Result http_request_step(void *context, struct MHD_Connection *connecti
         if (*data_length > 0) {
             size_t length = *data_length;
             *data_length = 0;
-            return collect(request, data, length);
+            return collect(owner, data, length);
         }
-        return request->refusal == HTTP_REFUSE_NOT || passes_beginning(request) ? run(request)
-                                                                                : refuse(request);
+        return request->refusal != NULL ? refuse(request) : run(request);
     case HTTP_REQUEST_ANSWERED: /* resumed */
         return queue_answer(request);
     case HTTP_REQUEST_QUEUED: /* a daemon being stopped drops the answer and calls once more */
@@ -349,10 +403,12 @@ void http_request_end(void *context, struct MHD_Connection *connection, void **r
     request->response = NULL;
     if (state == HTTP_REQUEST_ANSWERED || state == HTTP_REQUEST_QUEUED)
         atomic_fetch_sub(&listener->open, 1);
-    if (request->body.capacity > BODY_KEPT)
-        buffer_clear(&request->body);
-    else
-        buffer_reset(&request->body);
+    buffer_clear(&request->body);
+    free(request->query);
+    free(request->decoded);
+    request->query = NULL;
+    request->decoded = NULL;
+    guests_end(listener->guests, &owner->guest);
     atomic_store_explicit(&request->state, HTTP_REQUEST_IDLE, memory_order_relaxed);
     *request_context = NULL;
 }

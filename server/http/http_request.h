@@ -5,6 +5,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/http/guests.h"
 #include "server/http/handshake.h"
 #include "server/http/listener.h"
 #include "server/http/tls.h"
@@ -14,6 +15,7 @@
 
 struct http_listener {
     struct MHD_Daemon *daemon;
+    http_judge judge;
     http_handler handler;
     void *context;
     const struct clock *clock;
@@ -21,8 +23,8 @@ struct http_listener {
     bool passes_beginnings;
     unsigned int port;
     bool tls;
-    bool client_certificates;      /* required */
-    int64_t handshake_limit;       /* nanoseconds from the connection to the end of its handshake */
+    bool client_certificates; /* required */
+    struct guests *guests;
     struct handshakes *handshakes; /* NULL without tls */
     atomic_bool draining;
     /* Requests that were handed to the handler and whose answer isn't completely sent. */
@@ -52,23 +54,18 @@ enum http_request_state {
     HTTP_REQUEST_QUEUED,
 };
 
-/* Why a request never reaches the handler. */
-enum http_refusal {
-    HTTP_REFUSE_NOT,
-    HTTP_REFUSE_SIZE,
-    HTTP_REFUSE_MEMORY,
-    HTTP_REFUSE_CLIENT,
-    HTTP_REFUSE_PATH,
-};
-
 struct http_request {
     struct http_listener *listener;
     struct MHD_Connection *connection;
-    atomic_int state; /* enum http_request_state */
-    enum http_refusal refusal;
+    atomic_int state;                   /* enum http_request_state */
+    const struct http_refusal *refusal; /* why it never reaches the handler; NULL: it does */
     const char *method;
+    char *query;   /* behind the "?", as sent; NULL: none, or no memory for it */
+    char *decoded; /* what http_request_query() found in it */
     int64_t received;
     uint64_t discarded; /* bytes of a refused body */
+    size_t reserved;    /* bytes for the body, as guests know */
+    bool cut;           /* the body is the beginning of one that was too large */
     struct buffer body;
     struct MHD_Response *response; /* set by the answering thread before ANSWERED */
     unsigned int status;

@@ -14,10 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BODY_MAXIMUM ((size_t)7 * 1024 * 1024)
+#define BODIES_MOST ((size_t)64 * 1024 * 1024)
 #define CONNECTION_MOST 4096
+/* Connections that were sent away and are still to be closed, for each thread. */
+#define CONNECTION_SLACK 256
 #define IDLE_SECONDS 120
-#define HANDSHAKE_SECONDS 10
+#define HEADERS_LIMIT (10 * CLOCK_SECOND)
+#define BODY_LIMIT (15 * CLOCK_SECOND)
 /* A connection's buffer for headers and pieces of the body: half of it is the piece. */
 #define CONNECTION_MEMORY ((size_t)16 * 1024)
 
@@ -73,27 +76,52 @@ static int make_no_memory(struct http_listener *listener, struct error *error)
     return 0;
 }
 
+static unsigned int connection_most(const struct http_listener_options *options)
+{
+    return options->connection_most > 0 ? options->connection_most : CONNECTION_MOST;
+}
+
+static unsigned int at_least_one(unsigned int count)
+{
+    return count > 0 ? count : 1;
+}
+
+static int make_guests(const struct http_listener_options *options, struct http_listener *listener,
+                       struct error *error)
+{
+    unsigned int most = connection_most(options);
+    const struct guests_limits limits = {
+        .most = most,
+        .strangers = at_least_one(most / 2),
+        .per_address = at_least_one(most / 4),
+        .bodies = options->bodies_most > 0 ? options->bodies_most : BODIES_MOST,
+        .headers = options->headers_limit > 0 ? options->headers_limit : HEADERS_LIMIT,
+        .body = options->body_limit > 0 ? options->body_limit : BODY_LIMIT,
+    };
+    return guests_new(&limits, listener->clock, &listener->guests, error);
+}
+
 /* Fills in everything of a listener but the socket and the daemon. */
 static int make_listener(const struct http_listener_options *options,
                          struct http_listener *listener, struct error *error)
 {
     listener->starter = pthread_self();
+    listener->judge = options->judge;
     listener->handler = options->handler;
     listener->context = options->context;
     listener->clock = options->clock != NULL ? options->clock : clock_system();
-    listener->body_maximum = options->body_maximum > 0 ? options->body_maximum : BODY_MAXIMUM;
+    listener->body_maximum = options->body_maximum;
     listener->passes_beginnings = options->passes_beginnings;
     listener->tls = options->tls;
     listener->client_certificates = options->client_ca_pem != NULL;
-    listener->handshake_limit = HANDSHAKE_SECONDS * CLOCK_SECOND;
-    if (options->idle_seconds > 0 && options->idle_seconds < HANDSHAKE_SECONDS)
-        listener->handshake_limit = options->idle_seconds * CLOCK_SECOND;
     mutex_init(&listener->certificate_mutex);
     int result = make_no_memory(listener, error);
+    if (result >= 0)
+        result = make_guests(options, listener, error);
     if (result >= 0 && options->tls)
         result = tls_certificate_new(&options->certificate, &listener->certificate, error);
     if (result >= 0 && options->tls)
-        result = handshakes_new(listener->clock, &listener->handshakes, error);
+        result = handshakes_new(&listener->handshakes, error);
     return result;
 }
 
@@ -102,6 +130,7 @@ static void free_listener(struct http_listener *listener)
     if (listener->no_memory != NULL)
         MHD_destroy_response(listener->no_memory);
     handshakes_free(listener->handshakes);
+    guests_free(listener->guests);
     tls_certificate_unref(listener->certificate);
     mutex_destroy(&listener->certificate_mutex);
     free(listener);
@@ -111,7 +140,8 @@ static int start_daemon(const struct http_listener_options *options, struct http
                         int socket_fd, struct error *error)
 {
     unsigned int threads = thread_count(options->threads);
-    unsigned int most = options->connection_most > 0 ? options->connection_most : CONNECTION_MOST;
+    /* Our own limit comes first, whichever threads the connections are of. */
+    unsigned int most = threads * (connection_most(options) + CONNECTION_SLACK);
     unsigned int idle = options->idle_seconds > 0 ? options->idle_seconds : IDLE_SECONDS;
     unsigned int flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                          MHD_USE_ERROR_LOG | (options->tls ? MHD_USE_TLS : 0U);

@@ -1,6 +1,8 @@
-/* An HTTP/1.1 listener on libmicrohttpd's epoll threads, with or without TLS. Bodies are collected
- * up to a cap; a handler may answer at once or later from any thread: the connection is suspended
- * meanwhile and costs no thread. */
+/* An HTTP/1.1 listener on libmicrohttpd's epoll threads, with or without TLS. A request is judged by
+ * its headers; what isn't wanted is answered at once, nothing of its body is read, and the connection
+ * is closed. Bodies are collected up to a cap; a handler may answer at once or later from any thread:
+ * the connection is suspended meanwhile and costs no thread. Who may stay connected for how long is
+ * said in guests.h. */
 #ifndef IPWARDEN_HTTP_LISTENER_H
 #define IPWARDEN_HTTP_LISTENER_H
 
@@ -19,6 +21,20 @@ struct http_request; /* one request; belongs to the listener until http_request_
  * now or later, from this thread or another. Must not block. */
 typedef void (*http_handler)(void *context, struct http_request *request);
 
+/* Why a request isn't wanted. Literals; the answer has them as a metav1.Status. */
+struct http_refusal {
+    unsigned int status;
+    const char *reason; /* a metav1.StatusReason */
+    const char *message;
+};
+
+/* Called on an http thread when the headers are there, before any of the body is read. Judges by
+ * method, path, query and headers: NULL when the request is wanted. May add headers to the refusal.
+ * Must not block. */
+typedef const struct http_refusal *(*http_judge)(void *context, struct http_request *request);
+
+#define HTTP_BODY_MAXIMUM ((size_t)7 * 1024 * 1024) /* above what an API server sends */
+
 /* A certificate chain, leaf first, and its private key; PEM. */
 struct http_certificate {
     const char *chain_pem;
@@ -35,18 +51,26 @@ struct http_listener_options {
      * answered 403. NULL: anybody may ask. Only with tls. Copied. */
     const char *client_ca_pem;
     unsigned int threads; /* 0: one a processor */
-    /* Bytes; 0: 7 MiB. A larger body is answered 413 and not kept. */
+    /* Bytes; a larger body is answered 413. 0: requests have no body. */
     size_t body_maximum;
     /* A larger body reaches the handler all the same, as its first HTTP_BEGINNING bytes, once the
      * rest has come and was thrown away: for answers that have to say more than 413. */
     bool passes_beginnings;
-    /* Connections that may be open at once; further ones wait in the backlog. 0: 4096. */
+    /* Bytes that all bodies may have together; whoever finds no room is answered 503. 0: 64 MiB. */
+    size_t bodies_most;
+    /* Connections that may be open at once; for a further one another has to go. At most half of
+     * them, and a quarter from one address, may be without a good request. 0: 4096. */
     unsigned int connection_most;
-    /* A connection that is silent for so long is closed. 0: 120 (the API server keeps its
-     * connections). */
+    /* Nanoseconds from the connection, or on one that had a good request from the beginning of the
+     * next, until the headers are there (0: 10 s) and until the body is (0: 15 s). */
+    int64_t headers_limit;
+    int64_t body_limit;
+    /* A connection that is silent for so long after a good request is closed. 0: 120 (the API
+     * server keeps its connections). */
     unsigned int idle_seconds;
     bool reuse_port; /* SO_REUSEPORT: several replicas of one host network share the port */
     const struct clock *clock; /* borrowed; NULL: the system's */
+    http_judge judge;          /* NULL: everything is wanted */
     http_handler handler;
     void *context;
 };
@@ -81,7 +105,7 @@ bool http_request_is_cut(const struct http_request *request);
 const char *http_request_method(const struct http_request *request);
 const char *http_request_path(const struct http_request *request); /* without the query, as sent */
 /* The decoded value of ?name=, the first when there are several; "" for a name without a value;
- * NULL when the name isn't there. */
+ * NULL when the name isn't there. On the handler's thread, before the handler returns. */
 const char *http_request_query(const struct http_request *request, const char *name);
 /* The value of a header, whose name may be in any case; NULL when there is none. */
 const char *http_request_header(const struct http_request *request, const char *name);

@@ -1,6 +1,7 @@
 /* The table of paths. It is built before the first request and read without a lock. */
 #include "server/http/router.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,28 +94,44 @@ static void add_allow(const struct http_router *router, struct http_request *req
     http_request_add_header(request, "Allow", allow);
 }
 
-void http_router_handle(void *context, struct http_request *request)
+/* The route of a request, or NULL. *ret_known: another method's route has the path. */
+static const struct route *find_route(const struct http_router *router,
+                                      const struct http_request *request, bool *ret_known)
 {
-    const struct http_router *router = context;
     const char *method = http_request_method(request);
     const char *path = http_request_path(request);
     size_t length = strlen(path);
-    bool known = false;
+    *ret_known = false;
     for (size_t i = 0; i < router->count; i++) {
         const struct route *route = &router->routes[i];
         if (!has_path(route, path, length))
             continue;
-        if (has_method(route, method)) {
-            route->handler(route->context, request);
-            return;
-        }
-        known = true;
+        if (has_method(route, method))
+            return route;
+        *ret_known = true;
     }
-    if (!known) {
-        http_request_answer_status(request, 404, "NotFound", "no such path here");
-        return;
-    }
-    add_allow(router, request, path, length);
-    http_request_answer_status(request, 405, "MethodNotAllowed",
-                               "this path does not serve the method %.16s", method);
+    return NULL;
+}
+
+const struct http_refusal *http_router_judge(void *context, struct http_request *request)
+{
+    static const struct http_refusal unknown = {404, "NotFound", "no such path here"};
+    static const struct http_refusal other = {405, "MethodNotAllowed",
+                                              "this path does not serve that method"};
+    const struct http_router *router = context;
+    bool known;
+    if (find_route(router, request, &known) != NULL)
+        return NULL;
+    if (!known)
+        return &unknown;
+    add_allow(router, request, http_request_path(request), strlen(http_request_path(request)));
+    return &other;
+}
+
+void http_router_handle(void *context, struct http_request *request)
+{
+    bool known;
+    const struct route *route = find_route(context, request, &known);
+    assert(route != NULL);
+    route->handler(route->context, request);
 }

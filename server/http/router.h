@@ -14,8 +14,10 @@ void http_router_free(struct http_router *router);
  * for byte, and copied. Returns 0 or -ENOMEM. */
 must_check int http_router_add(struct http_router *router, const char *method, const char *path,
                                http_handler handler, void *context);
-/* An http_handler: context is the router. Unknown path 404, known path with another method 405 with
- * Allow; both with a metav1.Status. Any thread. */
+/* An http_judge and an http_handler; context is the router. An unknown path is refused with 404, a
+ * known one with another method with 405 and Allow. Any thread. */
+const struct http_refusal *http_router_judge(void *context, struct http_request *request);
+/* Only for what http_router_judge() wants. */
 void http_router_handle(void *context, struct http_request *request);
 
 #endif

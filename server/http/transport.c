@@ -118,7 +118,7 @@ static int note_finished(gnutls_session_t session, unsigned int type, unsigned i
 
 struct transport *transport_new(gnutls_session_t session, struct MHD_Connection *connection,
                                 struct tls_certificate *certificate_take,
-                                struct handshakes *handshakes, int64_t deadline)
+                                struct handshakes *handshakes)
 {
     struct transport *transport = calloc(1, sizeof(*transport));
     gnutls_session_set_ptr(session, transport);
@@ -131,7 +131,6 @@ struct transport *transport_new(gnutls_session_t session, struct MHD_Connection 
     transport->handshakes = handshakes;
     transport->wait.connection = connection;
     transport->wait.socket = gnutls_transport_get_int(session);
-    transport->wait.deadline = deadline;
     gnutls_transport_set_ptr(session, transport);
     gnutls_transport_set_pull_function(session, pull);
     gnutls_transport_set_push_function(session, push);

@@ -9,12 +9,11 @@
 struct transport;
 
 /* Puts a transport below a session that hasn't shaken hands yet. The transport serves the
- * certificate (whose reference is taken over, also when this fails) and ends the handshake at the
- * deadline, by the clock of the handshakes. NULL when out of memory: then the session fails at
- * once. To transport_free() after the session's end. */
+ * certificate, whose reference is taken over, also when this fails. NULL when out of memory: then the
+ * session fails at once. To transport_free() after the session's end. */
 struct transport *transport_new(gnutls_session_t session, struct MHD_Connection *connection,
                                 struct tls_certificate *certificate_take,
-                                struct handshakes *handshakes, int64_t deadline);
+                                struct handshakes *handshakes);
 /* NULL is fine. */
 void transport_free(struct transport *transport);
 /* The next record is kept back and leaves together with the one behind it: an answer's headers and

@@ -71,6 +71,7 @@ class Replica:
             "--reuse-port",
             f"--webhook-url=https://127.0.0.1:{port}",
             "--metrics-listen=127.0.0.1:0",
+            "--health-listen=127.0.0.1:0",
             f"--ports-file={self._ports_file}",
             f"--lease-duration={LEASE_SECONDS}s",
             "--drain=200ms",
@@ -145,9 +146,10 @@ class Replica:
             if name_ == name and wanted <= have
         )
 
-    def get(self, path):
-        """(status, text) of a path on the metrics port."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._metrics_port(), timeout=10)
+    def get(self, path, port=None, timeout=10):
+        """(status, text) of a path on the metrics port, or on another."""
+        port = port or self._metrics_port()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -246,7 +248,8 @@ class Replica:
             self.ports = json.loads(self._ports_file.read_text())
             return self.ports["metrics"]
         except (FileNotFoundError, json.JSONDecodeError):
-            # The file comes with the certificate; health can be asked for before that.
+            # The file comes with the certificate. Health can be asked for before that, and at either
+            # of the two ports that are open then.
             others = listening_ports(self.process.pid) - {self.port}
             if not others:
                 raise ConnectionError("it does not listen yet") from None

@@ -162,6 +162,18 @@ def test_a_review_that_is_too_large_is_refused_under_its_uid(lab, webhook):
         assert response["status"]["code"] == 413 and "larger" in response["status"]["message"]
 
 
+def test_a_body_that_no_api_server_sends_is_answered_with_413_before_it_comes(webhook):
+    connection = webhook.connect()
+    connection.putrequest("POST", webhook.paths["mutating"])
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(80 * MIB))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413 and response.read().strip()
+    assert response.getheader("Connection") == "close"
+    connection.close()
+
+
 def test_a_large_body_within_the_limit_is_served(lab, webhook):
     service = lab.service("web", auto=True, annotations={"filler": "x" * (6 * MIB)})
     status, response = webhook.review(service)

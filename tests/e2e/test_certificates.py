@@ -1,5 +1,6 @@
 """Certificates are renewed while Services are being created, and none of these notices."""
 
+import base64
 import json
 import socket
 import ssl
@@ -92,6 +93,74 @@ def test_certificates_rotate_under_a_load_of_creates_that_all_succeed(lab_of_two
     lab.check_at_rest(seconds=120)
 
 
+def install_webhooks_anew(lab):
+    """Takes away what replicas wrote into the webhook configurations."""
+    for kind in ("mutating", "validating"):
+        path = f"{harness.WEBHOOKS}/{kind}webhookconfigurations/ipwarden"
+        assert lab.request("GET", path).body["webhooks"]
+        lab.cluster.kubectl("delete", f"{kind}webhookconfiguration", "ipwarden")
+    harness.install(lab.cluster)
+
+
+def called(lab):
+    """The secret segments that API servers are told to call."""
+    return frozenset(path.split("/")[1] for path in Webhook(lab.cluster).paths.values())
+
+
+def test_the_path_moves_under_a_load_of_creates_that_all_succeed(lab_of_two):
+    lab = lab_of_two
+    lab.fleet.replace("--path-period=2s")
+    lab.pool(size=1000)
+    answers = []
+    segments = []
+
+    def create(index):
+        answers.append(lab.try_create(lab.service(auto=True), server=index % 2))
+
+    def look():
+        for segment in called(lab).difference(segments):
+            segments.append(segment)
+        return len(segments) > 3
+
+    with Load(2, create, pause=0.1):
+        wait_until(look, lambda: f"the path to move three times: {segments}")
+        count = len(answers)
+        wait_until(lambda: len(answers) > count + 20, "creates to go on")
+    refused = [str(answer) for answer in answers if not answer.ok]
+    assert not refused, refused[:3]
+    print(f"{len(answers)} creates, {len(segments)} paths")
+
+
+def test_the_path_of_a_directory_moves_with_its_key(lab_of_two, tmp_path):
+    """What cert-manager would mount: all replicas have it, and none is told a path."""
+    lab = lab_of_two
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        secret = f"/api/v1/namespaces/{NAMESPACE}/secrets/ipwarden-certificates"
+        value = lab.request("GET", secret).body["data"][name]
+        (tmp_path / name).write_bytes(base64.b64decode(value))
+    # What was called before is left alone for minutes: it may be of replicas with another key.
+    lab.fleet.stop()
+    install_webhooks_anew(lab)
+    lab.fleet.replace("--path-period=2s", f"--tls-dir={tmp_path}")
+    lab.pool(size=1000)
+    wait_until(lambda: lab.try_create(lab.service(auto=True)).ok, "the path to be known")
+    answers = []
+    segments = []
+
+    def create(index):
+        answers.append(lab.try_create(lab.service(auto=True), server=index % 2))
+
+    def look():
+        for segment in called(lab).difference(segments):
+            segments.append(segment)
+        return len(segments) > 2
+
+    with Load(2, create, pause=0.1):
+        wait_until(look, lambda: f"the path to move twice: {segments}")
+    refused = [str(answer) for answer in answers if not answer.ok]
+    assert not refused, refused[:3]
+
+
 def test_certificates_are_shown(lab):
     text = certs(lab, "show", *options(lab)).stdout
     assert text.strip()
@@ -127,13 +196,7 @@ def test_a_secret_that_was_deleted_is_filled_again_once_it_is_applied(lab):
 
 def test_webhook_configurations_that_were_applied_anew_are_completed(lab):
     lab.pool(size=8)
-    for kind in ("mutating", "validating"):
-        path = "/apis/admissionregistration.k8s.io/v1/"
-        path += f"{kind}webhookconfigurations/ipwarden"
-        configuration = lab.request("GET", path).body
-        assert configuration["webhooks"]
-        lab.cluster.kubectl("delete", f"{kind}webhookconfiguration", "ipwarden")
-    harness.install(lab.cluster)
+    install_webhooks_anew(lab)
 
     def works():
         answer = lab.try_create(lab.service(auto=True))

@@ -67,6 +67,7 @@ static struct {
     unsigned int writes;  /* of the Secret */
     bool timeless; /* clocks jump in this test: expired and early certificates count as good */
     const char *names[2];
+    int64_t path_period; /* of replicas that are started from now on */
     /* Called before and after each operation; a negative code fails it. */
     int (*disturb)(struct world_replica *replica, enum world_operation operation, bool after);
 } world;
@@ -367,6 +368,7 @@ static inline struct certs_store_options world_options(struct world_replica *rep
         .context = replica,
         .clock = &replica->clock.clock,
         .names = {.dns = world.names, .dns_count = 1},
+        .path_period = world.path_period,
     };
 }
 

@@ -151,8 +151,11 @@ static struct pair second_pair;
 
 static inline struct http_listener_options plain_options(void)
 {
-    return (struct http_listener_options){
-        .address = "127.0.0.1:0", .threads = 2, .handler = handle, .context = &world};
+    return (struct http_listener_options){.address = "127.0.0.1:0",
+                                          .threads = 2,
+                                          .body_maximum = HTTP_BODY_MAXIMUM,
+                                          .handler = handle,
+                                          .context = &world};
 }
 
 static inline struct http_listener_options tls_options(void)

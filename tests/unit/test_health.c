@@ -21,8 +21,11 @@ static int setup(void **state)
     health = health_new();
     router = http_router_new();
     assert_int_equal(health_routes(health, router), 0);
-    struct http_listener_options options = {
-        .address = "127.0.0.1:0", .threads = 1, .handler = http_router_handle, .context = router};
+    struct http_listener_options options = {.address = "127.0.0.1:0",
+                                            .threads = 1,
+                                            .judge = http_router_judge,
+                                            .handler = http_router_handle,
+                                            .context = router};
     assert_int_equal(http_listener_start(&options, &listener, NULL), 0);
     client_open(&client, http_listener_port(listener), NULL);
     return 0;
@@ -98,6 +101,9 @@ static void test_other_methods(void **state)
         client_ask(&client, "POST", paths[i], NULL, "x", 1, &answer);
         assert_int_equal(answer.status, 405);
         answer_free(&answer);
+        /* A refusal ends the connection. */
+        client_close(&client);
+        client_open(&client, http_listener_port(listener), NULL);
     }
 }
 

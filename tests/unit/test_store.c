@@ -352,6 +352,60 @@ static void test_path_changed(void **state)
     free(path);
 }
 
+/* The segment moves by itself: nobody is called by one that a living replica doesn't know, and each
+ * stays good for a while after it was called last. */
+static void test_path_moves(void **state)
+{
+    const int64_t period = 600 * CLOCK_SECOND;
+    unsigned int moves = 0;
+    (void)state;
+    world.path_period = period;
+    start_settled(2);
+    char *path = world_copy(world.secret.path);
+    for (int64_t end = world.now + 4 * period; world.now < end;) {
+        world_run(CLOCK_SECOND);
+        if (strcmp(world.secret.path, path) != 0) {
+            moves++;
+            free(path);
+            path = world_copy(world.secret.path);
+            /* It is called only later. */
+            assert_string_not_equal(world.entries[0].path, path);
+        }
+        for (size_t k = 0; k < world.entry_count; k++) {
+            if (strcmp(world.entries[k].path, path) != 0)
+                continue;
+            assert_string_equal(certs_store_bundle(one->store)->path, path);
+            assert_string_equal(certs_store_bundle(two->store)->path, path);
+        }
+    }
+    assert_in_range(moves, 3, 4);
+    free(path);
+    world_run(60 * CLOCK_SECOND);
+    world_assert_settled();
+}
+
+/* It moves with the certificate, too, and doesn't while nobody can say so to API servers. */
+static void test_path_moves_with_the_certificate(void **state)
+{
+    (void)state;
+    world.path_period = 3600 * CLOCK_SECOND;
+    start_settled(2);
+    char *path = world_copy(world.secret.path);
+    assert_true(world_rotate());
+    world_run(60 * CLOCK_SECOND);
+    world_assert_settled();
+    assert_string_not_equal(world.secret.path, path);
+    free(path);
+    path = world_copy(world.secret.path);
+    world.refusal = -EACCES;
+    world_run(2 * 3600 * CLOCK_SECOND);
+    assert_string_equal(world.secret.path, path);
+    world.refusal = 0;
+    world_run(2 * 3600 * CLOCK_SECOND);
+    assert_string_not_equal(world.secret.path, path);
+    free(path);
+}
+
 static void test_publication_reset(void **state)
 {
     (void)state;
@@ -628,6 +682,8 @@ int main(void)
         CASE(test_deleted_and_made_by_newcomer),
         CASE(test_path_repaired),
         CASE(test_path_changed),
+        CASE(test_path_moves),
+        CASE(test_path_moves_with_the_certificate),
         CASE(test_publication_reset),
         CASE(test_foreign_authority),
         CASE(test_no_webhook_configurations),
