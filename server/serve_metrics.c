@@ -2,8 +2,8 @@
 #include "server/serve_metrics.h"
 
 #include "server/state/ledger.h"
+#include "server/state/state.h"
 #include "server/state/state_pool_claims.h"
-#include "server/state/state_unreadable.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -46,6 +46,11 @@ const char *http_request_body(const struct http_request *request, size_t *ret_le
     return request->body.data != NULL ? request->body.data : "";
 }
 
+bool http_request_is_cut(const struct http_request *request)
+{
+    return request->cut;
+}
+
 int64_t http_request_received(const struct http_request *request)
 {
     return request->received;

@@ -292,11 +292,6 @@ static void give_up(struct connection *connection, const struct http_refusal *re
         return;
 }
 
-bool http_request_is_cut(const struct http_request *request)
-{
-    return request->cut;
-}
-
 /* Keeps what belongs to the beginning of a body that is too large. */
 static void keep_beginning(struct http_request *request, const char *data, size_t length)
 {

@@ -5,7 +5,7 @@
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
 #include "server/reconcile/waiting.h"
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 
 #include "server/base/log.h"
 

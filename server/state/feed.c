@@ -7,7 +7,7 @@
 #include "server/state/feed.h"
 
 #include "k8s/informer.h"
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 
 #include <inttypes.h>
 #include <stdio.h>

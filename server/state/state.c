@@ -1,8 +1,6 @@
 /* The container: a map for each kind, full lists, and what is asked about objects of every kind. */
 #include "server/state/state.h"
 
-#include "server/state/state_unreadable.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * over to the new one. */
 #include "server/state/state_claims.h"
 
+#include "server/state/state.h"
 #include "server/state/state_addresses.h"
 #include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
-#include "server/state/state_unreadable.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* What is known of objects that can't be read: that they are there. */
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Claims against an API server: what is released, reaped, kept in step and left alone, and what is asked before anything is
  * taken away. */
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 #include "tests/unit/reconcile_fixture.h"
 
 /* The claim's next version, with other services. */

@@ -1,8 +1,8 @@
 /* The informers' objects arrive in state: listed, changed, removed, gone between two lists; what can't be read is skipped
  * and said, and keeps nothing else from being seen. */
 #include "server/state/feed.h"
+#include "server/state/state.h"
 #include "server/state/state_addresses.h"
-#include "server/state/state_unreadable.h"
 #include "tests/unit/fake_client.h"
 #include "tests/unit/single_quotes.h"
 #include "tests/unit/state_fixture.h"

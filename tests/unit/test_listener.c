@@ -171,7 +171,7 @@ static void check_bodies(const struct http_listener_options *options,
         if (cases[i].chunk > 0) {
             send_chunked(&client, body, cases[i].length, cases[i].chunk);
             client_check(client_read(&client, &answer, true));
-        } else if (cases[i].status == 413) {
+        } else if (cases[i].status == 413 && !options->passes_beginnings) {
             announce(&client, cases[i].length);
             client_check(client_read(&client, &answer, true));
         } else {

@@ -1,6 +1,6 @@
 /* The container: objects of every kind come, go and are listed; who is told; and which of two streams wins. What the kinds
  * make of their objects is in test_state_addresses.c, test_state_claims.c, test_state_pools.c and test_state_ranges.c. */
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 #include "tests/unit/state_world.h"
 
 /* --- every kind --- */

@@ -1,6 +1,6 @@
 /* What is noted about the entries of claims: whether their Service was stored and listed the address, since when it hasn't, how
  * the claims are counted, and what the namespaces hold that isn't stored. */
-#include "server/state/state_unreadable.h"
+#include "server/state/state.h"
 #include "tests/unit/state_world.h"
 
 /* --- stories of one claim and its Service --- */
