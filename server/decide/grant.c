@@ -352,7 +352,7 @@ static int round_decide(struct grant *grant)
     struct state *state = grant->request.state;
     mutex_guard(&state->mutex);
     int result = decide_with_choices(grant);
-    if (result < 0 || grant->request.dry_run)
+    if (result < 0 || grant->request.dry_run || (grant->plan.unsure && !grant->read_live))
         return result;
     if (grant->request.stage == POLICY_CHOOSE && grant->plan.outcome == POLICY_GRANTED)
         note_choices(grant);
@@ -371,7 +371,7 @@ static void doubts_read(void *context)
 static bool is_doubtful(const struct grant *grant)
 {
     return !grant->read_live && grant->request.stage != POLICY_STORED &&
-           grant->plan.outcome != POLICY_GRANTED && !grant->plan.crowded;
+           (grant->plan.outcome != POLICY_GRANTED || grant->plan.unsure) && !grant->plan.crowded;
 }
 
 static void grant_round(struct grant *grant)

@@ -63,6 +63,7 @@ struct policy_plan {
     bool wants;     /* asks for addresses by itself */
     bool exhausted; /* WAITING or REFUSED because nothing is free */
     bool no_pool;   /* ... and that because no pool serves such a request */
+    bool unsure;    /* what it rests on has to be read live first; no steps are to be taken */
     bool foreign;   /* the status is somebody else's: nothing is given */
     bool conflict;  /* a stored address, or a port on it, is held by another */
     bool

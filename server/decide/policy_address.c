@@ -219,6 +219,13 @@ static void judge(const struct state *state, const struct address *address,
     }
     if (claim != NULL) {
         judge_sharing(state, request, known, name, runs, verdict);
+        /* What came to run beside others while nobody was asked doesn't join them against the
+         * rules: it is told. */
+        bool joins = verdict->standing == STANDING_JOINS;
+        if (joins && runs && !mine && request->stage == POLICY_STORED)
+            verdict->standing = rules_allow(state, address, service, name, verdict)
+                                    ? STANDING_JOINS
+                                    : STANDING_TAKEN;
         return;
     }
     const struct service *other = other_lister(state_address(state, address), service);
@@ -290,6 +297,13 @@ static bool may_be_leaving(const struct state_claim *known, const struct service
     return known->entries[mine - known->claim->services].was_listed;
 }
 
+/* Whether the entry has all ports of the Service, so that these were judged. */
+static bool ports_are_noted(const struct state_claim *known, const struct service *service)
+{
+    const struct claim_service *mine = claim_find_service(known->claim, service);
+    return service_ports_cover(mine->ports, mine->port_count, service->ports, service->port_count);
+}
+
 /* Whether the Service plainly has the address: nothing needs to be judged or written. An edit that
  * lists an address again is not such a case, although a claim names the Service: that claim may be
  * on its way to being released. */
@@ -302,7 +316,8 @@ static bool is_settled(const struct policy_decision *decision, const struct addr
         (request->written != NULL && service_addresses_have(request->written, address)))
         return true;
     if (request->stage == POLICY_STORED)
-        return mine != NULL && (listed || !may_be_leaving(known, request->service));
+        return mine != NULL && (listed || (!may_be_leaving(known, request->service) &&
+                                           ports_are_noted(known, request->service)));
     if (ports_are_added(request))
         return false;
     /* What the stored object lists was checked when it came in, and isn't freed while it does.
@@ -431,7 +446,7 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         note_port_conflict(decision, address, known);
     if (is_settled(decision, address, known, listed && !anew && !kept))
         return 0;
-    judge(decision->state, address, request, listed, &verdict);
+    judge(decision->state, address, request, listed && !anew, &verdict);
     if (origin == POLICY_LISTED)
         judge_choice(decision, address, mine, &verdict);
     if (verdict.standing == STANDING_TAKEN || verdict.standing == STANDING_FORBIDDEN) {
@@ -439,9 +454,14 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         deny(decision, address, origin, listed, &verdict);
         return 0;
     }
-    /* Its ports are good; that it has no claim is the reconciler's business. */
-    if (listed && !anew && mine == NULL && request->stage == POLICY_CLAIM)
-        return 0;
+    /* The stored object lists it, and its claim isn't known (yet): it is read before ports are added
+     * that nobody would note. */
+    if (listed && !anew && mine == NULL && request->stage == POLICY_CLAIM) {
+        decision->plan->unsure = decision->plan->unsure || !request->verified;
+        decision->plan->doubt.address = *address;
+        if (!request->verified || verdict.standing != STANDING_FREE)
+            return 0;
+    }
     /* What was given, and then listed by hand, isn't given any more: it stays for as long as it is
      * listed. */
     bool given = entry != NULL && !anew && !kept ? entry->given

@@ -248,10 +248,13 @@ int claim_follow(struct claim *claim, size_t index, const struct service *servic
     if (kept > 0)
         memcpy(ports, entry->ports, kept * sizeof(*ports));
     size_t count = kept;
-    for (size_t i = 0; i < service->port_count; i++)
-        if (!is_anothers_port(claim, index, &service->ports[i]) &&
-            service_ports_collide(ports, kept, &service->ports[i], 1) == NULL)
-            ports[count++] = service->ports[i];
+    for (size_t i = 0; i < service->port_count; i++) {
+        const struct service_port *port = &service->ports[i];
+        bool had = service_ports_collide(entry->ports, entry->port_count, port, 1) != NULL;
+        if ((had || !is_anothers_port(claim, index, port)) &&
+            service_ports_collide(ports, kept, port, 1) == NULL)
+            ports[count++] = *port;
+    }
     free(entry->uid);
     free(entry->ports);
     entry->uid = uid;

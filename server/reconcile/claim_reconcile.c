@@ -119,7 +119,10 @@ static struct judgement judge_absent(const struct reconciler *reconciler,
         return (struct judgement){CLAIM_DROP, 0};
     if (service != NULL && is_wanted(state, service, &entry->claim->claim->address))
         return (struct judgement){CLAIM_NOTHING, 0};
-    if (service != NULL && has_stopped(reconciler, entry))
+    /* A version that is older than the claim says nothing: an edit that was claimed for may have been
+     * stored since. */
+    if (service != NULL && has_stopped(reconciler, entry) &&
+        object_meta_is_newer(&service->meta, entry->claim->object.meta))
         return (struct judgement){CLAIM_DROP, 0};
     return left > 0 ? (struct judgement){CLAIM_WAIT, left} : (struct judgement){CLAIM_CHECK, 0};
 }

@@ -161,6 +161,16 @@ void state_drop(struct state *state, enum state_kind kind, struct state_object *
     state_kind(kind)->drop(state, object);
 }
 
+/* Whether a later version of the same object is known: a live read overtakes the watch. What a full
+ * list shows is taken as it is, since after a restore of the cluster's store versions begin anew. */
+static bool is_outdated(const struct state *state, enum state_kind kind,
+                        const struct object_meta *meta)
+{
+    const struct state_object *known = state_find(state, kind, meta->key);
+    return known != NULL && known->meta != NULL && state->round[kind] == state->completed[kind] &&
+           strcmp(known->meta->uid, meta->uid) == 0 && object_meta_is_newer(known->meta, meta);
+}
+
 /* Takes in an object, which therefore can be read. With the lock held. */
 static int put(struct state *state, enum state_kind kind, void *object_take)
 {
@@ -172,6 +182,10 @@ static int put(struct state *state, enum state_kind kind, void *object_take)
 int state_put(struct state *state, enum state_kind kind, void *object_take)
 {
     mutex_guard(&state->mutex);
+    if (is_outdated(state, kind, object_take)) {
+        state_kind(kind)->free(object_take);
+        return 0;
+    }
     return put(state, kind, object_take);
 }
 
@@ -180,8 +194,9 @@ int state_put_answer(struct state *state, enum state_kind kind, void *object_tak
     mutex_guard(&state->mutex);
     const struct object_meta *meta = object_take;
     const struct state_object *known = state_find(state, kind, meta->key);
-    if (known != NULL && known->meta != NULL ? known->changed > since
-                                             : was_removed(state, meta->key, since)) {
+    if (is_outdated(state, kind, meta) ||
+        (known != NULL && known->meta != NULL ? known->changed > since
+                                              : was_removed(state, meta->key, since))) {
         state_kind(kind)->free(object_take);
         return 0;
     }

@@ -412,11 +412,13 @@ static void a_renewed_entry_survives_what_was_stored_before(void **state)
     await_look(STATE_CLAIMS, ONE);
     assert_requests("");
     /* And now as the edit left it. */
-    fixture_put_service(world, Q(WEB("u-1", "")));
+    fixture_put_service(world, Q("{'metadata':{'namespace':'a','name':'web','uid':'u-1',"
+                                 "'resourceVersion':'98'},'spec':{'externalIPs':['192.0.2.1']}}"));
     await_look(STATE_CLAIMS, ONE);
     /* It has listed the address for longer than any request takes: that was after the renewal. */
     clock_fake_advance(&clock_now, GRACE);
-    fixture_put_service(world, Q(WEB_BARE("u-1")));
+    fixture_put_service(world, Q("{'metadata':{'namespace':'a','name':'web','uid':'u-1',"
+                                 "'resourceVersion':'99'}}"));
     await_requests("DELETE/" ONE);
 }
 
