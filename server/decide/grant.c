@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define GRANT_ATTEMPTS_MOST 64
+#define READS_MOST 8 /* of addresses in doubt, one after the other */
 #define GRANT_BODY_MOST (1024U * 1024)
 
 static const char out_of_memory[] = "out of memory; try again";
@@ -48,6 +49,8 @@ struct grant {
     unsigned int attempts;
     unsigned int lost_races;
     bool read_live; /* what was in doubt has been read: a no is a no */
+    unsigned int reads;
+    struct address read_address; /* the one that was in doubt last */
     _Atomic size_t pending;
     int status;
     char text[300];
@@ -370,7 +373,10 @@ static void doubts_read(void *context)
  * something changes. */
 static bool is_doubtful(const struct grant *grant)
 {
-    return !grant->read_live && grant->request.stage != POLICY_STORED &&
+    const struct address *address = &grant->plan.doubt.address;
+    bool another = address->family != 0 && !address_equal(address, &grant->read_address) &&
+                   grant->reads < READS_MOST;
+    return (!grant->read_live || another) && grant->request.stage != POLICY_STORED &&
            (grant->plan.outcome != POLICY_GRANTED || grant->plan.unsure) && !grant->plan.crowded;
 }
 
@@ -390,6 +396,8 @@ static void grant_round(struct grant *grant)
     }
     if (grant->writes == NULL && is_doubtful(grant)) {
         struct policy_doubt doubt = grant->plan.doubt;
+        grant->reads++;
+        grant->read_address = doubt.address;
         live_read_begin(grant->request.state, grant->request.client, &doubt,
                         grant->request.deadline, doubts_read, grant);
         return;

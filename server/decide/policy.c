@@ -481,6 +481,8 @@ static void warn_of_given_up(struct policy_decision *decision)
 
 static int decide(struct policy_decision *decision)
 {
+    if (decision->request->stage == POLICY_STATUS)
+        return policy_decide_status(decision);
     policy_find_changes(decision);
     policy_check_wishes(decision);
     find_foreign_status(decision);

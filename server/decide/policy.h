@@ -9,9 +9,9 @@
  * which: what was given is put back when an edit drops it, and taken out when the Service stops
  * wanting it; what was listed by hand stays for as long as it is listed.
  *
- * There are three moments to decide at. CHOOSE is the mutating call: nothing is written, so the
+ * There are four moments to decide at. CHOOSE is the mutating call: nothing is written, so the
  * plan has no steps. CLAIM is the validating call: the object can't be changed any more, and each
- * address that it adds needs a step. STORED is the reconciler's look at a stored Service: nothing
+ * address that it adds needs a step. STATUS is the validating call on a status. STORED is the reconciler's look at a stored Service: nothing
  * can be refused, so what can't be had is told instead. Every step is a write against the API
  * server, which decides: POST of the claim named by the address, or a PATCH of the claim under its
  * resourceVersion. Memory alone never grants. */
@@ -23,7 +23,7 @@
 /* How old a claim without a stored Service must be to count against its namespace; nanoseconds. */
 #define POLICY_UNSTORED_AGE (5 * CLOCK_SECOND)
 
-enum policy_stage { POLICY_CHOOSE, POLICY_CLAIM, POLICY_STORED };
+enum policy_stage { POLICY_CHOOSE, POLICY_CLAIM, POLICY_STATUS, POLICY_STORED };
 
 enum policy_action {
     POLICY_CREATE, /* POST a new claim */

@@ -471,3 +471,32 @@ int policy_grant(struct policy_decision *decision, const struct address *address
         return policy_step_create(decision, address, verdict.pool, given);
     return policy_step_update(decision, verdict.claim, given);
 }
+
+int policy_show(struct policy_decision *decision, const struct address *address)
+{
+    static const char field[] = "status.loadBalancer.ingress";
+    const struct policy_request *request = decision->request;
+    const struct service *service = request->service;
+    const struct state_claim *known = state_claim_for(decision->state, address, service);
+    struct verdict verdict;
+    char name[ADDRESS_TEXT_SIZE];
+    char text[400];
+    if (decision->plan->outcome != POLICY_GRANTED || step_exists(decision->plan, address) ||
+        (request->written != NULL && service_addresses_have(request->written, address)))
+        return 0;
+    judge(decision->state, address, request, false, &verdict);
+    address_format(address, name);
+    bool allowed = verdict.standing == STANDING_JOINS && known != NULL;
+    if (allowed && verdict.pool != NULL)
+        allowed = rules_allow(decision->state, address, service, name, &verdict);
+    if (allowed)
+        return policy_step_update(decision, known->claim,
+                                  claim_find_service(known->claim, service)->given);
+    policy_explain(decision->state, address, service, text, sizeof(text));
+    decision->plan->doubt.address = *address;
+    decision->plan->doubt.pools = verdict.standing == STANDING_FORBIDDEN;
+    decision->plan->doubt.pending = verdict.passing;
+    policy_refuse(decision, verdict.passing ? POLICY_RETRY : POLICY_REFUSED, field,
+                  *verdict.text != '\0' && known != NULL ? verdict.text : text);
+    return 0;
+}

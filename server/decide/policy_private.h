@@ -61,6 +61,8 @@ bool policy_pool_is_chosen(const struct service *service, const struct pool *poo
 /* Whether the annotation, which is there, names the pool of that name. */
 bool policy_pool_is_named(const struct service *service, const char *name);
 
+/* An address that a status adds: 0 or -ENOMEM. */
+must_check int policy_show(struct policy_decision *decision, const struct address *address);
 /* Judges an address by whose name it was asked for, without a trace: whether the Service has it or
  * may have it. */
 bool policy_may_have(const struct policy_decision *decision, const struct address *address);
@@ -73,6 +75,11 @@ void policy_find_changes(struct policy_decision *decision);
 bool policy_is_replaced(const struct policy_decision *decision, const struct address *address);
 /* Says what is contradictory, or without effect, in what the Service asks for. */
 void policy_check_wishes(struct policy_decision *decision);
+
+/* --- policy_status.c --- */
+
+/* Decides what the validating call on a status has to. 0 or -ENOMEM. */
+must_check int policy_decide_status(struct policy_decision *decision);
 
 /* --- policy_step.c; 0 or -ENOMEM --- */
 
