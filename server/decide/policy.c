@@ -14,6 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The limit on what a namespace may leave, times this, is that on what all of them may. */
+#define UNSTORED_NAMESPACES 16
+/* Claims that name one Service: those it has, those it gives up, and those of edits under way. */
+#define CLAIMS_MOST (2 * SERVICE_ADDRESSES_MOST + 2)
+
 void policy_plan_clear(struct policy_plan *plan)
 {
     policy_steps_clear(plan);
@@ -424,28 +429,59 @@ static int finish_external(struct policy_decision *decision)
     return 0;
 }
 
-/* A namespace whose creates fail again and again may not hold a shared pool by what they leave. */
+static void crowd_out(struct policy_decision *decision, const char *text)
+{
+    decision->plan->crowded = true;
+    decision->plan->outcome = POLICY_GRANTED;
+    policy_refuse(decision, POLICY_RETRY, NULL, text);
+}
+
+/* A namespace whose creates fail again and again may not hold a shared pool by what they leave; nor
+ * may all namespaces together, should somebody send reviews for ones that aren't there. */
 static void limit_unstored(struct policy_decision *decision)
 {
     const struct state *state = decision->state;
-    struct policy_plan *plan = decision->plan;
+    size_t steps = decision->plan->step_count;
     const char *namespace_name = decision->request->service->meta.namespace_name;
     size_t most = state->options.unstored_most;
+    size_t all = most * UNSTORED_NAMESPACES;
     char text[400];
-    bool creates = decision->request->stage == POLICY_CLAIM && decision->request->old == NULL;
-    if (!creates || plan->step_count == 0 || most == 0)
-        return;
     size_t held = state_tenant_unstored(state, namespace_name, POLICY_UNSTORED_AGE, most + 1);
-    if (held == 0 || held + plan->step_count - 1 <= most)
+    if (held > 0 && held + steps - 1 > most) {
+        snprintf(text, sizeof(text),
+                 "namespace %.64s holds %s%zu addresses for Services that were never stored, since "
+                 "their creation failed (quota, another webhook), and may hold %zu: mend that; "
+                 "they are free again after the grace period",
+                 namespace_name, held > most ? "more than " : "", held > most ? most : held, most);
+        crowd_out(decision, text);
+    } else if (state_unstored(state, POLICY_UNSTORED_AGE, all + 1) > all) {
+        snprintf(text, sizeof(text),
+                 "more than %zu addresses are held for Services that were never stored: they are "
+                 "free again after the grace period",
+                 all);
+        crowd_out(decision, text);
+    }
+}
+
+/* What a request leaves behind that is never stored is limited. An update says that its Service is
+ * stored; only if that is known is it taken for one. */
+static void limit_claims(struct policy_decision *decision)
+{
+    const struct service *service = decision->request->service;
+    const struct service *stored = state_service(decision->state, service->meta.key);
+    bool is_stored = decision->request->old != NULL && stored != NULL &&
+                     strcmp(stored->meta.uid, service->meta.uid) == 0;
+    size_t claims;
+    if (decision->request->stage != POLICY_CLAIM || decision->plan->step_count == 0 ||
+        decision->state->options.unstored_most == 0)
         return;
-    plan->crowded = true;
-    plan->outcome = POLICY_GRANTED;
-    snprintf(text, sizeof(text),
-             "namespace %.64s holds %s%zu addresses for Services that were never stored, since "
-             "their creation failed (quota, another webhook), and may hold %zu: mend that; they "
-             "are free again after the grace period",
-             namespace_name, held > most ? "more than " : "", held > most ? most : held, most);
-    policy_refuse(decision, POLICY_RETRY, NULL, text);
+    (void)state_claims_of(decision->state, service->meta.key, &claims);
+    if (!is_stored)
+        limit_unstored(decision);
+    else if (claims + decision->plan->step_count > CLAIMS_MOST)
+        crowd_out(decision,
+                  "too many edits of the Service have come to nothing: the addresses that "
+                  "they claimed are free again after the grace period");
 }
 
 /* A host name in the status of a LoadBalancer that ipwarden has given nothing is another's: as long
@@ -491,7 +527,7 @@ static int decide(struct policy_decision *decision)
         decide_owned(decision) < 0 || decide_picks(decision) < 0)
         return -ENOMEM;
     order_given(decision);
-    limit_unstored(decision);
+    limit_claims(decision);
     return finish_external(decision);
 }
 

@@ -96,18 +96,37 @@ static void tenant_replace(struct state_claim_entry *old, struct state_claim_ent
     old->tenant = NULL;
 }
 
+/* Counts the entries that are that old; no further than most. */
+static size_t tenant_count(const struct state_tenant *tenant, int64_t before, size_t most)
+{
+    size_t count = 0;
+    for (const struct state_claim_entry *entry = tenant->first;
+         entry != NULL && count < most && entry->unstored_since <= before; entry = entry->next)
+        count++;
+    return count;
+}
+
 size_t state_tenant_unstored(const struct state *state, const char *namespace_name, int64_t age,
                              size_t most)
 {
     assert(mutex_is_held(&state->mutex));
     const struct state_tenant *tenant = map_get_string(state->tenants, namespace_name);
+    return tenant != NULL ? tenant_count(tenant, clock_monotonic(state->options.clock) - age, most)
+                          : 0;
+}
+
+size_t state_unstored(const struct state *state, int64_t age, size_t most)
+{
+    assert(mutex_is_held(&state->mutex));
     int64_t before = clock_monotonic(state->options.clock) - age;
+    size_t position = 0;
     size_t count = 0;
-    if (tenant == NULL)
+    /* Few, unless somebody is at work. */
+    if (state->claim_totals[STATE_CLAIM_UNSTORED] < most)
         return 0;
-    for (const struct state_claim_entry *entry = tenant->first;
-         entry != NULL && count < most && entry->unstored_since <= before; entry = entry->next)
-        count++;
+    for (const struct state_tenant *tenant;
+         count < most && (tenant = map_next(state->tenants, &position)) != NULL;)
+        count += tenant_count(tenant, before, most - count);
     return count;
 }
 

@@ -29,4 +29,7 @@ void state_claims_refresh(struct state *state);
 size_t state_tenant_unstored(const struct state *state, const char *namespace_name, int64_t age,
                              size_t most);
 
+/* The same for all namespaces together. */
+size_t state_unstored(const struct state *state, int64_t age, size_t most);
+
 #endif

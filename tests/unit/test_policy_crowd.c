@@ -6,7 +6,8 @@ struct crowd_case {
     size_t most;
     size_t claims; /* in namespace default, without a stored Service */
     enum { CREATES, UPDATES, CHOOSES, IS_STORED } asks;
-    bool elsewhere; /* the one who asks is in another namespace */
+    bool elsewhere;
+    bool forged; /* the edit, of a Service that is not stored */ /* the one who asks is in another namespace */
     bool young;     /* the claims are younger than POLICY_UNSTORED_AGE */
     bool stored;    /* their Services are stored after all */
     bool crowded;   /* expected */
@@ -22,6 +23,12 @@ static const struct crowd_case crowds[] = {
     {.name = "their Services are stored", .most = 2, .claims = 3, .stored = true},
     {.name = "another namespace", .most = 2, .claims = 3, .elsewhere = true},
     {.name = "an edit", .most = 2, .claims = 3, .asks = UPDATES},
+    {.name = "an edit of what isn't stored",
+     .most = 2,
+     .claims = 3,
+     .asks = UPDATES,
+     .forged = true,
+     .crowded = true},
     {.name = "the mutating call claims nothing", .most = 2, .claims = 3, .asks = CHOOSES},
     {.name = "the reconciler", .most = 2, .claims = 3, .asks = IS_STORED},
 };
@@ -54,6 +61,9 @@ static void decide(const struct crowd_case *row, struct state *state, struct pol
              namespace_name, row->asks == CHOOSES ? "" : EXTERNAL("'198.51.100.1'"));
     struct service *service = fixture_service_request(Q(after));
     struct service *old = row->asks == UPDATES ? fixture_service(Q(before)) : NULL;
+    /* Anybody can say that it is one. */
+    if (old != NULL && !row->forged)
+        fixture_put_service(state, Q(before));
     struct policy_request request = {.stage = stages[row->asks], .service = service, .old = old};
     policy_make(state, &request, ret_plan);
     service_free(service);

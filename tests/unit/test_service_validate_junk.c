@@ -105,6 +105,8 @@ static void junk_is_limited(void **state)
         for (size_t j = 0; j < 3 && cases[i].claims[j] != NULL; j++)
             fixture_put_claim(world, Q(cases[i].claims[j]));
         clock_fake_advance(&time_stands, cases[i].seconds * CLOCK_SECOND);
+        if (cases[i].old != NULL)
+            fixture_put_service(world, Q(cases[i].old));
         review(false, "services", cases[i].old != NULL ? "UPDATE" : "CREATE", cases[i].object,
                cases[i].old, cases[i].more, &verdict);
         if (verdict.code != (cases[i].refused ? 429 : 0) ||
