@@ -115,7 +115,7 @@ def test_the_path_moves_under_a_load_of_creates_that_all_succeed(lab_of_two):
     segments = []
 
     def create(index):
-        answers.append(lab.try_create(lab.service(auto=True), server=index % 2))
+        answers.append(lab.try_create_as_told(lab.service(auto=True), server=index % 2))
 
     def look():
         for segment in called(lab).difference(segments):
