@@ -148,7 +148,7 @@ def test_the_path_of_a_directory_moves_with_its_key(lab_of_two, tmp_path):
     segments = []
 
     def create(index):
-        answers.append(lab.try_create(lab.service(auto=True), server=index % 2))
+        answers.append(lab.try_create_as_told(lab.service(auto=True), server=index % 2))
 
     def look():
         for segment in called(lab).difference(segments):
