@@ -6,8 +6,8 @@ struct crowd_case {
     size_t most;
     size_t claims; /* in namespace default, without a stored Service */
     enum { CREATES, UPDATES, CHOOSES, IS_STORED } asks;
-    bool elsewhere;
-    bool forged; /* the edit, of a Service that is not stored */ /* the one who asks is in another namespace */
+    bool elsewhere; /* the one who asks is in another namespace */
+    bool forged;    /* the edit, of a Service that isn't stored */
     bool young;     /* the claims are younger than POLICY_UNSTORED_AGE */
     bool stored;    /* their Services are stored after all */
     bool crowded;   /* expected */
