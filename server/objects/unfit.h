@@ -14,7 +14,7 @@ unsigned int unfit_networks(const struct ranges *ranges);
 /* Takes their addresses out of the set. 0, or -ENOMEM: then the set may have lost some of them. */
 must_check int unfit_subtract(struct ranges *ranges);
 /* Appends "127.0.0.0/8 (loopback)", and further ones after a comma. */
-void unfit_describe(unsigned int networks, struct buffer *text);
+void unfit_describe(unsigned int found, struct buffer *text);
 /* The network of the address: "127.0.0.0/8 (loopback)", to be read; NULL: none. */
 const char *unfit_network_of(const struct address *address);
 
