@@ -134,6 +134,8 @@ class Replica:
     def metrics(self):
         """What /metrics says, as invariants.parse_metrics gives it."""
         status, text = self.get("/metrics")
+        if status == 404 and not self.ports:
+            raise ConnectionError("which of its ports is the one for metrics isn't known yet")
         assert status == 200, text
         return invariants.parse_metrics(text)
 
