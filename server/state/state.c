@@ -161,14 +161,15 @@ void state_drop(struct state *state, enum state_kind kind, struct state_object *
     state_kind(kind)->drop(state, object);
 }
 
-/* Whether a later version of the same object is known: a live read overtakes the watch. What a full
+/* Whether a later version is known under that name, be it of an object that was made after this one
+ * had gone: a live read overtakes the watch. What a full
  * list shows is taken as it is, since after a restore of the cluster's store versions begin anew. */
 static bool is_outdated(const struct state *state, enum state_kind kind,
                         const struct object_meta *meta)
 {
     const struct state_object *known = state_find(state, kind, meta->key);
     return known != NULL && known->meta != NULL && state->round[kind] == state->completed[kind] &&
-           strcmp(known->meta->uid, meta->uid) == 0 && object_meta_is_newer(known->meta, meta);
+           object_meta_is_newer(known->meta, meta);
 }
 
 /* Takes in an object, which therefore can be read. With the lock held. */
