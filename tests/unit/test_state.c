@@ -482,6 +482,32 @@ static void the_family_is_that_of_the_cluster(void **state)
     assert_int_equal(primary_family(), ADDRESS_IPV6);
 }
 
+/* A live read overtakes the watch, which then brings what was before, be it another object of that name. What a full list
+ * shows is taken as it is. */
+static void an_older_version_decides_nothing(void **state)
+{
+    (void)state;
+    for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
+        const char *key = samples[kind].key;
+        for (int another = 0; another < 2; another++) {
+            const char *uid = another ? "u-0" : "u-1";
+            assert_int_equal(state_put(world, kind, sample(kind, "one", "u-1", "10")), 0);
+            assert_int_equal(state_put(world, kind, sample(kind, "one", uid, "9")), 0);
+            assert_string_equal(version_of(kind, key), "10");
+            assert_int_equal(
+                state_put_answer(world, kind, sample(kind, "one", uid, "8"), state_sequence(world)),
+                0);
+            assert_string_equal(version_of(kind, key), "10");
+        }
+        assert_int_equal(state_put(world, kind, sample(kind, "one", "u-1", "11")), 0);
+        assert_string_equal(version_of(kind, key), "11");
+        state_replace_begin(world, kind);
+        assert_int_equal(state_put(world, kind, sample(kind, "one", "u-1", "3")), 0);
+        state_replace_end(world, kind);
+        assert_string_equal(version_of(kind, key), "3");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +523,7 @@ int main(void)
         TEST(a_late_answer_does_not_bring_back_what_is_gone),
         TEST(an_answer_survives_the_removal_of_another),
         TEST(a_removed_uid_is_remembered),
+        TEST(an_older_version_decides_nothing),
         TEST(what_may_be_forgotten_is_taken_for_gone),
         TEST(only_services_with_something_to_do_are_looked_at),
         TEST(all_other_kinds_are_looked_at),
