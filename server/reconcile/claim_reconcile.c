@@ -1,18 +1,19 @@
 /* One claim: released when its Service has gone or stopped listing the address, reaped when the
  * Service never comes, and kept in step with the ports of a Service that is there.
  *
- * DOC: An entry is given up fast only when a stored Service was seen to have it and was then seen
- * to go, or to stop listing the address. The resourceVersion in the precondition makes the delete
- * fail should the entry have been renewed meanwhile, which admission does when an edit lists the
- * address again. In all other cases a request may still be under way that will store the Service,
- * or the address in it; so the entry is left alone for the grace, which is longer than the API
- * server works on any request, and the Service is read live before it goes.
+ * DOC: An entry is given up at once when its Service was seen stored and then seen to go, or when a
+ * version of the Service that is younger than the claim neither lists the address nor wants it. An
+ * edit that was judged before such a version can't be stored any more: the API server stores an edit
+ * only in place of the very version that it showed to admission, and otherwise asks again, which
+ * renews the entry. The resourceVersion in the precondition then makes the delete fail. In all other
+ * cases a request may still be under way that will store the Service, or the address in it; so the
+ * entry is left alone for the grace, which is longer than the API server works on any request, and
+ * the Service is read live before it goes.
  *
  * Ports go the same way. What the Service uses is added at once. What it doesn't use may belong to
  * an edit that is under way, whose ports admission has noted. So it is only taken out by a version
- * of the Service that is younger than the claim: an edit that was judged before that version can't
- * be stored any more without being judged again, which changes the claim. When no such version comes
- * within the grace, the edit came to nothing, and the Service is read live. */
+ * of the Service that is younger than the claim. When no such version comes within the grace, the
+ * edit came to nothing, and the Service is read live. */
 #include "server/decide/policy.h"
 #include "server/reconcile/pass.h"
 #include "server/state/state_claims.h"
@@ -83,16 +84,6 @@ static struct judgement judge_ports(const struct reconciler *reconciler,
     return (struct judgement){CLAIM_WAIT, reconciler->options.grace - age};
 }
 
-/* Whether the stored Service has stopped listing the address since the entry was renewed. The
- * watch of Services may lag behind that of claims, and show after a renewal what was stored before
- * it: so only what the Service has shown for the grace counts. */
-static bool has_stopped(const struct reconciler *reconciler, const struct state_claim_entry *entry)
-{
-    return entry->was_listed &&
-           (entry->renewed_at == 0 ||
-            entry->absent_since - entry->renewed_at >= reconciler->options.grace);
-}
-
 /* Whether the stored Service shall have the address, though it doesn't show it yet. */
 static bool is_wanted(const struct state *state, const struct service *service,
                       const struct address *address)
@@ -119,10 +110,7 @@ static struct judgement judge_absent(const struct reconciler *reconciler,
         return (struct judgement){CLAIM_DROP, 0};
     if (service != NULL && is_wanted(state, service, &entry->claim->claim->address))
         return (struct judgement){CLAIM_NOTHING, 0};
-    /* A version that is older than the claim says nothing: an edit that was claimed for may have been
-     * stored since. */
-    if (service != NULL && has_stopped(reconciler, entry) &&
-        object_meta_is_newer(&service->meta, entry->claim->object.meta))
+    if (service != NULL && object_meta_is_newer(&service->meta, entry->claim->object.meta))
         return (struct judgement){CLAIM_DROP, 0};
     return left > 0 ? (struct judgement){CLAIM_WAIT, left} : (struct judgement){CLAIM_CHECK, 0};
 }

@@ -79,7 +79,6 @@ struct state_claim_entry {
     const struct claim_service *service;
     bool was_stored;    /* the Service of this uid has been seen in storage */
     bool was_listed;    /* and the address on it, since the entry was last renewed */
-    int64_t renewed_at; /* monotonic: when a renewal was seen; 0: never */
     /* Monotonic: since when no stored Service lists the address by this entry; 0: one does. */
     int64_t absent_since;
     struct state_tenant *tenant; /* while its Service isn't stored: whose list it stands in */

@@ -314,8 +314,8 @@ static bool same_entry(const struct claim_service *left, const struct claim_serv
 }
 
 /* What is noted of the entry in the older version, if it was there. */
-static void entry_inherit(const struct state *state, struct state_claim_entry *entry,
-                          struct state_claim_entry *old, size_t old_count)
+static void entry_inherit(struct state_claim_entry *entry, struct state_claim_entry *old,
+                          size_t old_count)
 {
     for (size_t i = 0; i < old_count; i++) {
         struct state_claim_entry *before = &old[i];
@@ -324,7 +324,6 @@ static void entry_inherit(const struct state *state, struct state_claim_entry *e
         bool renewed = strcmp(entry->service->since, before->service->since) != 0;
         entry->was_stored = before->was_stored;
         entry->was_listed = before->was_listed && !renewed;
-        entry->renewed_at = renewed ? clock_monotonic(state->options.clock) : before->renewed_at;
         entry->absent_since = renewed ? 0 : before->absent_since;
         tenant_replace(before, entry);
         return;
@@ -343,7 +342,7 @@ static struct state_claim_entry *make_entries(struct state *state, struct state_
         struct state_claim_entry *entry = &entries[i];
         entry->claim = claim;
         entry->service = &version->services[i];
-        entry_inherit(state, entry, claim->entries, old_count);
+        entry_inherit(entry, claim->entries, old_count);
         /* Its Service came and went before the claim was seen. */
         if (*entry->service->uid != '\0' && !entry->was_stored)
             entry->was_stored = state_is_known_removed(state, entry->service->uid);

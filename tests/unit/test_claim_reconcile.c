@@ -3,9 +3,9 @@
 #include "server/state/state.h"
 #include "tests/unit/reconcile_fixture.h"
 
-/* The claim's next version, with other services. */
+/* The claim's next version, with other services: younger than the Services that the fixture makes. */
 #define CLAIM_NEXT(services)                                                                       \
-    "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'8'},'spec':{'cidr':"             \
+    "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'40'},'spec':{'cidr':"             \
     "'192.0.2.1','pool':'blue','services':[" services "]}}"
 #define OLDER_ENTRY "{'namespace':'a','name':'web'}"
 #define RENEWED "{'namespace':'a','name':'web','uid':'u-1','since':'2026-01-01T00:00:00.000001Z'}"
@@ -173,14 +173,26 @@ static void the_live_read_decides(void **state)
 static void a_stored_service_without_the_address_is_waited_for(void **state)
 {
     (void)state;
-    put_claim_everywhere(ONE, CLAIM(ENTRY));
+    put_claim_everywhere(ONE, CLAIM_NEXT(ENTRY));
     fixture_put_service(world, Q(WEB_BARE("u-1")));
     fake_cluster_put(cluster, WEB_PATH, WEB_BARE("u-1"));
     clock_fake_advance(&clock_now, GRACE - 1);
     assert_left_alone();
     clock_fake_advance(&clock_now, 1);
-    fixture_put_claim(world, Q(CLAIM(ENTRY)));
+    fixture_put_claim(world, Q(CLAIM_NEXT(ENTRY)));
     await_requests("GET" WEB_PATH " DELETE/" ONE);
+}
+
+/* The edit was stored and undone before the watch showed the claim: it can't be stored once more. */
+static void a_younger_service_without_the_address_never_will_list_it(void **state)
+{
+    (void)state;
+    fixture_put_service(world, Q(WEB_BARE("u-1")));
+    fake_cluster_put(cluster, WEB_PATH, WEB_BARE("u-1"));
+    put_claim_everywhere(ONE, CLAIM(ENTRY));
+    lead();
+    await_requests("DELETE/" ONE);
+    assert_precise_delete(0);
 }
 
 static void a_look_that_fails_takes_nothing(void **state)
@@ -486,6 +498,7 @@ int main(void)
         TEST(an_old_claim_is_reaped_after_a_look),
         TEST(the_live_read_decides),
         TEST(a_stored_service_without_the_address_is_waited_for),
+        TEST(a_younger_service_without_the_address_never_will_list_it),
         TEST(what_can_not_be_read_keeps_its_claim),
         TEST(a_look_that_fails_takes_nothing),
         TEST(a_name_that_can_be_no_name_is_reaped),
