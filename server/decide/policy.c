@@ -149,6 +149,18 @@ static bool is_given_up(const struct policy_decision *decision, const struct add
            policy_is_replaced(decision, address);
 }
 
+/* Whether the edit may give up an address whose claim isn't known (yet): what nobody is known to have
+ * given looks as if somebody had listed it, and would stay. So its claim is read first. */
+static bool is_of_unknown_origin(const struct policy_decision *decision,
+                                 const struct address *address)
+{
+    const struct policy_request *request = decision->request;
+    return request->stage == POLICY_CHOOSE && request->old != NULL &&
+           wants(decision->state, request->old) &&
+           service_addresses_have(&request->old->external, address) &&
+           state_claim_for(decision->state, address, request->service) == NULL;
+}
+
 /* Whether the claim of the address names others only. */
 static bool is_anothers(const struct state *state, const struct address *address,
                         const struct service *service)
@@ -197,6 +209,10 @@ static int decide_external(struct policy_decision *decision)
     bool granted;
     for (size_t i = 0; i < external->count; i++) {
         const struct address *address = &external->items[i];
+        if (is_of_unknown_origin(decision, address)) {
+            decision->plan->unsure = true;
+            decision->plan->doubt.address = *address;
+        }
         if (is_given_up(decision, address) || is_stale_choice(decision, address))
             continue;
         if (policy_grant(decision, address, POLICY_LISTED, &granted) < 0 ||

@@ -77,8 +77,8 @@ struct state_tenant;
 struct state_claim_entry {
     struct state_claim *claim;
     const struct claim_service *service;
-    bool was_stored;    /* the Service of this uid has been seen in storage */
-    bool was_listed;    /* and the address on it, since the entry was last renewed */
+    bool was_stored; /* the Service of this uid has been seen in storage */
+    bool was_listed; /* and the address on it, since the entry was last renewed */
     /* Monotonic: since when no stored Service lists the address by this entry; 0: one does. */
     int64_t absent_since;
     struct state_tenant *tenant; /* while its Service isn't stored: whose list it stands in */

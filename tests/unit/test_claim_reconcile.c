@@ -5,7 +5,7 @@
 
 /* The claim's next version, with other services: younger than the Services that the fixture makes. */
 #define CLAIM_NEXT(services)                                                                       \
-    "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'40'},'spec':{'cidr':"             \
+    "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'40'},'spec':{'cidr':"            \
     "'192.0.2.1','pool':'blue','services':[" services "]}}"
 #define OLDER_ENTRY "{'namespace':'a','name':'web'}"
 #define RENEWED "{'namespace':'a','name':'web','uid':'u-1','since':'2026-01-01T00:00:00.000001Z'}"

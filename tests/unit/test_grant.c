@@ -271,6 +271,21 @@ static void the_first_is_kept_while_the_second_looks_further(void **state)
     assert_null(strstr(fake_cluster_requests(cluster, 0), "PATCH"));
 }
 
+/* The edit withdraws the wish, and this replica hasn't seen the claim yet that gave the address: without a look it would pass for one
+ * that somebody listed, and stay for good. */
+static void what_was_given_is_known_before_it_is_kept(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    fake_cluster_put(cluster, CLAIM_PATH "/" ONE, CLAIM(ONE, "192.0.2.1", "web"));
+    ask(&(struct ask){.service = LISTS("web", "'192.0.2.1'"),
+                      .old = CHOSEN("web", "'192.0.2.1'"),
+                      .stage = ASK_CHOOSE},
+        &outcome);
+    assert_granted(&outcome, "");
+    assert_string_equal(outcome.external, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +304,7 @@ int main(void)
         TEST(the_first_is_taken_back_when_the_second_fails),
         TEST(the_first_is_taken_back_when_the_second_is_gone),
         TEST(the_first_is_kept_while_the_second_looks_further),
+        TEST(what_was_given_is_known_before_it_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
