@@ -190,14 +190,23 @@ int state_put(struct state *state, enum state_kind kind, void *object_take)
     return put(state, kind, object_take);
 }
 
+/* Whether the watch has brought, since the request was sent, what may be later than the answer. What
+ * is known by its version to be earlier doesn't count, nor does the end of another object that had
+ * the name: a watch that lags brings such things for a while. */
+static bool is_overtaken(const struct state *state, const struct state_object *known,
+                         const struct object_meta *meta, uint64_t since)
+{
+    if (known != NULL && known->meta != NULL)
+        return known->changed > since && !object_meta_is_newer(meta, known->meta);
+    return was_removed(state, *meta->uid != '\0' ? meta->uid : meta->key, since);
+}
+
 int state_put_answer(struct state *state, enum state_kind kind, void *object_take, uint64_t since)
 {
     mutex_guard(&state->mutex);
     const struct object_meta *meta = object_take;
-    const struct state_object *known = state_find(state, kind, meta->key);
     if (is_outdated(state, kind, meta) ||
-        (known != NULL && known->meta != NULL ? known->changed > since
-                                              : was_removed(state, meta->key, since))) {
+        is_overtaken(state, state_find(state, kind, meta->key), meta, since)) {
         state_kind(kind)->free(object_take);
         return 0;
     }

@@ -280,7 +280,7 @@ must_check int state_put(struct state *state, enum state_kind kind, void *object
 /* The same for what an answer of the API server says, as opposed to the watch: since is
  * state_sequence() from before the request was sent. The two streams overtake each other, and what
  * came by since then may be newer than the answer: then the answer is dropped, since the watch
- * brings, or brought, all there is. */
+ * brings, or brought, all there is. Versions decide that where they can be compared. */
 must_check int state_put_answer(struct state *state, enum state_kind kind, void *object_take,
                                 uint64_t since);
 /* uid NULL: whichever there is; otherwise only that one. */

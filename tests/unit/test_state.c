@@ -282,6 +282,28 @@ static void a_late_answer_does_not_undo_what_the_watch_brought(void **state)
     }
 }
 
+/* A watch that lags brings earlier versions, and the end of an earlier object, while the answer is under way: the answer counts. */
+static void an_answer_is_good_whatever_earlier_things_the_watch_brings(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STATE_KINDS; i++) {
+        enum state_kind kind = (enum state_kind)i;
+        const char *key = samples[i].key;
+        put_sample(kind, "one", "u-1");
+        uint64_t since = state_sequence(world);
+        assert_int_equal(state_put(world, kind, sample(kind, "one", "u-1", "2")), 0);
+        answer(kind, "u-2", "9", since);
+        assert_string_equal(version_of(kind, key), "9");
+        start_over();
+        put_sample(kind, "one", "u-1");
+        since = state_sequence(world);
+        state_remove(world, kind, key, "u-1");
+        answer(kind, "u-2", "9", since);
+        assert_string_equal(version_of(kind, key), "9");
+        start_over();
+    }
+}
+
 static void a_late_answer_does_not_bring_back_what_is_gone(void **state)
 {
     (void)state;
@@ -520,6 +542,7 @@ int main(void)
         TEST(is_synced_when_all_kinds_were_listed),
         TEST(a_round_is_complete_when_its_list_has_ended),
         TEST(a_late_answer_does_not_undo_what_the_watch_brought),
+        TEST(an_answer_is_good_whatever_earlier_things_the_watch_brings),
         TEST(a_late_answer_does_not_bring_back_what_is_gone),
         TEST(an_answer_survives_the_removal_of_another),
         TEST(a_removed_uid_is_remembered),
