@@ -259,6 +259,19 @@ static void test_hears_probes_of_others(void **state)
     }
 }
 
+/* A cable passes everything; a network card hears groups only that it is told of. */
+static void test_hears_all_groups(void **state)
+{
+    (void)state;
+    world_needed();
+    open_sockets(PACKET_SOCKET_NDP);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 1 '"), 0);
+    close_sockets(NULL);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 0 '"), 0);
+    open_sockets(PACKET_SOCKET_ARP);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 0 '"), 0);
+}
+
 /* A batch as after a neighbour's death, all of it answered. */
 static void test_many(void **state)
 {
@@ -512,6 +525,7 @@ int main(void)
         cmocka_unit_test_teardown(test_echo, close_sockets),
         cmocka_unit_test_teardown(test_announcement, close_sockets),
         cmocka_unit_test_teardown(test_hears_probes_of_others, close_sockets),
+        cmocka_unit_test_teardown(test_hears_all_groups, close_sockets),
         cmocka_unit_test_teardown(test_many, close_sockets),
         cmocka_unit_test_teardown(test_filter, close_sockets),
         cmocka_unit_test_teardown(test_filter_of_echo, close_sockets),
