@@ -65,7 +65,8 @@ static enum state_place_fault fault_of(const char *name)
 {
     mutex_guard(&world->mutex);
     const struct state_place *place = state_place(world, name);
-    return place != NULL ? state_place_judge(world, place) : STATE_PLACE_NO_AGENT;
+    return place != NULL ? state_place_judge(world, place, state_places_now(world))
+                         : STATE_PLACE_NO_AGENT;
 }
 
 static size_t count_of(const char *name, enum state_stand_kind kind)
@@ -266,6 +267,7 @@ static void claims_stand_where_they_live(void **state)
     put_placed("four", "192.0.2.4/32", ",'announce':'AllNodes','nodeNames':['a']");
     assert_int_equal(count_of("a", STATE_STAND_HOLD), 2);
     assert_int_equal(count_of("b", STATE_STAND_BY), 1);
+    assert_int_equal(count_of(STATE_PLACE_NOWHERE, STATE_STAND_BY), 1);
     assert_int_equal(count_of(STATE_PLACE_NOWHERE, STATE_STAND_HOLD), 1);
     assert_int_equal(count_of(STATE_PLACE_ALL, STATE_STAND_HOLD), 1);
     put_placed("one", "192.0.2.1/32", ",'nodeName':'b'");
@@ -292,6 +294,7 @@ static void only_the_claims_concerned_are_told(void **state)
     put_placed("elsewhere", "192.0.2.3/32", ",'nodeName':'c','standbyNode':'b'");
     put_placed("everywhere", "192.0.2.4/32", ",'announce':'AllNodes'");
     put_placed("nowhere", "192.0.2.5/32", "");
+    put_placed("alone", "192.0.2.6/32", ",'nodeName':'c'");
     told[0] = '\0';
     beat("a");
     assert_string_equal(told, "");
@@ -302,6 +305,7 @@ static void only_the_claims_concerned_are_told(void **state)
     told[0] = '\0';
     set_ready("a", true);
     assert_true(was_told("ipclaims/nowhere") && was_told("ipclaims/everywhere"));
+    assert_true(was_told("ipclaims/alone"));
     told[0] = '\0';
     state_remove(world, STATE_IP_NODES, "a", NULL);
     assert_true(was_told("ipclaims/held") && was_told("ipclaims/stood-by"));
