@@ -8,8 +8,30 @@
 
 static const char *const load_balancers[] = {"any", "class", "off", NULL};
 static const char *const foreign[] = {"deny", "allow", NULL};
+static const char *const node_choices[] = {"fair", "first-alive", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
+
+/* -1 when the rows' targets are set, else the exit code. */
+static int parse_rows(const struct option_row *rows, size_t count, int argc, char **argv)
+{
+    struct error error;
+    int positional;
+    int result = options_parse(rows, count, argc, argv, &positional, &error);
+    if (result == 1) {
+        printf("usage: ipwarden serve [OPTION]...\n"
+               "Runs the webhook and, in one replica at a time, the reconciler.\n\n");
+        options_help(rows, count);
+        return 0;
+    }
+    if (result == 0 && positional < argc)
+        result = error_set(&error, -1, "unexpected argument \"%s\" (see --help)", argv[positional]);
+    if (result < 0) {
+        fprintf(stderr, "ipwarden serve: %s\n", error.text);
+        return 2;
+    }
+    return -1;
+}
 
 int serve_options_parse(int argc, char **argv, struct serve_options *ret_options)
 {
@@ -71,6 +93,15 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"unstored-most", OPTION_NUMBER, &options.unstored_most, "NUMBER", "64",
          "addresses that a namespace may hold for Services whose creation failed; 0: no limit",
          NULL, 0, NULL},
+        {"node-choice", OPTION_CHOICE, &options.node_choice, "fair|first-alive", "fair",
+         "the node for an address: the one with the fewest, or the first by name", node_choices, 0,
+         "nodefilter"},
+        {"monitor", OPTION_DURATION, &options.monitor, "DURATION", "4s",
+         "a node is dead after this long, and two of its heartbeats, without one", NULL,
+         CLOCK_SECOND / 10, NULL},
+        {"node-not-ready", OPTION_DURATION, &options.node_not_ready, "DURATION", "40s",
+         "a node whose Node isn't ready for this long loses its addresses", NULL, CLOCK_SECOND / 10,
+         NULL},
         {"watch-outage", OPTION_DURATION, &options.watch_outage, "DURATION", "2m",
          "how long a watch may be broken before this replica isn't ready", NULL, 1, NULL},
         {"resync", OPTION_DURATION, &options.resync, "DURATION", "10m",
@@ -84,22 +115,9 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"log-level", OPTION_CHOICE, &options.log_level, "LEVEL", "info",
          "debug, info, warning or error", levels, 0, NULL},
     };
-    const size_t count = sizeof(rows) / sizeof(rows[0]);
-    struct error error;
-    int positional;
-    int result = options_parse(rows, count, argc, argv, &positional, &error);
-    if (result == 1) {
-        printf("usage: ipwarden serve [OPTION]...\n"
-               "Runs the webhook and, in one replica at a time, the reconciler.\n\n");
-        options_help(rows, count);
-        return 0;
-    }
-    if (result == 0 && positional < argc)
-        result = error_set(&error, -1, "unexpected argument \"%s\" (see --help)", argv[positional]);
-    if (result < 0) {
-        fprintf(stderr, "ipwarden serve: %s\n", error.text);
-        return 2;
-    }
+    int result = parse_rows(rows, sizeof(rows) / sizeof(rows[0]), argc, argv);
+    if (result >= 0)
+        return result;
     *ret_options = options;
     return -1;
 }
