@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAC_LENGTH 17                   /* "02:00:5e:00:00:01" */
-#define MACS_MOST 8                     /* that are looked for in a message */
-#define BEATS_MISSED 3                  /* heartbeats that may be late before somebody wonders */
-#define NOW_AND_THEN (5 * CLOCK_SECOND) /* between the clocks of two machines */
+#define MAC_LENGTH 17                     /* "02:00:5e:00:00:01" */
+#define MACS_MOST 8                       /* that are looked for in a message */
+#define BEATS_MISSED 3                    /* heartbeats that may be late before somebody wonders */
+#define NODE_PATIENCE (40 * CLOCK_SECOND) /* with a Node that isn't ready: as serve has it */
+#define NOW_AND_THEN (5 * CLOCK_SECOND)   /* between the clocks of two machines */
 
 struct judge {
     const struct explain_facts *facts;
@@ -49,12 +50,15 @@ const struct explain_node *explain_find_node(const struct explain_facts *facts, 
     return NULL;
 }
 
+static int compare_name(const void *name, const void *item)
+{
+    return strcmp(name, *(const char *const *)item);
+}
+
 static bool names_have(const struct explain_names *names, const char *name)
 {
-    for (size_t i = 0; i < names->count; i++)
-        if (strcmp(names->items[i], name) == 0)
-            return true;
-    return false;
+    return names->count > 0 && bsearch(name, (const void *)names->items, names->count,
+                                       sizeof(*names->items), compare_name) != NULL;
 }
 
 /* Returns what was added, to be completed; beyond the maximum the last one is overwritten. */
@@ -97,44 +101,89 @@ static const char *since_text(int64_t since, char ret_text[SINCE_SIZE])
 
 /* --- nodes --- */
 
-/* How many Services of the claim want an endpoint on the node, and have none there. */
-static size_t count_without_endpoint(const struct explain_facts *facts, const char *node,
-                                     const char **ret_key)
+/* How many Services of the claim want an endpoint on the node and have one there; ret_missing is one
+ * that hasn't. */
+static size_t count_endpoints(const struct explain_facts *facts, const char *node,
+                              const char **ret_missing)
 {
     size_t count = 0;
+    *ret_missing = NULL;
     for (size_t i = 0; i < facts->service_count; i++) {
         const struct explain_service *service = &facts->services[i];
-        if (service->local && service->endpoints != EXPLAIN_UNKNOWN &&
-            !names_have(&service->endpoint_nodes, node) && count++ == 0)
-            *ret_key = service->key;
+        if (!service->local || service->endpoints == EXPLAIN_UNKNOWN)
+            continue;
+        if (names_have(&service->endpoint_nodes, node))
+            count++;
+        else if (*ret_missing == NULL)
+            *ret_missing = service->key;
     }
     return count;
+}
+
+struct reasons {
+    char (*texts)[EXPLAIN_NODE_REASON_SIZE];
+    size_t count;
+};
+
+static __attribute__((format(printf, 2, 3))) void add_reason(struct reasons *reasons,
+                                                             const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reasons->texts[reasons->count++], EXPLAIN_NODE_REASON_SIZE, format, arguments);
+    va_end(arguments);
+}
+
+/* All but endpoints. */
+static void find_reasons(const struct explain_facts *facts, const struct explain_node *node,
+                         struct reasons *reasons)
+{
+    char since[SINCE_SIZE];
+    if (node->dead)
+        add_reason(reasons, "dead%s", since_text(node->dead_since, since));
+    if (node->unready)
+        add_reason(reasons, "its agent isn't ready: %s", node->unready_message);
+    if (node->gone)
+        add_reason(reasons, "there is no Node of that name");
+    if (node->unready_since > 0 && facts->now - node->unready_since >= NODE_PATIENCE)
+        add_reason(reasons, "its Node isn't ready%s", since_text(node->unready_since, since));
+    if (node->cordoned)
+        add_reason(reasons, "cordoned");
+    if (node->excluded)
+        add_reason(reasons, "labelled node.kubernetes.io/exclude-from-external-load-balancers");
+    if (!node->selected)
+        add_reason(reasons, "the pool's nodeSelector (%.100s) doesn't match it",
+                   facts->pool.selector);
+}
+
+/* Shared by several Services that want an endpoint on the node, it goes where most of them have
+ * one. */
+static size_t endpoints_needed(const struct explain_facts *facts)
+{
+    char texts[EXPLAIN_NODE_REASONS][EXPLAIN_NODE_REASON_SIZE];
+    const char *missing;
+    size_t most = 1;
+    for (size_t i = 0; i < facts->node_count; i++) {
+        struct reasons reasons = {texts, 0};
+        size_t count = count_endpoints(facts, facts->nodes[i].name, &missing);
+        if (count <= most)
+            continue;
+        find_reasons(facts, &facts->nodes[i], &reasons);
+        most = reasons.count == 0 ? count : most;
+    }
+    return most;
 }
 
 size_t explain_node_reasons(const struct explain_facts *facts, const struct explain_node *node,
                             char ret_reasons[EXPLAIN_NODE_REASONS][EXPLAIN_NODE_REASON_SIZE])
 {
-    size_t count = 0;
-    char since[SINCE_SIZE];
-    const char *key = "";
-    if (node->dead)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE, "dead%s",
-                 since_text(node->dead_since, since));
-    if (node->unready)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE, "its agent isn't ready: %s",
-                 node->unready_message);
-    if (node->cordoned)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE, "cordoned");
-    if (node->excluded)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE,
-                 "labelled node.kubernetes.io/exclude-from-external-load-balancers");
-    if (!node->selected)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE,
-                 "the pool's nodeSelector (%.100s) doesn't match it", facts->pool.selector);
-    if (count_without_endpoint(facts, node->name, &key) > 0)
-        snprintf(ret_reasons[count++], EXPLAIN_NODE_REASON_SIZE,
-                 "no ready endpoint of %.120s there", key);
-    return count;
+    struct reasons reasons = {ret_reasons, 0};
+    const char *missing;
+    find_reasons(facts, node, &reasons);
+    size_t count = count_endpoints(facts, node->name, &missing);
+    if (missing != NULL && count < endpoints_needed(facts))
+        add_reason(&reasons, "no ready endpoint of %.120s there", missing);
+    return reasons.count;
 }
 
 static size_t count_qualifying(const struct explain_facts *facts)

@@ -73,6 +73,8 @@ struct explain_node {
     int64_t heartbeat;          /* when the last one was written, by the node's clock */
     int64_t interval;           /* of heartbeats, nanoseconds; 0 unknown */
     enum explain_answer stored; /* whether there is a Node of that name */
+    bool gone;                  /* there is no Node of that name, but of others */
+    int64_t unready_since;      /* its Node isn't ready; 0: it is, or nobody knows */
     bool cordoned;
     bool excluded; /* node.kubernetes.io/exclude-from-external-load-balancers */
     bool selected; /* matches the pool's nodeSelector */
@@ -146,7 +148,7 @@ struct explain_report {
 void explain_judge(const struct explain_facts *facts, struct explain_report *ret_report);
 
 /* Why a node may not have the address, one text each: none means that it qualifies. */
-#define EXPLAIN_NODE_REASONS 6
+#define EXPLAIN_NODE_REASONS 8
 #define EXPLAIN_NODE_REASON_SIZE 200
 size_t explain_node_reasons(const struct explain_facts *facts, const struct explain_node *node,
                             char ret_reasons[EXPLAIN_NODE_REASONS][EXPLAIN_NODE_REASON_SIZE]);

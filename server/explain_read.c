@@ -368,6 +368,13 @@ static int look_at_ip_node(void *context, const struct json_view *view,
     return take_ip_node(context, view, object, ip_node) < 0 ? error_no_memory(error) : 0;
 }
 
+/* When the condition Ready of a Node changed last. */
+static int64_t ready_changed(const struct json_view *view, const struct json_node *object)
+{
+    const struct json_node *list = json_view_path(view, object, "status", "conditions", NULL);
+    return member_time(view, find_condition(view, list, "Ready"), "lastTransitionTime");
+}
+
 static int look_at_node(void *context, const struct json_view *view, const struct json_node *object,
                         struct error *error)
 {
@@ -381,6 +388,7 @@ static int look_at_node(void *context, const struct json_view *view, const struc
         if (strcmp(facts->name, node->meta.name) != 0)
             continue;
         facts->stored = EXPLAIN_YES;
+        facts->unready_since = node->not_ready ? ready_changed(view, object) : 0;
         facts->cordoned = node->unschedulable;
         facts->excluded = node_is_excluded(node);
         facts->selected =
@@ -414,9 +422,13 @@ static int read_nodes(struct explain_reading *reading, struct error *error)
     qsort(reading->nodes, facts->node_count, sizeof(*reading->nodes), compare_nodes);
     code = live_list(reading->client, NODE_PATH, NULL, NULL, reading->deadline, look_at_node,
                      reading, error);
+    bool any = false;
+    for (size_t i = 0; i < facts->node_count; i++)
+        any = any || reading->nodes[i].stored == EXPLAIN_YES;
     for (size_t i = 0; code == 0 && i < facts->node_count; i++) {
         if (reading->nodes[i].stored == EXPLAIN_YES)
             continue;
+        reading->nodes[i].gone = any;
         reading->nodes[i].stored = EXPLAIN_NO;
         reading->nodes[i].selected =
             reading->pool == NULL || label_selector_matches(&reading->pool->nodes, &no_labels);
@@ -573,7 +585,7 @@ static int read_stored(struct explain_reading *reading, const struct claim_servi
         facts->stored = EXPLAIN_NO;
     if (code == -ENOENT || code == -EACCES)
         return 0;
-    if (code < 0)
+    if (code != 0)
         return explain_unreadable(code, "services", error);
     facts->replaced = !claim_service_matches(entry, service);
     facts->stored = facts->replaced ? EXPLAIN_NO : EXPLAIN_YES;

@@ -433,10 +433,35 @@ static void test_why_no_node(void **state)
     assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[2], reasons), 2);
     assert_string_equal(reasons[0], "the pool's nodeSelector (zone=a) doesn't match it");
     /* Everything at once fits. */
-    scene.nodes[0].unready = scene.nodes[0].cordoned = scene.nodes[0].excluded = true;
+    scene.nodes[0].unready_since = NOW - 40 * CLOCK_SECOND;
+    scene.nodes[0].gone = scene.nodes[0].unready = scene.nodes[0].cordoned =
+        scene.nodes[0].excluded = true;
     scene.nodes[0].selected = false;
     assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[0], reasons),
                      EXPLAIN_NODE_REASONS);
+}
+
+/* Two Services that want their endpoint on the node: both at best. */
+static void test_shared(void **state)
+{
+    (void)state;
+    static const char *const b_and_c[] = {"b", "c"};
+    struct scene scene;
+    char reasons[EXPLAIN_NODE_REASONS][EXPLAIN_NODE_REASON_SIZE];
+    healthy(&scene);
+    scene.services[1] = healthy_service("default/api");
+    scene.facts.service_count = 2;
+    scene.services[0].local = scene.services[1].local = true;
+    scene.services[0].endpoint_nodes = (struct explain_names){only_a, 1};
+    scene.services[1].endpoint_nodes = (struct explain_names){b_and_c, 2};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[i], reasons), 0);
+    scene.services[0].endpoint_nodes = (struct explain_names){only_b, 1};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[i], reasons), i != 1);
+    /* Both are on one that may not have it. */
+    scene.nodes[1].cordoned = true;
+    assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[2], reasons), 0);
 }
 
 /* More Services than findings. */
@@ -581,8 +606,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_findings), cmocka_unit_test(test_why_no_node),
-        cmocka_unit_test(test_many),     cmocka_unit_test(test_text),
-        cmocka_unit_test(test_json),     cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_many),     cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_json),
+        cmocka_unit_test(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
