@@ -10,6 +10,7 @@
 #include "server/objects/node.h"
 #include "server/objects/pool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +372,7 @@ static bool is_movable(const struct rebalance_reading *reading, size_t index, co
 {
     const struct claim *claim = reading->addresses[index].claim;
     size_t node = reading->items[index].node;
+    assert(claim != NULL);
     return !claim->meta.deleting && claim->bound_node != NULL &&
            strcmp(claim->bound_node, claim->placement.node) == 0 &&
            reading->allowed[index * reading->node_count + node] &&
