@@ -70,6 +70,7 @@ struct explain_node {
     int64_t dead_since;
     bool unready; /* its agent says so */
     const char *unready_message;
+    const char *unanswered;     /* neighbours that never answered its probes, by name; "" none */
     int64_t heartbeat;          /* when the last one was written, by the node's clock */
     int64_t interval;           /* of heartbeats, nanoseconds; 0 unknown */
     enum explain_answer stored; /* whether there is a Node of that name */

@@ -214,6 +214,41 @@ static void judge_not_bound(struct explain_judgement *judge)
                    "%s", way_out);
 }
 
+/* Whether the name stands among those behind the colon: "nodes that never answered: a, b". */
+static bool is_listed(const char *message, const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
+    const char *colon = strrchr(message, ':');
+    const char *text = colon != NULL ? colon : message;
+    size_t length = strlen(name);
+    while (*text != '\0') {
+        text += strcspn(text, letters);
+        size_t word = strspn(text, letters);
+        if (word == length && strncmp(text, name, length) == 0)
+            return true;
+        text += word;
+    }
+    return false;
+}
+
+/* Of an address that is served: what happens when its node dies. */
+static void judge_standby(struct explain_judgement *judge)
+{
+    const struct explain_claim *claim = &judge->facts->claim;
+    const struct explain_node *standby = explain_find_node(judge->facts, claim->standby);
+    if (*claim->standby == '\0')
+        explain_remedy(explain_add(judge, EXPLAIN_NOTE, "NoStandby",
+                                   "no other node may have the address, so that none stands by"),
+                       "make another node qualify, and the address outlives this one");
+    else if (standby != NULL && is_listed(standby->unanswered, claim->node))
+        explain_remedy(explain_add(judge, EXPLAIN_NOTE, "SlowTakeover",
+                                   "node %.100s stands by, but node %.100s never answered its "
+                                   "probes, so that it would not take over at once",
+                                   standby->name, claim->node),
+                       "let both reach each other on that link by ARP and neighbour discovery, or "
+                       "run the agents with --probe-with icmp");
+}
+
 static void judge_layer2(struct explain_judgement *judge)
 {
     const struct explain_claim *claim = &judge->facts->claim;
@@ -244,6 +279,8 @@ static void judge_layer2(struct explain_judgement *judge)
         judge_in_use(judge, in_use, bound);
     else if (!bound && !blocked)
         judge_not_bound(judge);
+    else if (!blocked && !elsewhere)
+        judge_standby(judge);
 }
 
 static void judge_all_nodes(struct explain_judgement *judge)

@@ -49,6 +49,8 @@ static int take_ip_node(struct explain_reading *reading, const struct json_view 
     const struct json_node *conditions = json_view_member(view, status, "conditions");
     const struct json_node *alive = find_condition(view, conditions, IP_NODE_ALIVE);
     const struct json_node *ready = find_condition(view, conditions, IP_NODE_READY);
+    const struct json_node *probe = find_condition(view, conditions, IP_NODE_NEIGHBOUR_PROBE);
+    bool unanswered = json_view_equals(view, json_view_member(view, probe, "status"), "False");
     if (facts->node_count == reading->node_capacity) {
         size_t capacity = 2 * reading->node_capacity + 16;
         struct explain_node *grown = realloc(reading->nodes, capacity * sizeof(*grown));
@@ -65,12 +67,13 @@ static int take_ip_node(struct explain_reading *reading, const struct json_view 
         .unready = ip_node->ready != IP_NODE_YES,
         .unready_message = ready != NULL ? explain_keep_member(reading, view, ready, "message")
                                          : "nothing was heard from it yet",
+        .unanswered = unanswered ? explain_keep_member(reading, view, probe, "message") : "",
         .heartbeat = explain_keep_time(view, status, "heartbeatTime"),
         .interval = ip_node->interval,
         .selected = true,
     };
     facts->nodes = reading->nodes;
-    if (node->name == NULL || node->unready_message == NULL)
+    if (node->name == NULL || node->unready_message == NULL || node->unanswered == NULL)
         return -ENOMEM;
     return take_macs(reading, ip_node, node);
 }

@@ -84,6 +84,11 @@ class HandMadeNodes:
 
         return wait_until(look, lambda: f"a node that has {self.lab.claim(address)}")
 
+    def beat_on(self, count=10):
+        """Waits for so many more heartbeats, so that whoever acts on them has had the time."""
+        wanted = len(self._load.results) + count
+        wait_until(lambda: len(self._load.results) >= wanted, f"{count} heartbeats")
+
     def _patch_status(self, name, status):
         path = f"{GROUP}/ipnodes/{name}/status"
         answer = self.lab.request("PATCH", path, {"status": status})

@@ -145,7 +145,7 @@ def test_why_no_node_has_it(lab, nodes):
     assert f"      {three}: the pool's nodeSelector" in text
     nodes.change_node(two, {"metadata": {"labels": {EXCLUDE: None}}})
     assert nodes.bound(address)["spec"]["nodeName"] == two
-    says(lab, address, "yes")
+    says(lab, address, "yes", "NoStandby")
 
 
 def test_an_address_that_another_host_uses(lab):
@@ -179,10 +179,10 @@ def test_local_services_and_those_that_are_gone(lab, nodes):
     wait_until(
         lambda: nodes.bound(address)["spec"]["nodeName"] == nodes.names[1], "the node of its endpoint"
     )
-    says(lab, address, "yes")
+    says(lab, address, "yes", "NoStandby")
     put_slice(lab, service)
-    says(lab, address, "no", "NoEndpoints")
-    put_slice(lab, service, nodes.names[1])
+    says(lab, address, "no", "NoEndpoints", "NoStandby")
+    put_slice(lab, service, *nodes.names[:2])
     says(lab, address, "yes")
     finalizer = {"metadata": {"finalizers": ["e2e.example/stays"]}}
     lab.patch(service, finalizer)

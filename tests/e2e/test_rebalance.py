@@ -3,7 +3,6 @@
 import collections
 import json
 import subprocess
-import time
 
 import objects
 from hand_made_nodes import HandMadeNodes
@@ -80,7 +79,7 @@ def test_few_moves_one_after_the_other(lab):
         for claim in lab.claims():
             assert claim["spec"]["standbyNode"] not in (None, claim["spec"]["nodeName"])
         # Nothing jumps back, and there is nothing left to do.
-        time.sleep(3)
+        nodes.beat_on()
         assert places(lab) == after
         assert "nothing to move" in rebalance(lab, "--apply").stderr
 

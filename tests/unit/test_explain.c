@@ -38,6 +38,7 @@ static struct explain_node healthy_node(const char *name, const char *const *mac
 {
     return (struct explain_node){.name = name,
                                  .unready_message = "",
+                                 .unanswered = "",
                                  .heartbeat = NOW - CLOCK_SECOND,
                                  .interval = 2 * CLOCK_SECOND,
                                  .stored = EXPLAIN_YES,
@@ -328,6 +329,21 @@ static void all_nodes_none(struct scene *scene)
     scene->facts.claim.announce = "AllNodes";
 }
 
+static void alone(struct scene *scene)
+{
+    scene->facts.claim.standby = "";
+}
+
+static void unanswered(struct scene *scene)
+{
+    scene->nodes[1].unanswered = "nothing is taken over from nodes that never answered: c, a";
+}
+
+static void others_unanswered(struct scene *scene)
+{
+    scene->nodes[1].unanswered = "nothing is taken over from nodes that never answered: aa, a.b";
+}
+
 static void cordoned_holder(struct scene *scene)
 {
     probing(scene);
@@ -383,6 +399,9 @@ static const struct {
     {"all nodes", all_nodes, "yes", "Routed", "BIRD"},
     {"all nodes silent", all_nodes_silent, "unknown", "NotBound,Routed", "on lo"},
     {"all nodes none", all_nodes_none, "no", "NoNode", NULL},
+    {"alone", alone, "yes", "NoStandby", "none stands by"},
+    {"unanswered", unanswered, "yes", "SlowTakeover", "node a never answered its probes"},
+    {"others unanswered", others_unanswered, "yes", "", NULL},
     {"cordoned", cordoned_holder, "no", "NodeUnfit,NotBound", "it is cordoned"},
 };
 
