@@ -320,6 +320,8 @@ static void test_names(void **state)
     put(GROUP "/ipclaims/10-0-0-8-24",
         "{'metadata':{'name':'10-0-0-8-24'},'spec':{'cidr':'10.0.0.8/24'}}");
     expect("10.0.0.8", "Claim:      10-0-0-8-24,");
+    for (unsigned int i = 0; i < fake_api_count(cluster.api); i++)
+        assert_null(strstr(fake_api_request(cluster.api, i)->line, "/ipclaims?"));
     expect_json("10.0.0.8", "no", "NoService");
     put(GROUP "/ipclaims/odd", "{'metadata':{'name':'odd'},'spec':{'cidr':'10.0.0.9/32'}}");
     expect("10.0.0.9", "Claim:      odd,");

@@ -280,6 +280,14 @@ static void test_rules(void **state)
     for (unsigned int i = 1; i <= 4; i++)
         put_claim(i, "edge", "a", i < 4 ? "b" : "", "");
     expect_run("", "", "nothing to move");
+    for (unsigned int i = 1; i <= 4; i++) {
+        char path[128];
+        put_claim(i, "edge", "a", "a", "");
+        snprintf(path, sizeof(path), GROUP "/ipclaims/10-0-0-%u-32", i);
+        set(*fake_objects_find(&cluster, path), "metadata", "deletionTimestamp",
+            "2026-11-21T12:00:00Z");
+    }
+    expect_run("", "", "nothing to move");
 }
 
 static void test_local(void **state)
@@ -293,7 +301,12 @@ static void test_local(void **state)
     put("/apis/discovery.k8s.io/v1/endpointslices/web-1",
         "{'metadata':{'name':'web-1','namespace':'default','labels':{"
         "'kubernetes.io/service-name':'web'}},'addressType':'IPv4','endpoints':["
-        "{'nodeName':'a'},{'nodeName':'b'},{'nodeName':'b'}]}");
+        "{'nodeName':'a'},{'nodeName':'b'}]}");
+    /* Two on one node are as good as one. */
+    put("/apis/discovery.k8s.io/v1/endpointslices/web-2",
+        "{'metadata':{'name':'web-2','namespace':'default','labels':{"
+        "'kubernetes.io/service-name':'web'}},'addressType':'IPv4','endpoints':["
+        "{'nodeName':'b'}]}");
     expect_run("",
                "ADDRESS   POOL  FROM  TO  WHY\n"
                "10.0.0.1  edge  a     b   a has 4 addresses, b 0\n"

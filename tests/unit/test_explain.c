@@ -395,6 +395,7 @@ static const struct {
     {"another node", in_use_by_node, "no", "AddressInUse",
      "another node of the cluster answers for the address: node c"},
     {"several nodes", in_use_by_nodes, "no", "AddressInUse", "ipvs.strictARP: true"},
+    {"several are told", in_use_by_nodes, "no", "AddressInUse", "more than one node answers"},
     {"conflict", in_use_while_bound, "unknown", "AddressInUse", MAC_STRANGE},
     {"all nodes", all_nodes, "yes", "Routed", "BIRD"},
     {"all nodes silent", all_nodes_silent, "unknown", "NotBound,Routed", "on lo"},
