@@ -479,6 +479,11 @@ static void test_shared(void **state)
     scene.services[0].endpoint_nodes = (struct explain_names){only_b, 1};
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[i], reasons), i != 1);
+    scene.services[0].endpoint_nodes = (struct explain_names){only_b, 1};
+    scene.facts.claim.announce = "AllNodes";
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[i], reasons), i == 0);
+    scene.facts.claim.announce = "Layer2";
     /* Both are on one that may not have it. */
     scene.nodes[1].cordoned = true;
     assert_int_equal(explain_node_reasons(&scene.facts, &scene.nodes[2], reasons), 0);
