@@ -35,7 +35,6 @@ static int agents_add(struct state *state, struct state_place *place)
     if (agents == NULL)
         return -ENOMEM;
     state->agents = agents;
-    size_t at = agent_position(state, place->name);
     memmove(&agents[at + 1], &agents[at], (state->agent_count - at) * sizeof(struct state_place *));
     agents[at] = place;
     state->agent_count++;
