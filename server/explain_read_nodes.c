@@ -41,6 +41,16 @@ static const struct json_node *find_condition(const struct json_view *view,
     return NULL;
 }
 
+/* Why an agent isn't ready: its message, or at least the word. */
+static const char *keep_unready(struct explain_reading *reading, const struct json_view *view,
+                                const struct json_node *ready)
+{
+    const char *message = explain_keep_member(reading, view, ready, "message");
+    if (message != NULL && *message == '\0')
+        message = explain_keep_member(reading, view, ready, "reason");
+    return message != NULL && *message == '\0' ? "nothing was heard from it yet" : message;
+}
+
 static int take_ip_node(struct explain_reading *reading, const struct json_view *view,
                         const struct json_node *object, const struct ip_node *ip_node)
 {
@@ -65,8 +75,7 @@ static int take_ip_node(struct explain_reading *reading, const struct json_view 
         .dead = ip_node->alive == IP_NODE_NO,
         .dead_since = explain_keep_time(view, alive, "lastTransitionTime"),
         .unready = ip_node->ready != IP_NODE_YES,
-        .unready_message = ready != NULL ? explain_keep_member(reading, view, ready, "message")
-                                         : "nothing was heard from it yet",
+        .unready_message = keep_unready(reading, view, ready),
         .unanswered = unanswered ? explain_keep_member(reading, view, probe, "message") : "",
         .heartbeat = explain_keep_time(view, status, "heartbeatTime"),
         .interval = ip_node->interval,
