@@ -17,7 +17,7 @@ ALLOWED = {
     "server/base": set(),
     "allocator": {"server/base"},
     "k8s": {"server/base"},
-    "netlink": {"server/base"},
+    "netlink": {"server/base", "allocator"},
     "certs": {"server/base"},
     "server/http": {"server/base"},
     "server/objects": {"server/base", "allocator"},
