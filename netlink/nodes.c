@@ -29,6 +29,7 @@ struct node *nodes_get(struct nodes *nodes, const char *name)
         free(node);
         return NULL;
     }
+    node->nodes = nodes;
     node->world = nodes->world;
     node->references = 1;
     node->next = nodes->first;

@@ -24,8 +24,11 @@ struct node_watch {
     int64_t take_pause;
 };
 
+struct nodes;
+
 struct node {
     struct node *next;
+    struct nodes *nodes;
     struct agent_world *world;
     char *name;
     size_t references;
