@@ -19,7 +19,9 @@
  * - Who holds an address listens. With the API in view and the claim naming this node it defends
  *   (RFC 5227 section 2.4 b, rate-limited) and never gives way to a frame. Without it, it yields to
  *   a node that it knows, for that one may have been given the address meanwhile; a host that it
- *   doesn't know never moves an address.
+ *   doesn't know never moves an address. What it takes for a view may be seconds old: when a node
+ *   of the cluster claims the address, it asks the API about that node, and counts as blind when no
+ *   answer comes.
  * - Who *took over* keeps an eye on the node it took from. When that one is heard again the two
  *   settle it between them (the contest): the new holder announces, and asks a moment later who has
  *   the address. The old one gives way when it hasn't the API in view, and is told by the API when it
@@ -82,8 +84,10 @@ struct holder {
     int64_t bound_at;
     uint8_t mac[AGENT_MAC_SIZE]; /* who answers */
     int64_t defended_at;         /* 0: never */
+    struct node *rival;          /* a node that claims it as well, while it is asked about */
+    int64_t doubted_at;
 
-    struct alarm contest;
+    struct alarm contest;       /* its next step, or the end of a doubt */
     unsigned int contest_round; /* 0: none is held */
     unsigned int contest_step;
     int64_t contest_at; /* when it was announced in this round */

@@ -2,6 +2,8 @@
  * contest between the node that took an address over and the one that it was taken from. */
 #include "netlink/holder.h"
 
+#include <string.h>
+
 #define CONTEST_ROUNDS 5U        /* at most, one a second */
 #define CONTEST_SILENT_ROUNDS 2U /* when nothing is heard any more: a lost frame doesn't decide */
 #define CONTEST_CHECKS 3U
@@ -11,6 +13,7 @@
 #define CONTEST_HEARING (100 * CLOCK_MILLISECOND)
 #define CONTEST_FIRST_CHECK (150 * CLOCK_MILLISECOND)
 #define CONTEST_NEXT_CHECK (50 * CLOCK_MILLISECOND)
+#define DOUBT (400 * CLOCK_MILLISECOND) /* in which the API has to answer */
 
 static int64_t now_of(const struct holder *holder)
 {
@@ -21,6 +24,8 @@ void holder_contest_end(struct holder *holder)
 {
     alarms_cancel(&holder->world->alarms, &holder->contest);
     holder->contest_round = 0;
+    nodes_put(holder->nodes, holder->rival);
+    holder->rival = NULL;
 }
 
 static void start_round(struct holder *holder)
@@ -63,6 +68,7 @@ void holder_contest(struct holder *holder)
     if (holder->state != HOLDER_BOUND || holder->bound_link == 0 || holder->by_hand ||
         holder->contest_round > 0)
         return;
+    holder_contest_end(holder);
     holder->contest.ring = step;
     holder->contest.context = holder;
     start_round(holder);
@@ -85,6 +91,34 @@ static void defend(struct holder *holder)
     holder->defended_at = now;
     holder->world->counts.defences++;
     agent_world_announce(holder->world, holder->bound_link, &holder->address);
+}
+
+/* The API should have answered by now. */
+static void end_doubt(void *context)
+{
+    struct holder *holder = context;
+    const struct node *rival = holder->rival;
+    if (rival->told_at < holder->doubted_at && holder->bound_link != 0 && rival->mac_count > 0) {
+        uint8_t mac[AGENT_MAC_SIZE];
+        memcpy(mac, rival->macs[0], sizeof(mac));
+        holder_yield(holder, mac);
+    }
+    holder_contest_end(holder);
+}
+
+/* The claim names us, as far as we know, and another node of the cluster behaves as if it named
+ * that one. */
+static void doubt(struct holder *holder, struct node *rival)
+{
+    if (holder->rival != NULL || holder->contest_round > 0)
+        return;
+    nodes_want(holder->nodes, rival);
+    rival->references++;
+    holder->rival = rival;
+    holder->doubted_at = rival->wanted_at;
+    holder->contest.ring = end_doubt;
+    holder->contest.context = holder;
+    alarms_set(&holder->world->alarms, &holder->contest, now_of(holder) + DOUBT);
 }
 
 /* The one it was taken from says that it has it. */
@@ -110,8 +144,12 @@ void holder_conflict(struct holder *holder, const struct frame *frame)
         hear_former(holder, frame);
         return;
     }
-    if (is_named(holder))
+    struct node *node = nodes_by_mac(holder->nodes, frame->sender_mac);
+    if (is_named(holder)) {
         defend(holder);
-    else if (!holder->world->fresh && nodes_by_mac(holder->nodes, frame->sender_mac) != NULL)
+        if (node != NULL)
+            doubt(holder, node);
+    } else if (!holder->world->fresh && node != NULL) {
         holder_yield(holder, frame->sender_mac);
+    }
 }

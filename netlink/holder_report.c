@@ -170,6 +170,7 @@ void holder_free(struct holder *holder)
     nodes_put(holder->nodes, holder->holder);
     nodes_put(holder->nodes, holder->standby);
     nodes_put(holder->nodes, holder->bound_node);
+    nodes_put(holder->nodes, holder->rival);
     uint64_t *left = count_of(holder, holder->state);
     if (left != NULL)
         (*left)--;

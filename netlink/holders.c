@@ -61,6 +61,15 @@ struct holder *holders_find(const struct holders *holders, const char *claim)
     return map_get_string(holders->by_claim, claim);
 }
 
+static void unbind_batch(struct holders *holders);
+
+static bool is_ours(const struct holders *holders, const struct link_address *present)
+{
+    const struct agent_world *world = holders->world;
+    return present->ours ||
+           world->network->recorded(world->network_context, present->link, &present->address);
+}
+
 static struct holder *find_address(const struct holders *holders, const struct address *address)
 {
     uint8_t key[HOLDER_KEY_SIZE];
@@ -126,6 +135,22 @@ void holders_drop(struct holders *holders, const char *claim)
         discard(holders, holder);
 }
 
+/* What an earlier agent left here, before we have heard of its claim. A node of the cluster has it
+ * now: with the API out of view we can't know better. */
+static void leave_to(struct holders *holders, int link, const struct frame *frame)
+{
+    struct agent_world *world = holders->world;
+    const struct link_address *present = links_find(world->links, link, &frame->sender);
+    if (present == NULL || !is_ours(holders, present) ||
+        nodes_by_mac(holders->nodes, frame->sender_mac) == NULL)
+        return;
+    world->counts.conflicts++;
+    world->counts.yields++;
+    holders->bindings[holders->count++] = (struct agent_binding){
+        .link = link, .address = present->address, .prefix_length = present->prefix_length};
+    unbind_batch(holders);
+}
+
 void holders_heard(struct holders *holders, int link, const struct frame *frame)
 {
     if (frame->kind == FRAME_ECHO_REPLY)
@@ -134,6 +159,8 @@ void holders_heard(struct holders *holders, int link, const struct frame *frame)
     struct holder *holder = find_address(holders, address);
     if (holder != NULL)
         holder_heard(holder, link, frame);
+    else if (!holders->world->complete && !holders->world->fresh && frame->kind != FRAME_PROBE)
+        leave_to(holders, link, frame);
 }
 
 void holders_link_event(struct holders *holders, int link, enum agent_link_event event)
@@ -272,10 +299,7 @@ void holders_sweep(struct holders *holders)
     while ((link = links_next(world->links, &at)) != NULL) {
         for (size_t i = 0; i < link->address_count; i++) {
             const struct link_address *present = &link->addresses[i];
-            if (!present->ours &&
-                !world->network->recorded(world->network_context, link->index, &present->address))
-                continue;
-            if (is_held(holders, present))
+            if (!is_ours(holders, present) || is_held(holders, present))
                 continue;
             holders->bindings[holders->count++] =
                 (struct agent_binding){.link = link->index,
