@@ -25,11 +25,13 @@ struct agent_wish {
     const char *claim; /* its name: the key of everything below */
     struct address address;
     enum agent_role role;
-    const char *link;       /* "" or NULL: the loop chooses */
-    const char *holder;     /* spec.nodeName */
-    const char *standby;    /* spec.standbyNode; "" or NULL: none */
-    const char *bound_node; /* status.boundNode; "" or NULL: nobody has it */
-    bool leaving;           /* under deletion: unbind it and report AGENT_RELEASED */
+    const char *link;    /* "" or NULL: the loop chooses */
+    const char *holder;  /* spec.nodeName */
+    const char *standby; /* spec.standbyNode; "" or NULL: none */
+    /* status.boundNode; "" or NULL: nobody has it. That another node's name goes from there is taken
+     * for that node's word that it unbound the address: nobody else may clear it. */
+    const char *bound_node;
+    bool leaving; /* under deletion: unbind it and report AGENT_RELEASED */
 };
 
 /* What an IpNode says of another node. */

@@ -57,6 +57,7 @@ static void bind_a(void)
     us->log[0] = '\0';
     us->announcements = 0;
     us->probes = 0;
+    us->wanted = 0;
 }
 
 static void test_new(void **state)
