@@ -93,6 +93,8 @@ struct holder {
     int64_t contest_at; /* when it was announced in this round */
     bool contest_answered;
 
+    struct holder *next; /* in the table, in the order in which they came */
+    struct holder *previous;
     bool dirty;
     struct holder *dirty_next;
     bool dropped; /* to be freed at the next flush */

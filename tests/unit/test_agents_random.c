@@ -106,6 +106,8 @@ static void deliver_claim(int node, int index)
         nodes[node].knows[index] = true;
         wish(host, claim->name, claim->address, claim->node == node ? AGENT_HOLD : AGENT_STAND_BY,
              name_of(claim->node), name_of(claim->standby), name_of(claim->bound));
+        nodes[node].writes[index] |=
+            claim->node == node && claim->bound != node; /* says it again */
     } else if (nodes[node].knows[index]) {
         nodes[node].knows[index] = false;
         agent_core_drop(host->core, claim->name);
@@ -127,9 +129,11 @@ static void write_claim(int node, int index)
     if (!nodes[node].writes[index])
         return;
     nodes[node].writes[index] = false;
-    int bound = nodes[node].state[index] == AGENT_BOUND ? node
-                : claim->bound == node                  ? 0
-                                                        : claim->bound;
+    int bound = claim->bound;
+    if (nodes[node].state[index] != AGENT_BOUND && bound == node)
+        bound = 0;
+    else if (nodes[node].state[index] == AGENT_BOUND && claim->node == node)
+        bound = node;
     if (bound != claim->bound) {
         claim->bound = bound;
         changed(index);
@@ -269,6 +273,8 @@ static void kill_agent(int node)
     memset(nodes[node].knows, 0, sizeof(nodes[node].knows));
     memset(nodes[node].takes, 0, sizeof(nodes[node].takes));
     memset(nodes[node].writes, 0, sizeof(nodes[node].writes));
+    for (int i = 0; i < CLAIMS; i++)
+        nodes[node].state[i] = AGENT_RELEASED;
     nodes[node].restart_at = now() + (int64_t)segment_random(&segment, 2000) * MS;
 }
 

@@ -110,7 +110,9 @@ static void test_planned(void **state)
     pass(&segment, 0);
     assert_true(host_serves(us, A));
     assert_int_equal(us->probes, probes);
-    assert_string_equal(us->log, "a probing; a bound; ");
+    pass(&segment, 5000 * MS);
+    assert_true(host_serves(us, A));
+    assert_string_equal(us->log, "a probing; a bound; h2 answers; ");
 }
 
 /* A foreign host that uses the address isn't the one who acknowledged. */
