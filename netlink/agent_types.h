@@ -81,7 +81,7 @@ struct agent_upcalls {
     void (*taken_over)(void *context, const char *claim, const char *from_node);
     /* Unknown, stale, or behaving as if the API said something else than we know: get its IpNode,
      * from the API server and from nowhere nearer, and answer with agent_loop_neighbour. That an
-     * answer comes is the proof that the API is in view. At most once a second for each. */
+     * answer comes is the proof that the API is in view. At most five times a second for each. */
     void (*neighbour_wanted)(void *context, const char *name);
     /* Whether it answers our probes; ever is false when it never did: then nothing is taken over
      * from it. On changes only. */

@@ -63,10 +63,16 @@ static void bind_silent(struct holder *holder)
         holder->write_pending = true;
         holder->untold = true;
         holder->taken = true;
-    } else if (holder->bound_node != NULL) {
-        /* Whoever the claim says had it hasn't said that it let go. */
-        holder_watch(holder, holder->bound_node);
-        holder->taken = true;
+    } else {
+        /* Whoever answered, or has it as the claim says, hasn't said that it let go. */
+        struct node *former =
+            holder->state == HOLDER_IN_USE ? nodes_by_mac(holder->nodes, holder->mac) : NULL;
+        if (former == NULL)
+            former = holder->bound_node;
+        if (former != NULL) {
+            holder_watch(holder, former);
+            holder->taken = true;
+        }
     }
     bind_it(holder);
 }
