@@ -493,7 +493,7 @@ static void test_random(void **state)
     const char *many = getenv("SEEDS");
     verbose = getenv("VERBOSE") != NULL;
     uint64_t first = only != NULL ? strtoull(only, NULL, 10) : 1;
-    uint64_t count = many != NULL ? strtoull(many, NULL, 10) : only != NULL ? 1 : 12;
+    uint64_t count = many != NULL ? strtoull(many, NULL, 10) : only != NULL ? 1 : 6;
     for (uint64_t seed = first; seed < first + count; seed++) {
         print_message("seed %llu\n", (unsigned long long)seed);
         run_seed(seed);
