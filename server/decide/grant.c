@@ -270,7 +270,7 @@ static void write_send(struct grant_write *write)
     _cleanup_buffer_ struct buffer body;
     buffer_init(&body, GRANT_BODY_MOST);
     if (create)
-        claim_encode(&body, &step->address, step->pool, step->services, step->service_count);
+        claim_encode(&body, &step->address, step->pool, NULL, step->services, step->service_count);
     else
         claim_encode_patch(&body, step->resource_version, step->services, step->service_count);
     if (create)
