@@ -60,6 +60,7 @@ struct agent_report {
 };
 
 struct agent_link {
+    int index; /* the kernel's number of it, above 0 */
     const char *name;
     uint8_t mac[AGENT_MAC_SIZE];
     bool up;         /* administratively up and with carrier */
