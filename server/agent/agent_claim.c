@@ -190,8 +190,8 @@ static size_t describe(const struct agent_claim *claim, const char *self, int64_
     const char *link = *claim->link != '\0' ? claim->link : "the link";
     struct condition *bound = &conditions[0];
     struct condition *in_use = &conditions[1];
-    *bound = (struct condition){.type = "Bound"};
-    *in_use = (struct condition){.type = "AddressInUse", .reason = "Free"};
+    *bound = (struct condition){.type = AGENT_PATCH_BOUND};
+    *in_use = (struct condition){.type = AGENT_PATCH_IN_USE, .reason = "Free"};
     address_format(&claim->claim->address, address);
     if (claim->has_mac)
         agent_patch_mac(claim->mac, mac);

@@ -79,6 +79,53 @@ static void write_since(struct json_writer *writer, const struct json_view *view
     json_member_string(writer, "boundSince", since);
 }
 
+static void put_raw(struct json_writer *writer, const struct json_view *view,
+                    const struct json_node *node)
+{
+    size_t length = 0;
+    const char *raw = json_view_raw(view, node, &length);
+    json_put_raw(writer, raw, length);
+}
+
+static bool is_agents(const struct json_view *view, const struct json_node *condition)
+{
+    const struct json_node *type = json_view_member(view, condition, "type");
+    return json_view_equals(view, type, AGENT_PATCH_BOUND) ||
+           json_view_equals(view, type, AGENT_PATCH_IN_USE);
+}
+
+/* Writes the member "conditions": ours as they are now, and those of others as they are stored. */
+static void write_conditions(struct json_writer *writer, const struct agent_patch_status *status,
+                             const struct json_view *view, const struct json_node *old,
+                             int64_t generation, const struct clock *clock)
+{
+    _cleanup_buffer_ struct buffer text;
+    struct json_writer inner;
+    struct json_view ours;
+    buffer_init(&text, SCRATCH_MOST);
+    json_writer_init(&inner, &text);
+    json_begin_object(&inner);
+    status_write_conditions(&inner, status->stored, status->conditions, status->count, generation,
+                            clock);
+    json_end_object(&inner);
+    const struct json_node *list =
+        json_view_member(&ours, parse(&ours, buffer_failed(&text) ? "" : text.data), "conditions");
+    json_member_array(writer, "conditions");
+    /* Without memory the writer fails, as there is nothing to write. */
+    if (list == NULL)
+        json_put_raw(writer, NULL, 0);
+    for (const struct json_node *item = json_view_first(&ours, list); item != NULL;
+         item = json_view_after(&ours, list, item))
+        put_raw(writer, &ours, item);
+    json_view_clear(&ours);
+    list = json_view_member(view, old, "conditions");
+    for (const struct json_node *item = json_view_first(view, list); item != NULL;
+         item = json_view_after(view, list, item))
+        if (!is_agents(view, item))
+            put_raw(writer, view, item);
+    json_end_array(writer);
+}
+
 /* Writes the members that the status should have, as an object. What it shouldn't have is null. */
 static void write_wanted(const struct agent_patch_status *status, const struct json_view *view,
                          const struct json_node *old, int64_t generation, const struct clock *clock,
@@ -101,8 +148,7 @@ static void write_wanted(const struct agent_patch_status *status, const struct j
         json_member_null(&writer, "mac");
         json_member_null(&writer, "boundSince");
     }
-    status_write_conditions(&writer, status->stored, status->conditions, status->count, generation,
-                            clock);
+    write_conditions(&writer, status, view, old, generation, clock);
     json_end_object(&writer);
 }
 
@@ -165,7 +211,7 @@ static int64_t observed_generation(const struct json_view *view, const struct js
                                    int64_t fallback)
 {
     int64_t generation;
-    const struct json_node *bound = find_condition(view, old, "Bound");
+    const struct json_node *bound = find_condition(view, old, AGENT_PATCH_BOUND);
     return json_view_int64(view, json_view_member(view, bound, "observedGeneration"), &generation)
                ? generation
                : fallback;

@@ -18,6 +18,10 @@
 #define AGENT_PATCH_MAC_SIZE 18 /* "02:00:00:00:00:01" with NUL */
 void agent_patch_mac(const uint8_t mac[AGENT_MAC_SIZE], char ret_text[AGENT_PATCH_MAC_SIZE]);
 
+/* The conditions of a claim that are the agents'. */
+#define AGENT_PATCH_BOUND "Bound"
+#define AGENT_PATCH_IN_USE "AddressInUse"
+
 enum agent_patch_guard {
     AGENT_PATCH_IF_NAMED, /* spec.nodeName is self */
     AGENT_PATCH_IF_BOUND, /* status.boundNode is self */
