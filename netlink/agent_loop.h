@@ -58,8 +58,8 @@ must_check int agent_loop_set(struct agent_loop *loop, const struct agent_wish *
 must_check int agent_loop_drop(struct agent_loop *loop, const char *claim, struct error *error);
 /* A full list of all watches has been set: what the kernel has of ours and no wish names goes. */
 void agent_loop_replaced(struct agent_loop *loop);
-/* The answer to neighbour_wanted, and again whenever it changes. A node that isn't there: no
- * addresses, dead. */
+/* The answer to neighbour_wanted, and again whenever it changes; also unasked: the more nodes of the
+ * cluster are known, the better a conflict is judged. A node that isn't there: no addresses, dead. */
 must_check int agent_loop_neighbour(struct agent_loop *loop,
                                     const struct agent_neighbour *neighbour, struct error *error);
 /* Whether what we know of the API is fresh: the last heartbeat was accepted within three intervals

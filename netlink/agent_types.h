@@ -77,7 +77,9 @@ struct agent_upcalls {
     /* Bound by a direct takeover (AGENT_BOUND was reported before): spec.nodeName is to be written.
      * An AGENT_RELEASED that follows means that the former holder came back first: write no more. */
     void (*taken_over)(void *context, const char *claim, const char *from_node);
-    /* Unknown, or stale: get its IpNode and answer with agent_loop_neighbour. */
+    /* Unknown, stale, or behaving as if the API said something else than we know: get its IpNode,
+     * from the API server and from nowhere nearer, and answer with agent_loop_neighbour. That an
+     * answer comes is the proof that the API is in view. At most once a second for each. */
     void (*neighbour_wanted)(void *context, const char *name);
     /* Whether it answers our probes; ever is false when it never did: then nothing is taken over
      * from it. On changes only. */

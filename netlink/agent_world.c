@@ -43,11 +43,16 @@ const struct link *agent_world_choose(const struct agent_world *world, const cha
     return link != NULL ? link : links_by_index(world->links, world->default_link);
 }
 
+static void tell(const struct agent_world *world, int link, enum agent_link_event event)
+{
+    world->link_event(world->link_event_context, link, event);
+}
+
 static void lose_link(void *context)
 {
     struct agent_watched_link *watched = context;
     watched->lost = true;
-    watched->world->link_lost(watched->world->link_lost_context, watched->index);
+    tell(watched->world, watched->index, AGENT_LINK_LOST);
 }
 
 struct agent_watched_link *agent_world_watch(struct agent_world *world, int link)
@@ -117,27 +122,37 @@ void agent_world_announce(struct agent_world *world, int link, const struct addr
     world->network->announce(world->network_context, link, address);
 }
 
+/* Of a link that is there. */
+static void look_at(struct agent_world *world, struct agent_watched_link *watched)
+{
+    bool running = agent_world_running(world, watched->index);
+    if (running == watched->running)
+        return;
+    watched->running = running;
+    if (running) {
+        alarms_cancel(&world->alarms, &watched->down);
+        watched->lost = false;
+        tell(world, watched->index, AGENT_LINK_RUNS);
+    } else {
+        alarms_set(&world->alarms, &watched->down, agent_world_now(world) + AGENT_DOWN_GRACE);
+        tell(world, watched->index, AGENT_LINK_STOPPED);
+    }
+}
+
 void agent_world_look(struct agent_world *world)
 {
-    int64_t now = agent_world_now(world);
     for (struct agent_watched_link **place = &world->watched; *place != NULL;) {
         struct agent_watched_link *watched = *place;
-        if (links_by_index(world->links, watched->index) == NULL) {
-            alarms_cancel(&world->alarms, &watched->down);
-            *place = watched->next;
-            world->link_lost(world->link_lost_context, watched->index);
-            free(watched);
+        if (links_by_index(world->links, watched->index) != NULL) {
+            look_at(world, watched);
+            place = &watched->next;
             continue;
         }
-        bool running = agent_world_running(world, watched->index);
-        if (running) {
-            alarms_cancel(&world->alarms, &watched->down);
-            watched->lost = false;
-        } else if (watched->running || (!watched->lost && !watched->down.set)) {
-            alarms_set(&world->alarms, &watched->down, now + AGENT_DOWN_GRACE);
-        }
-        watched->running = running;
-        place = &watched->next;
+        alarms_cancel(&world->alarms, &watched->down);
+        *place = watched->next;
+        tell(world, watched->index, AGENT_LINK_STOPPED);
+        tell(world, watched->index, AGENT_LINK_LOST);
+        free(watched);
     }
 }
 

@@ -14,8 +14,14 @@
 #define AGENT_DOWN_GRACE (300 * CLOCK_MILLISECOND) /* a link that is down for less loses nothing */
 #define AGENT_HEARD_OTHERS 4
 
-struct holder;
 struct agent_world;
+struct holder;
+
+enum agent_link_event {
+    AGENT_LINK_STOPPED, /* down or without carrier, perhaps for a moment only */
+    AGENT_LINK_LOST,    /* that is longer ago than the grace */
+    AGENT_LINK_RUNS,    /* again */
+};
 
 /* A host that was heard on a link, and when last. */
 struct agent_heard {
@@ -50,8 +56,8 @@ struct agent_world {
     bool fresh;    /* what we know of the API is */
     bool complete; /* a full list was seen: what is ours and not wished for may go */
     struct agent_watched_link *watched;
-    void (*link_lost)(void *context, int link); /* the grace is over; context of the core */
-    void *link_lost_context;
+    void (*link_event)(void *context, int link, enum agent_link_event event);
+    void *link_event_context;
     struct holder *dirty;   /* those whose addresses or reports are to be looked at */
     int64_t defence_second; /* start of the second that defences are counted in */
     unsigned int defences;
@@ -82,7 +88,7 @@ bool agent_world_may_defend(struct agent_world *world);
 
 void agent_world_probe(struct agent_world *world, int link, const struct address *address);
 void agent_world_announce(struct agent_world *world, int link, const struct address *address);
-/* Looks at all links: starts and ends graces. Calls link_lost for links that are gone for good. */
+/* Looks at all links: starts and ends graces, and tells what happened to those that are watched. */
 void agent_world_look(struct agent_world *world);
 /* Frees what it remembers and the node's name; the struct is the caller's. */
 void agent_world_clear(struct agent_world *world);

@@ -26,6 +26,7 @@ struct link_address {
     uint32_t flags; /* IFA_F_TENTATIVE, IFA_F_DADFAILED, IFA_F_SECONDARY, ... of
                      * <linux/if_addr.h> */
     bool ours;      /* carries our mark: see link_addresses.h */
+    uint32_t round; /* the table's own: when it was told last */
 };
 
 struct link {
@@ -38,6 +39,7 @@ struct link {
     bool loopback;
     const struct link_address *addresses; /* in order of family, address, prefix length */
     size_t address_count;
+    uint32_t round; /* the table's own */
 };
 
 struct links;
@@ -78,5 +80,12 @@ must_check int links_put_address(struct links *links, const struct link_address 
  * (same link, address and prefix length). */
 bool links_remove(struct links *links, int index);
 bool links_remove_address(struct links *links, const struct link_address *told);
+
+/* Being told everything once more: after links_begin_round, whatever isn't put again is unseen, and
+ * gone if all has been told. NULL when there is none left; unseen links come without regard to
+ * their addresses. */
+void links_begin_round(struct links *links);
+const struct link_address *links_unseen_address(const struct links *links);
+const struct link *links_unseen(const struct links *links);
 
 #endif

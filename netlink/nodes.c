@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define WANTED_AGAIN CLOCK_SECOND
+#define NODES_MOST 2048U /* a cluster's; more than that are only known while they matter */
 
 void nodes_want(struct nodes *nodes, struct node *node)
 {
@@ -16,6 +17,21 @@ void nodes_want(struct nodes *nodes, struct node *node)
     nodes->world->upcalls.neighbour_wanted(nodes->world->upcall_context, node->name);
 }
 
+static struct node *add(struct nodes *nodes, const char *name)
+{
+    struct node *node = calloc(1, sizeof(*node));
+    if (node == NULL || (node->name = strdup(name)) == NULL) {
+        free(node);
+        return NULL;
+    }
+    node->nodes = nodes;
+    node->world = nodes->world;
+    node->next = nodes->first;
+    nodes->first = node;
+    nodes->count++;
+    return node;
+}
+
 struct node *nodes_get(struct nodes *nodes, const char *name)
 {
     for (struct node *node = nodes->first; node != NULL; node = node->next) {
@@ -24,15 +40,10 @@ struct node *nodes_get(struct nodes *nodes, const char *name)
             return node;
         }
     }
-    struct node *node = calloc(1, sizeof(*node));
-    if (node == NULL || (node->name = strdup(name)) == NULL) {
-        free(node);
+    struct node *node = add(nodes, name);
+    if (node == NULL)
         return NULL;
-    }
-    node->world = nodes->world;
     node->references = 1;
-    node->next = nodes->first;
-    nodes->first = node;
     nodes_want(nodes, node);
     return node;
 }
@@ -48,8 +59,9 @@ static void node_free(struct agent_world *world, struct node *node)
 
 void nodes_put(struct nodes *nodes, struct node *node)
 {
-    if (node == NULL || --node->references > 0)
+    if (node == NULL || --node->references > 0 || node->known)
         return;
+    nodes->count--;
     for (struct node **place = &nodes->first; *place != NULL; place = &(*place)->next) {
         if (*place == node) {
             *place = node->next;
@@ -64,8 +76,10 @@ int nodes_told(struct nodes *nodes, const struct agent_neighbour *told, struct e
     struct node *node = nodes->first;
     while (node != NULL && strcmp(node->name, told->name) != 0)
         node = node->next;
-    if (node == NULL)
+    if (node == NULL && nodes->count >= NODES_MOST)
         return 0;
+    if (node == NULL && (node = add(nodes, told->name)) == NULL)
+        return error_no_memory(error);
     struct address *addresses = calloc(told->address_count + 1, sizeof(*addresses));
     uint8_t(*macs)[AGENT_MAC_SIZE] = calloc(told->mac_count + 1, sizeof(*macs));
     if (addresses == NULL || macs == NULL) {
@@ -85,6 +99,7 @@ int nodes_told(struct nodes *nodes, const struct agent_neighbour *told, struct e
     node->mac_count = told->mac_count;
     node->known = true;
     node->dead = told->dead;
+    node->told_at = agent_world_now(nodes->world);
     return 0;
 }
 

@@ -24,13 +24,17 @@ struct node_watch {
     int64_t take_pause;
 };
 
+struct nodes;
+
 struct node {
     struct node *next;
+    struct nodes *nodes;
     struct agent_world *world;
     char *name;
     size_t references;
     bool known;        /* its IpNode was told */
     bool dead;         /* the leader says so */
+    int64_t told_at;   /* when it was told last; 0: never */
     int64_t wanted_at; /* when its IpNode was last asked for; 0: never */
     struct address *addresses;
     size_t address_count;
@@ -43,6 +47,7 @@ struct node {
 struct nodes {
     struct agent_world *world;
     struct node *first;
+    size_t count;
     /* A node that got its first holder to be watched, or lost its last one. */
     void (*watched)(void *context, struct node *node);
     void *context;
@@ -53,7 +58,8 @@ struct nodes {
 struct node *nodes_get(struct nodes *nodes, const char *name);
 /* Gives the reference back. NULL is fine. */
 void nodes_put(struct nodes *nodes, struct node *node);
-/* Takes over what is told, when the node matters here. */
+/* Takes over what is told. A node that nobody refers to is kept as well: its MACs say that it is
+ * of the cluster. */
 must_check int nodes_told(struct nodes *nodes, const struct agent_neighbour *told,
                           struct error *error);
 /* Asks for its IpNode, at most once in a second. */
