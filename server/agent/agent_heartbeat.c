@@ -212,9 +212,9 @@ static void tell(struct agent_heartbeat *heartbeat)
     struct object_path path = object_path(IP_NODE_PATH, heartbeat->options.self, "/status");
     struct k8s_request request = {
         .verb = K8S_APPLY_PATCH, .path = path.text, .query = IP_NODE_APPLY_QUERY};
+    buffer_init(&body, BODY_MOST);
     if (heartbeat->telling || !heartbeat->known || !heartbeat->changed)
         return;
-    buffer_init(&body, BODY_MOST);
     agent_self_encode(&heartbeat->self, &body, heartbeat->options.self, heartbeat->stored,
                       heartbeat->clock);
     heartbeat->telling = submit(heartbeat, &request, &body, told) == 0;
@@ -248,9 +248,9 @@ static void beat(struct agent_heartbeat *heartbeat)
     struct ip_node_heartbeat says = {.revision = heartbeat->revision + 1,
                                      .time = clock_wall(heartbeat->clock),
                                      .interval = heartbeat->interval};
+    buffer_init(&body, BODY_MOST);
     if (heartbeat->beating || heartbeat->stopping)
         return;
-    buffer_init(&body, BODY_MOST);
     ip_node_encode_heartbeat(&body, &says);
     heartbeat->beating = submit(heartbeat, &request, &body, accepted) == 0;
     if (!heartbeat->beating)

@@ -14,21 +14,25 @@
 #define FIRST_WAIT (100 * CLOCK_MILLISECOND)
 #define LONGEST_WAIT (5 * CLOCK_SECOND)
 
-struct agent_writes {
-    struct agent_writes_options options;
-    struct agent_claim *first;
-    struct agent_claim *last;
-    size_t under_way;
-    bool pumping; /* a pump has been asked for */
-    _Atomic size_t pending;
-};
-
 /* One request or wait. */
 struct agent_writes_request {
+    struct agent_writes_request *next;
+    struct agent_writes_request **link; /* what points to it */
     struct agent_writes *writes;
     struct agent_claim *claim;
     enum agent_claim_step step;
     bool keeps_place; /* while it waits */
+};
+
+struct agent_writes {
+    struct agent_writes_options options;
+    struct agent_claim *first;
+    struct agent_claim *last;
+    struct agent_writes_request
+        *requests; /* waits that the client drops at its end are freed here */
+    size_t under_way;
+    bool pumping; /* a pump has been asked for */
+    _Atomic size_t pending;
 };
 
 struct agent_writes *agent_writes_new(const struct agent_writes_options *options)
@@ -39,8 +43,37 @@ struct agent_writes *agent_writes_new(const struct agent_writes_options *options
     return writes;
 }
 
+static struct agent_writes_request *
+request_new(struct agent_writes *writes, struct agent_claim *claim, enum agent_claim_step step)
+{
+    struct agent_writes_request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return NULL;
+    *request = (struct agent_writes_request){.next = writes->requests,
+                                             .link = &writes->requests,
+                                             .writes = writes,
+                                             .claim = claim,
+                                             .step = step};
+    if (request->next != NULL)
+        request->next->link = &request->next;
+    writes->requests = request;
+    return request;
+}
+
+static void request_free(struct agent_writes_request *request)
+{
+    *request->link = request->next;
+    if (request->next != NULL)
+        request->next->link = request->link;
+    free(request);
+}
+
 void agent_writes_free(struct agent_writes *writes)
 {
+    if (writes == NULL)
+        return;
+    while (writes->requests != NULL)
+        request_free(writes->requests);
     free(writes);
 }
 
@@ -128,7 +161,7 @@ static void wait_ended(void *context)
     if (request->keeps_place)
         writes->under_way--;
     judge_again(writes, request->claim);
-    free(request);
+    request_free(request);
     pump(writes);
 }
 
@@ -159,7 +192,7 @@ static void wait(struct agent_writes_request *request, int code)
         writes->under_way--;
     claim->work.under_way = false;
     atomic_fetch_sub(&writes->pending, 1);
-    free(request);
+    request_free(request);
 }
 
 static void done(struct agent_writes_request *request, const struct k8s_response *response)
@@ -172,7 +205,7 @@ static void done(struct agent_writes_request *request, const struct k8s_response
         claim->work.failures = 0;
     claim->let_go = claim->let_go || request->step == AGENT_CLAIM_LET_GO;
     claim->work.look = false;
-    free(request);
+    request_free(request);
     if (response->error.code == -ENOENT) {
         claim->work.under_way = false;
         atomic_fetch_sub(&writes->pending, 1);
@@ -204,17 +237,16 @@ static void answered(void *context, const struct k8s_response *response)
 static int submit(struct agent_writes *writes, struct agent_claim *claim,
                   const struct k8s_request *what, enum agent_claim_step step)
 {
-    struct agent_writes_request *request = calloc(1, sizeof(*request));
+    struct agent_writes_request *request = request_new(writes, claim, step);
     if (request == NULL)
         return -ENOMEM;
-    *request = (struct agent_writes_request){.writes = writes, .claim = claim, .step = step};
     claim->work.under_way = true;
     writes->under_way++;
     int result = k8s_submit(writes->options.client, what, answered, request, NULL);
     if (result < 0) {
         claim->work.under_way = false;
         writes->under_way--;
-        free(request);
+        request_free(request);
     }
     return result;
 }
@@ -228,9 +260,9 @@ static int act(struct agent_writes *writes, struct agent_claim *claim)
     struct object_path path = object_path(CLAIM_PATH, claim->name, "");
     struct k8s_request request = {
         .verb = K8S_GET, .path = path.text, .deadline = clock_monotonic(clock) + DEADLINE};
+    buffer_init(&body, BODY_MOST);
     if (claim->work.look)
         return submit(writes, claim, &request, AGENT_CLAIM_NOTHING);
-    buffer_init(&body, BODY_MOST);
     struct agent_claim_write write = agent_claim_next(claim, writes->options.self, clock, &body);
     if (write.step == AGENT_CLAIM_NOTHING) {
         claim->work.failures = 0;
