@@ -165,7 +165,7 @@ static int64_t probe_pause(const struct holder *holder)
 {
     if (holder->state != HOLDER_IN_USE)
         return holder->world->settings.arp_probe_spacing;
-    if (is_expected(holder) && (holder->sent > 0 || now_of(holder) - holder->since < EAGER))
+    if (is_expected(holder) && (holder->sent > 1 || now_of(holder) - holder->since < EAGER))
         return holder->world->settings.arp_probe_spacing;
     return PATIENT;
 }

@@ -80,9 +80,13 @@ static bool is_alone(const struct nodes *nodes, const struct node *node, int lin
 {
     const struct agent_watched_link *watched = agent_world_watch(node->world, link);
     int64_t now = agent_world_now(node->world);
+    /* What was heard before the questions went unanswered says nothing about the link since. */
+    int64_t since = now - HEARD_JUST_NOW;
+    if (since < node->watch.missing_since)
+        since = node->watch.missing_since;
     bool expected = false;
     for (size_t i = 0; watched != NULL && i < AGENT_HEARD_OTHERS; i++) {
-        if (counts_as_other(&watched->heard[i], node, now - HEARD_JUST_NOW))
+        if (counts_as_other(&watched->heard[i], node, since))
             return false;
         expected = expected || counts_as_other(&watched->heard[i], node, now - HEARD_LATELY);
     }
@@ -114,6 +118,8 @@ static void miss(struct nodes *nodes, struct node *node)
     struct node_watch *watch = &node->watch;
     unsigned int limit = node->world->settings.probe_misses;
     watch->misses++;
+    if (watch->misses == 1)
+        watch->missing_since = agent_world_now(node->world);
     if (!watch->ever && !watch->told_never && watch->asked >= NEVER_QUESTIONS) {
         watch->told_never = true;
         tell(node, false);

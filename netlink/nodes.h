@@ -11,13 +11,14 @@ struct holder;
 /* How the watching of a node goes; neighbours.c fills it. */
 struct node_watch {
     struct alarm tick;
-    int link;            /* where it was asked last; 0: nowhere yet */
-    unsigned int misses; /* unanswered questions in a row */
-    unsigned int asked;  /* since it was last heard, or since the start */
-    bool waiting;        /* a question is out */
-    bool armed;          /* it has answered since our own link came up */
-    bool ever;           /* it has answered at all */
-    bool answers;        /* it does now; told by neighbour_heard */
+    int link;              /* where it was asked last; 0: nowhere yet */
+    unsigned int misses;   /* unanswered questions in a row */
+    int64_t missing_since; /* when the first of them was known to be unanswered */
+    unsigned int asked;    /* since it was last heard, or since the start */
+    bool waiting;          /* a question is out */
+    bool armed;            /* it has answered since our own link came up */
+    bool ever;             /* it has answered at all */
+    bool answers;          /* it does now; told by neighbour_heard */
     bool told_never;
     int64_t answering_since;
     int64_t take_at; /* not before: of addresses that somebody answered for */
