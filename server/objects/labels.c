@@ -204,6 +204,16 @@ bool label_selector_matches(const struct label_selector *selector, const struct 
     return true;
 }
 
+bool label_selectors_equal(const struct label_selector *left, const struct label_selector *right)
+{
+    bool equal = left->count == right->count;
+    for (size_t i = 0; i < left->count && equal; i++)
+        equal = strcmp(left->items[i].key, right->items[i].key) == 0 &&
+                left->items[i].compare == right->items[i].compare &&
+                texts_are_equal(&left->items[i].values, &right->items[i].values);
+    return equal;
+}
+
 void label_selector_clear(struct label_selector *selector)
 {
     for (size_t i = 0; i < selector->count; i++) {

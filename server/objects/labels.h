@@ -51,6 +51,7 @@ must_check int label_selector_decode(const struct json_view *view, const struct 
                                      const char *field, struct field_errors *errors, char **first,
                                      struct label_selector *ret_selector);
 bool label_selector_matches(const struct label_selector *selector, const struct labels *labels);
+bool label_selectors_equal(const struct label_selector *left, const struct label_selector *right);
 void label_selector_clear(struct label_selector *selector);
 
 #endif

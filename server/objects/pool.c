@@ -390,6 +390,12 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
+bool pool_places_alike(const struct pool *pool, const struct pool *other)
+{
+    return pool->announce == other->announce && strcmp(pool->link, other->link) == 0 &&
+           label_selectors_equal(&pool->nodes, &other->nodes);
+}
+
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)
 {
     if (pool->namespace_count == 0)

@@ -80,6 +80,8 @@ bool pool_is_pinned(const struct pool *pool);
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
                                    struct ranges **ret_ranges, unsigned int *ret_unfit);
 
+/* Whether both say the same of the nodes on which their addresses live. */
+bool pool_places_alike(const struct pool *pool, const struct pool *other);
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Priority, then name. */
 int pool_compare(const struct pool *left, const struct pool *right);
