@@ -138,16 +138,6 @@ int64_t agent_core_next(const struct agent_core *core)
     return alarms_next(&core->world.alarms);
 }
 
-bool agent_core_uses(const struct agent_core *core, int link)
-{
-    for (const struct agent_watched_link *watched = core->world.watched; watched != NULL;
-         watched = watched->next) {
-        if (watched->index == link)
-            return true;
-    }
-    return false;
-}
-
 const struct agent_counts *agent_core_counts(const struct agent_core *core)
 {
     return &core->world.counts;

@@ -56,8 +56,6 @@ void agent_core_run(struct agent_core *core);
 /* When agent_core_run is due next by the clock; INT64_MAX: not before something happens. */
 int64_t agent_core_next(const struct agent_core *core);
 
-/* Whether the link carries addresses of ours or watched nodes: its frames are worth hearing. */
-bool agent_core_uses(const struct agent_core *core, int link);
 const struct agent_counts *agent_core_counts(const struct agent_core *core);
 
 #endif

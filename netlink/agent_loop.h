@@ -14,7 +14,7 @@
 struct agent_loop;
 
 struct agent_loop_options {
-    const struct clock *clock; /* NULL: the system's */
+    const struct clock *clock; /* NULL: the system's; one that wakes */
     const char *node;          /* this node's name */
     const char *link;          /* for addresses that no link's prefix contains; NULL: the link of
                                   the default route */
@@ -65,6 +65,6 @@ must_check int agent_loop_neighbour(struct agent_loop *loop,
 /* Whether what we know of the API is fresh: the last heartbeat was accepted within three intervals
  * and the watches are healthy. Not fresh until it is said. */
 void agent_loop_view(struct agent_loop *loop, bool fresh);
-void agent_loop_counts(const struct agent_loop *loop, struct agent_counts *ret_counts);
+void agent_loop_counts(struct agent_loop *loop, struct agent_counts *ret_counts);
 
 #endif
