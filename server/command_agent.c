@@ -212,7 +212,7 @@ static int start_loop(struct agent_command *command, struct error *error)
                                          .link = command->options.link,
                                          .state_file = choose_state_file(command),
                                          .settings = command->options.settings};
-    int result = agent_loop_new(&options, &agent_inbox_upcalls, agent_inbox(command->agent),
+    int result = agent_loop_new(&options, &agent_messages_upcalls, agent_messages(command->agent),
                                 &command->loop, error);
     if (result == 0)
         result = agent_loop_watch(command->loop, command->signals, signalled, command, error);
