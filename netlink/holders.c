@@ -1,21 +1,11 @@
 /* The table of holders, and their batches. */
-#include "netlink/holders.h"
+#include "netlink/holders_private.h"
 
 #include "server/base/map.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct holders {
-    struct agent_world *world;
-    struct nodes *nodes;
-    struct map *by_claim;
-    struct map *by_address;
-    struct agent_binding bindings[HOLDERS_BATCH];
-    struct holder *bound[HOLDERS_BATCH]; /* whose binding it is */
-    size_t count;
-};
 
 int holders_new(struct agent_world *world, struct nodes *nodes, struct holders **ret_holders,
                 struct error *error)
@@ -31,6 +21,7 @@ int holders_new(struct agent_world *world, struct nodes *nodes, struct holders *
         holders_free(holders);
         return error_no_memory(error);
     }
+    holders_patrol(holders);
     *ret_holders = holders;
     return 0;
 }
@@ -39,17 +30,17 @@ void holders_free(struct holders *holders)
 {
     if (holders == NULL)
         return;
+    alarms_cancel(&holders->world->alarms, &holders->patrol);
     while (holders->world->dirty != NULL) {
         struct holder *holder = holders->world->dirty;
         holders->world->dirty = holder->dirty_next;
         if (holder->dropped)
             holder_free(holder);
     }
-    if (holders->by_claim != NULL) {
-        size_t at = 0;
-        struct holder *holder;
-        while ((holder = map_next(holders->by_claim, &at)) != NULL)
-            holder_free(holder);
+    while (holders->first != NULL) {
+        struct holder *holder = holders->first;
+        holders->first = holder->next;
+        holder_free(holder);
     }
     map_free(holders->by_claim);
     map_free(holders->by_address);
@@ -96,15 +87,36 @@ static int add(struct holders *holders, const struct agent_wish *wish, struct ho
         holder_free(holder);
         return error_no_memory(error);
     }
+    holder->previous = holders->last;
+    if (holders->last != NULL)
+        holders->last->next = holder;
+    else
+        holders->first = holder;
+    holders->last = holder;
     *ret_holder = holder;
     return 0;
+}
+
+static void take_out(struct holders *holders, struct holder *holder)
+{
+    map_remove_string(holders->by_claim, holder->claim);
+    map_remove(holders->by_address, holder->key, sizeof(holder->key));
+    if (holders->patrol_next == holder)
+        holders->patrol_next = holder->next;
+    if (holder->previous != NULL)
+        holder->previous->next = holder->next;
+    else
+        holders->first = holder->next;
+    if (holder->next != NULL)
+        holder->next->previous = holder->previous;
+    else
+        holders->last = holder->previous;
 }
 
 /* It isn't found any more, and freed when what it had is undone. */
 static void discard(struct holders *holders, struct holder *holder)
 {
-    map_remove_string(holders->by_claim, holder->claim);
-    map_remove(holders->by_address, holder->key, sizeof(holder->key));
+    take_out(holders, holder);
     holder->dropped = true;
     holder_release(holder);
 }
@@ -165,17 +177,13 @@ void holders_heard(struct holders *holders, int link, const struct frame *frame)
 
 void holders_link_event(struct holders *holders, int link, enum agent_link_event event)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_link_event(holder, link, event);
 }
 
 void holders_look(struct holders *holders)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_look(holder);
 }
 
@@ -188,9 +196,7 @@ void holders_lost(struct holders *holders, int link, const struct address *addre
 
 void holders_drain(struct holders *holders)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_release(holder);
 }
 

@@ -1,63 +1,7 @@
 /* One address on one node: each rule of holder.h as a scene with hosts that answer or don't. */
-#include "tests/unit/fake_segment.h"
+#include "tests/unit/holder_scene.h"
 
 #include <errno.h>
-
-#define A "192.0.2.100"
-#define B "192.0.2.101"
-#define NODE "h1"
-
-static struct segment segment;
-static struct host *const us = &segment.hosts[1];
-static struct host *const them = &segment.hosts[2]; /* a node of the cluster */
-static struct host *const foreigner = &segment.hosts[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    segment_init(&segment, 3);
-    host_start(us, NULL);
-    host_meet(us, 2, false);
-    agent_core_view(us->core, true);
-    agent_core_replaced(us->core);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    segment_clear(&segment);
-    return 0;
-}
-
-static void give(struct host *host, const char *address, bool ours)
-{
-    host_put_address(host, LINK, address, 32, ours);
-}
-
-static void take(struct host *host, const char *address)
-{
-    struct address parsed = make_address(address);
-    const struct link_address *present = links_find(host->links, LINK, &parsed);
-    assert_non_null(present);
-    struct link_address gone = *present;
-    assert_true(links_remove_address(host->links, &gone));
-}
-
-static void hold(const char *bound)
-{
-    wish(us, "a", A, AGENT_HOLD, NODE, "h2", bound);
-}
-
-static void bind_a(void)
-{
-    hold("");
-    pass(&segment, 2000 * MS);
-    assert_true(host_serves(us, A));
-    us->log[0] = '\0';
-    us->announcements = 0;
-    us->probes = 0;
-}
 
 static void test_new(void **state)
 {
@@ -109,7 +53,9 @@ static void test_planned(void **state)
     pass(&segment, 0);
     assert_true(host_serves(us, A));
     assert_int_equal(us->probes, probes);
-    assert_string_equal(us->log, "a probing; a bound; ");
+    pass(&segment, 5000 * MS);
+    assert_true(host_serves(us, A));
+    assert_string_equal(us->log, "a probing; a bound; h2 answers; ");
 }
 
 /* A foreign host that uses the address isn't the one who acknowledged. */
@@ -178,6 +124,7 @@ static void test_takeover_timeout(void **state)
 {
     (void)state;
     give(them, A, true);
+    us->api = true;
     hold("h2");
     pass(&segment, 20 * CLOCK_SECOND);
     assert_false(host_serves(us, A));
@@ -190,6 +137,7 @@ static void test_takeover_timeout_not_yet(void **state)
 {
     (void)state;
     give(them, A, true);
+    us->api = true;
     host_meet(us, 2, true);
     hold("h2");
     pass(&segment, 14 * CLOCK_SECOND);
@@ -276,6 +224,30 @@ static void test_blind_yields(void **state)
     assert_true(host_serves(us, A));
 }
 
+/* Two halves of a network join, nobody announces anything, and the API is away: it asks. */
+static void test_patrol(void **state)
+{
+    (void)state;
+    bind_a();
+    agent_core_view(us->core, false);
+    pass(&segment, 10 * CLOCK_SECOND);
+    assert_in_range(us->probes, 15, 21);
+    assert_string_equal(us->log, "");
+    give(foreigner, A, false);
+    pass(&segment, 2 * CLOCK_SECOND);
+    assert_true(host_serves(us, A));
+    take(foreigner, A);
+    give(them, A, true);
+    pass(&segment, 1000 * MS);
+    assert_false(host_serves(us, A));
+    agent_core_drop(us->core, "a");
+    take(them, A);
+    agent_core_view(us->core, true);
+    bind_a();
+    pass(&segment, 10 * CLOCK_SECOND);
+    assert_int_equal(us->probes, 0);
+}
+
 /* The view is said to be fresh, and when it comes to it the API doesn't answer. */
 static void test_doubt(void **state)
 {
@@ -291,22 +263,14 @@ static void test_doubt(void **state)
     assert_false(host_serves(us, A));
 }
 
-static void answer_wanted(struct host *host, const char *name)
-{
-    assert_string_equal(name, "h2");
-    host->api = true;
-}
-
 static void test_doubt_resolved(void **state)
 {
     (void)state;
     bind_a();
-    us->wants = answer_wanted;
+    us->api = true;
     segment_claim(&segment, 2, A);
-    pass(&segment, 100 * MS);
-    assert_true(us->api);
-    host_meet(us, 2, false);
     pass(&segment, 2000 * MS);
+    assert_int_equal(us->wanted, 1);
     assert_true(host_serves(us, A));
     assert_string_equal(us->log, "");
 }
@@ -523,97 +487,6 @@ static void test_all(void **state)
     assert_null(links_find(us->links, LOOPBACK, &address));
 }
 
-/* Restarted: forgets also what a kernel that keeps no mark for them has. */
-static void restart(void)
-{
-    host_kill(us);
-    us->log[0] = '\0';
-    us->announcements = 0;
-    us->probes = 0;
-    us->batches = 0;
-    host_start(us, NULL);
-    host_meet(us, 2, false);
-}
-
-static void test_adopt(void **state)
-{
-    (void)state;
-    static const bool forgets[] = {false, true};
-    for (size_t i = 0; i < sizeof(forgets) / sizeof(forgets[0]); i++) {
-        us->forgets = forgets[i];
-        give(us, A, !forgets[i]);
-        give(us, B, !forgets[i]);
-        restart();
-        pass(&segment, 1000 * MS);
-        assert_true(host_serves(us, A) && host_serves(us, B));
-        hold(i == 0 ? NODE : "");
-        pass(&segment, 3000 * MS);
-        assert_string_equal(us->log, "a bound; ");
-        assert_int_equal(us->probes, 0);
-        assert_int_equal(us->announcements, 1);
-        agent_core_replaced(us->core);
-        pass(&segment, 0);
-        assert_true(host_serves(us, A));
-        assert_false(host_serves(us, B));
-        agent_core_drop(us->core, "a");
-        pass(&segment, 0);
-        assert_false(host_serves(us, A));
-    }
-}
-
-/* Somebody else was given it meanwhile. */
-static void test_adopt_not(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    give(them, A, true);
-    restart();
-    hold("h2");
-    pass(&segment, 100 * MS);
-    assert_false(host_serves(us, A));
-    take(them, A);
-    pass(&segment, 500 * MS);
-    assert_true(host_serves(us, A));
-}
-
-static void test_adopt_given_away(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    wish(us, "a", A, AGENT_STAND_BY, "h2", NODE, NODE);
-    pass(&segment, 0);
-    assert_false(host_serves(us, A));
-    assert_string_equal(us->log, "a released; ");
-}
-
-static void test_adopt_leaving(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    struct agent_wish wished = {
-        .claim = "a", .address = make_address(A), .role = AGENT_HOLD, .leaving = true};
-    assert_int_equal(agent_core_set(us->core, &wished, NULL), 0);
-    pass(&segment, 0);
-    assert_false(host_serves(us, A));
-    assert_string_equal(us->log, "a released; ");
-}
-
-/* No claim was heard of yet, the API is out of view, and another node has it. */
-static void test_left_and_taken(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    segment_claim(&segment, 3, A);
-    pass(&segment, MS);
-    assert_true(host_serves(us, A));
-    segment_claim(&segment, 2, A);
-    pass(&segment, MS);
-    assert_false(host_serves(us, A));
-}
-
 /* Two agents that want the same address at the same moment. */
 static void test_race(void **state)
 {
@@ -657,8 +530,6 @@ static void test_same_address(void **state)
     assert_int_equal(agent_core_set(us->core, &wished, NULL), -EEXIST);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -676,6 +547,7 @@ int main(void)
         TEST(test_echo),
         TEST(test_blind_foreigner),
         TEST(test_blind_yields),
+        TEST(test_patrol),
         TEST(test_doubt),
         TEST(test_doubt_resolved),
         TEST(test_link_down),
@@ -691,11 +563,6 @@ int main(void)
         TEST(test_by_hand),
         TEST(test_drain),
         TEST(test_all),
-        TEST(test_adopt),
-        TEST(test_adopt_not),
-        TEST(test_adopt_given_away),
-        TEST(test_adopt_leaving),
-        TEST(test_left_and_taken),
         TEST(test_race),
         TEST(test_batch),
         TEST(test_same_address),
