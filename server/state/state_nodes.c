@@ -29,11 +29,11 @@ static size_t agent_position(const struct state *state, const char *name)
 
 static int agents_add(struct state *state, struct state_place *place)
 {
+    size_t at = agent_position(state, place->name);
     struct state_place **agents =
         realloc(state->agents, (state->agent_count + 1) * sizeof(struct state_place *));
     if (agents == NULL)
         return -ENOMEM;
-    size_t at = agent_position(state, place->name);
     state->agents = agents;
     memmove(&agents[at + 1], &agents[at], (state->agent_count - at) * sizeof(struct state_place *));
     agents[at] = place;
