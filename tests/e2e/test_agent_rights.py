@@ -427,6 +427,27 @@ def test_its_roles_hold_what_it_needs_and_no_more(world):
     agent.may_not("POST", account, {"spec": {}})
 
 
+def test_nor_can_it_make_or_delete_anything_when_its_roles_hold_more(world):
+    # The policies don't depend on what else somebody binds to the account.
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"}
+    binding = {"metadata": {"name": "e2e:more"}, "subjects": [subject]}
+    binding["roleRef"] = {**role, "name": "cluster-admin"}
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    _done(world.cluster.request("POST", path, binding))
+    claim = world.claim()
+    try:
+        # Rights reach the authorizer by a watch of its own.
+        wait_until(lambda: world.a.request("GET", "/api/v1/secrets").ok, "more rights")
+        why = "neither makes nor deletes claims"
+        world.a.fails("DELETE", claim, None, why)
+        world.a.fails("POST", CLAIMS, objects.claim("198.18.9.9"), why)
+        world.a.fails("DELETE", f"{NODES}/{world.a.node}", None, "deletes no IpNode")
+        world.c.fails("DELETE", f"{NODES}/{world.a.node}", None, "deletes no IpNode")
+    finally:
+        _done(world.cluster.request("DELETE", f"{path}/e2e:more"))
+
+
 def test_takeovers_need_no_ipwarden(world):
     # Not a replica of it runs, so what the API server asks ipwarden about is refused.
     path = world.claim()
