@@ -367,11 +367,10 @@ def test_of_ip_nodes_only_its_own_is_an_agents(world):
     world.c.fails("PATCH", status, {"status": {"revision": "99"}}, why)
     world.c.fails("PATCH", status, {"status": {"addresses": ["192.0.2.99"]}}, why)
     world.c.fails("PATCH", status, {"status": {"conditions": [condition("Ready")]}}, why)
-    world.c.fails("PATCH", other, {"spec": {"nodeName": world.c.node}}, why)
+    world.c.fails("PATCH", other, {"metadata": {"labels": {"a": "b"}}}, why)
     world.c.fails("POST", NODES, ip_node("node-d"), why)
     nobody = f"{NODES}/node-d"
     world.c.fails("PATCH", nobody + "?fieldManager=c", ip_node("node-d"), why, content_type=APPLY)
-    world.c.fails("PATCH", own, {"spec": {"nodeName": world.a.node}}, "nodeName of an IpNode")
     world.c.fails("PATCH", own, {"metadata": {"finalizers": ["example.com/f"]}}, "neither finalizers")
     world.c.fails("PATCH", own, {"metadata": {"labels": {"a": "b"}}}, "neither finalizers")
 
@@ -386,12 +385,14 @@ def test_whether_a_node_is_alive_is_not_its_agents_to_say(world):
     world.c.fails("PATCH", status, {"status": {"conditions": None}}, why)
 
 
-def test_an_ip_node_is_not_born_with_an_owner_or_a_finalizer(world):
+def test_an_ip_node_is_born_as_that_of_its_node_and_with_no_owner_or_finalizer(world):
     agent = Agent(world.cluster, "pod-e", "node-e")
     why = "neither finalizers"
     agent.fails("POST", NODES, ip_node(agent.node, finalizers=["example.com/for-ever"]), why)
     owner = {"apiVersion": "v1", "kind": "Node", "name": "gone", "uid": "gone"}
     agent.fails("POST", NODES, ip_node(agent.node, ownerReferences=[owner]), why)
+    other = {**ip_node(agent.node), "spec": {"nodeName": world.a.node}}
+    agent.fails("POST", NODES, other, "nodeName of an IpNode is its name")
     agent.does("POST", NODES, ip_node(agent.node))
 
 
