@@ -57,9 +57,10 @@ class Namespace:
 
     def start(self, *command, log):
         """A program in the foreground; the kernel ends it with the test run, however that ends."""
+        inside = ["ip", "netns", "exec", self.name, *map(str, command)]
         begin = functools.partial(
             subprocess.Popen,
-            ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", self.name, *map(str, command)],
+            ["setpriv", "--pdeathsig", "KILL", "--", *inside],
             stdin=subprocess.DEVNULL,
             stdout=open(log, "ab"),
             stderr=subprocess.STDOUT,
@@ -71,8 +72,8 @@ class Namespace:
     def routes(self, prefix):
         """The next hops of a route in the kernel's table, as addresses."""
         version = ipaddress.ip_network(prefix).version
-        found = json.loads(self.run("ip", f"-{version}", "-j", "route", "show", prefix).stdout or "[]")
-        hops = [hop for route in found for hop in route.get("nexthops") or [route]]
+        found = self.run("ip", f"-{version}", "-j", "route", "show", prefix).stdout
+        hops = [hop for route in json.loads(found or "[]") for hop in route.get("nexthops") or [route]]
         return sorted(hop["gateway"] for hop in hops if "gateway" in hop)
 
     def kill(self):
@@ -99,7 +100,8 @@ class Node:
         for version, router in ROUTER.items():
             self.namespace.run("ip", f"-{version}", "route", "add", "default", "via", router)
         # Nobody on the link shall hear of what is on lo but by BGP.
-        _sysctl(self.namespace, "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")
+        arp = "net.ipv4.conf.all.arp"
+        _sysctl(self.namespace, f"{arp}_ignore=1", f"{arp}_announce=2")
         config = (EXAMPLES / f"{daemon}.conf").read_text()
         for version, address in EXAMPLE_NODE.items():
             config = config.replace(address, self.addresses[version])
@@ -168,8 +170,8 @@ class Lab:
             lines = self.router.run(*command).stdout.lower().splitlines()
             return [line for line in lines if "up" in line.split()]
 
-        wanted = 2 * len(self.nodes)
-        wait_until(lambda: len(sessions()) == wanted, lambda: f"{wanted} sessions, not {sessions()}")
+        count = 2 * len(self.nodes)
+        wait_until(lambda: len(sessions()) == count, lambda: f"{count} sessions, not {sessions()}")
 
     def cut(self, node):
         """The node falls silent. The router's own link stays up, as behind any switch."""
@@ -226,7 +228,8 @@ def _start_bird(namespace, config, directory):
 def _start_frr(namespace, config, directory):
     file = directory / "frr.conf"
     file.write_text(config)
-    for name, more in {"zebra": (), "bgpd": (), "bfdd": ("--bfdctl", directory / "bfdd.sock")}.items():
+    options = {"zebra": (), "bgpd": (), "bfdd": ("--bfdctl", directory / "bfdd.sock")}
+    for name, more in options.items():
         files = ("-z", directory / "zserv.api", "-i", directory / f"{name}.pid")
         sockets = ("--vty_socket", directory, "-P", "0")
         log = directory / f"{name}.log"

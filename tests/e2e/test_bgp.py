@@ -1,4 +1,4 @@
-"""Addresses that all nodes carry: routers learn of them from real daemons, configured as in deploy/."""
+"""Addresses that all nodes carry: routers learn of them from real daemons, as deploy/ sets them up."""
 
 import time
 
@@ -13,7 +13,10 @@ SILENCE_SECONDS = 3
 pytestmark = pytest.mark.skipif(bgp_lab.missing() is not None, reason=bgp_lab.missing() or "")
 
 
-@pytest.fixture(scope="module", params=[("bird", "frr"), ("frr", "bird")], ids=lambda p: "-".join(p))
+DAEMONS = [("bird", "frr"), ("frr", "bird")]
+
+
+@pytest.fixture(scope="module", params=DAEMONS, ids="-".join)
 def lab(request):
     """Three nodes with one daemon, behind a router with the other."""
     node, router = request.param
