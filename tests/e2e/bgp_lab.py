@@ -56,18 +56,8 @@ class Namespace:
         return _run("ip", "netns", "exec", self.name, *command, check=check)
 
     def start(self, *command, log):
-        """A program in the foreground; the kernel ends it with the test run, however that ends."""
-        inside = ["ip", "netns", "exec", self.name, *map(str, command)]
-        begin = functools.partial(
-            subprocess.Popen,
-            ["setpriv", "--pdeathsig", "KILL", "--", *inside],
-            stdin=subprocess.DEVNULL,
-            stdout=open(log, "ab"),
-            stderr=subprocess.STDOUT,
-        )
-        process = in_lasting_thread(begin)
-        self.processes.append(process)
-        return process
+        self.processes.append(_start("ip", "netns", "exec", self.name, *command, log=log))
+        return self.processes[-1]
 
     def routes(self, prefix):
         """The next hops of a route in the kernel's table, as addresses."""
@@ -125,6 +115,7 @@ class Lab:
         self.directory.chmod(0o755)
         self.namespaces = []
         self.nodes = []
+        self._processes = []
         try:
             self._build(nodes, daemon, router_daemon)
         except BaseException:
@@ -173,6 +164,10 @@ class Lab:
         count = 2 * len(self.nodes)
         wait_until(lambda: len(sessions()) == count, lambda: f"{count} sessions, not {sessions()}")
 
+    def start(self, *command, log):
+        """A program that runs in no namespace, until the lab is closed."""
+        self._processes.append(_start(*command, log=log))
+
     def cut(self, node):
         """The node falls silent. The router's own link stays up, as behind any switch."""
         self.switch.run("ip", "link", "set", node.port, "down")
@@ -203,6 +198,9 @@ class Lab:
         return "\n".join(f"{file}: {file.read_text(errors='replace')[-1000:]}" for file in files)
 
     def close(self):
+        for process in self._processes:
+            process.kill()
+            process.wait()
         for namespace in reversed(self.namespaces):
             with contextlib.suppress(OSError):
                 namespace.close()
@@ -240,6 +238,18 @@ def _start_frr(namespace, config, directory):
     (directory / "vtysh.conf").touch()
     done = namespace.run(*_vtysh(directory, "-f", file))
     assert "%" not in done.stdout + done.stderr, done
+
+
+def _start(*command, log):
+    """A program in the foreground; the kernel ends it with the test run, however that ends."""
+    begin = functools.partial(
+        subprocess.Popen,
+        ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)],
+        stdin=subprocess.DEVNULL,
+        stdout=open(log, "ab"),
+        stderr=subprocess.STDOUT,
+    )
+    return in_lasting_thread(begin)
 
 
 def _vtysh(directory, *arguments):

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import agents
 import harness
 import objects
+from agents import ACCOUNT, NAMESPACE
+from agents import done as _done
 from harness import TOP, WEBHOOKS, Answer, wait_until
 
-ACCOUNT = "ipwarden-agent"
-NAMESPACE = "ipwarden-agents"
 POLICIES = ("ipwarden-agent-claims", "ipwarden-agent-nodes")
 CLAIMS = objects.PATHS["IpClaim"]
 NODES = f"{objects.GROUP}/ipnodes"
@@ -33,14 +34,8 @@ class Agent:
 
     def __init__(self, cluster, name, node=None, pod=True):
         self.node = node
+        self.token = agents.token(cluster, name, node, bound=pod)
         self._cluster = cluster
-        body = {"spec": {"expirationSeconds": 3600}}
-        if pod:
-            made = _pod(cluster, name, node)
-            reference = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": made["uid"]}
-            body["spec"]["boundObjectRef"] = reference
-        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token"
-        self.token = _done(cluster.request("POST", path, body))["status"]["token"]
 
     def request(self, method, path, body=None, content_type="application/merge-patch+json"):
         url = urlsplit(self._cluster.servers[0])
@@ -74,22 +69,6 @@ class Agent:
         """Its roles don't allow it."""
         answer = self.request(method, path, body, **options)
         assert answer.status == 403 and "cannot" in answer.message, f"{method} {path}: {answer}"
-
-
-def _done(answer):
-    status, body = answer
-    assert 200 <= status < 300, f"{status} {body}"
-    return body
-
-
-def _pod(cluster, name, node):
-    spec = {"serviceAccountName": ACCOUNT, "containers": [{"name": "agent", "image": "ipwarden"}]}
-    if node:
-        _done(cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": node}}))
-        spec["nodeName"] = node
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    pod = {"metadata": {"name": name}, "spec": spec}
-    return _done(cluster.request("POST", path, pod))["metadata"]
 
 
 @pytest.fixture(scope="module")
