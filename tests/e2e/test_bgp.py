@@ -62,6 +62,8 @@ def test_a_node_that_falls_silent_gets_no_more_traffic(lab, address):
         lab.switch.run("ip", "link", "set", dead.port, "up")
     # Only for this long does it stay away, then BGP tries again.
     lab.routed_to(address, lab.nodes, 60)
+    # The other family's session, too: the next test has that.
+    lab.watched()
 
 
 def test_with_the_last_node_the_route_goes(lab, address):

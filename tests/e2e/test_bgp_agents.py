@@ -161,3 +161,5 @@ def test_a_node_that_dies_gets_no_more_traffic(lab, service):
     finally:
         lab.switch.run("ip", "link", "set", dead.port, "up")
     lab.routed_to(address, lab.nodes, 60)
+    # The other family's session, too: the next test has that.
+    lab.watched()
