@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-import agents
+import agent_tokens
 import harness
 import objects
-from agents import ACCOUNT, NAMESPACE
-from agents import done as _done
+from agent_tokens import ACCOUNT, NAMESPACE
+from agent_tokens import done as _done
 from harness import TOP, WEBHOOKS, Answer, wait_until
 
 POLICIES = ("ipwarden-agent-claims", "ipwarden-agent-nodes")
@@ -34,7 +34,7 @@ class Agent:
 
     def __init__(self, cluster, name, node=None, pod=True):
         self.node = node
-        self.token = agents.token(cluster, name, node, bound=pod)
+        self.token = agent_tokens.token(cluster, name, node, bound=pod)
         self._cluster = cluster
 
     def request(self, method, path, body=None, content_type="application/merge-patch+json"):

@@ -2,11 +2,11 @@
 
 import pytest
 
-import agents
+import agent_tokens
 import bgp_lab
 import harness
 import objects
-from agents import done
+from agent_tokens import done
 from harness import TOP, wait_until
 from replicas import BINARY, Fleet
 from test_bgp import DAEMONS
@@ -62,12 +62,12 @@ def _start_agents(lab, cluster, prefix):
     lab.start(*command, log=relay / "relay.log")
     wait_until((relay / "relay.ready").exists, lambda: (relay / "relay.log").read_text())
     for name, node in zip(lab.names, lab.nodes, strict=True):
-        secret = agents.token(cluster, f"agent-on-{name}", name)
+        secret = agent_tokens.token(cluster, f"agent-on-{name}", name)
         labels = {"metadata": {"labels": {"example.com/bgp": "true"}}}
         done(cluster.request("PATCH", f"{NODES}/{name}", labels))
         directory = lab.directory / name
         directory.mkdir()
-        config = agents.kubeconfig(cluster, directory / "kubeconfig", secret)
+        config = agent_tokens.kubeconfig(cluster, directory / "kubeconfig", secret)
         options = (f"--node={name}", f"--kubeconfig={config}", f"--state-dir={directory}")
         log = directory / "agent.log"
         node.agent = node.namespace.start(BINARY, "agent", *options, log=log)
