@@ -101,5 +101,5 @@ def test_a_client_is_answered_and_again_when_the_node_dies(cluster, nodes):
     assert f"{other} is the last one" in nodes.call("kill", "--address", address, check=False)
     # The dead one comes back, and takes nothing back.
     nodes.call("up")
-    assert has_moved()
+    assert has_moved(), f"{cluster.request('GET', claim)}\n{nodes.logs()}"
     assert nodes.call("fetch", "--address", address).endswith(f"by way of {other}\n")
