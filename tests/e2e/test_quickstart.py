@@ -102,4 +102,6 @@ def test_a_client_is_answered_and_again_when_the_node_dies(cluster, nodes):
     # The dead one comes back, and takes nothing back.
     nodes.call("up")
     assert has_moved(), f"{cluster.request('GET', claim)}\n{nodes.logs()}"
-    assert nodes.call("fetch", "--address", address).endswith(f"by way of {other}\n")
+    said = nodes.call("fetch", "--address", address)
+    state = f"{cluster.request('GET', claim)}\n{nodes.logs()}"
+    assert said.endswith(f"by way of {other}\n"), f"{said}{state}"
