@@ -380,9 +380,10 @@ static void choose_link(struct holder *holder)
         link != NULL && agent_world_watch(holder->world, link->index) != NULL ? link->index : 0;
 }
 
-/* Standing by for it. What an earlier agent of this node had taken over and not written down yet is
- * still ours: the claim says that the node it was taken from has it. Anything else was given away
- * meanwhile, and the new holder may wait for our word. */
+/* Standing by for it. An earlier agent of this node left it in the kernel: it had taken it over and
+ * not written that down yet, or the node that the claim names took it from this one while it was
+ * away. So it goes out of the kernel, and comes back at once if nobody answers for it. Where the
+ * claim says that this node has it, the new holder waits for our word. */
 static void stand_by(struct holder *holder)
 {
     rest(holder, HOLDER_STANDING);
@@ -391,14 +392,11 @@ static void stand_by(struct holder *holder)
     const struct link_address *left = find_left(holder);
     if (left == NULL)
         return;
+    holder->bound_link = left->link;
     if (holder->holder != NULL && holder->bound_node == holder->holder) {
-        holder->write_pending = true;
-        holder->untold = true;
-        holder->taken = true;
-        adopt(holder, left->link);
+        holder_take(holder);
         return;
     }
-    holder->bound_link = left->link;
     holder->told = true;
     holder->reported = AGENT_BOUND; /* by the earlier one */
 }

@@ -65,7 +65,9 @@ static int64_t stale_at(const struct agent_heartbeat *heartbeat)
 static void judge(struct agent_heartbeat *heartbeat)
 {
     int64_t left = heartbeat->accepted_at != 0 ? stale_at(heartbeat) - now(heartbeat) : 0;
-    bool fresh = heartbeat->watches_work && left > 0;
+    /* One that was refused or not answered is reason enough: another node may have been told that
+     * this one is dead, and whoever believes in a stale claim doesn't give way. */
+    bool fresh = heartbeat->watches_work && left > 0 && !heartbeat->failing;
     if (left > 0 && !heartbeat->judging)
         heartbeat->judging =
             k8s_after(heartbeat->options.client, left, judge_again, heartbeat) == 0;

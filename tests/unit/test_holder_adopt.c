@@ -66,6 +66,34 @@ static void test_adopt_given_away(void **state)
     assert_string_equal(us->log, "a released; ");
 }
 
+/* Taken over, not written down before the agent ended: nobody else has it, so it comes back. */
+static void test_adopt_taken(void **state)
+{
+    (void)state;
+    give(us, A, true);
+    host_set_link(them, false);
+    restart();
+    wish(us, "a", A, AGENT_STAND_BY, "h2", NODE, "h2");
+    pass(&segment, 300 * MS);
+    assert_true(host_serves(us, A));
+    assert_non_null(strstr(us->log, "taken a from h2"));
+}
+
+/* This node was dead for a while, and the one that the claim names lives: it keeps the address. */
+static void test_adopt_taken_from(void **state)
+{
+    (void)state;
+    give(us, A, true);
+    give(them, A, true);
+    restart();
+    wish(us, "a", A, AGENT_STAND_BY, "h2", NODE, "h2");
+    pass(&segment, 0);
+    assert_false(host_serves(us, A));
+    pass(&segment, 2000 * MS);
+    assert_false(host_serves(us, A));
+    assert_null(strstr(us->log, "taken a"));
+}
+
 static void test_adopt_leaving(void **state)
 {
     (void)state;
@@ -97,8 +125,9 @@ static void test_left_and_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_adopt),         TEST(test_adopt_not),      TEST(test_adopt_given_away),
-        TEST(test_adopt_leaving), TEST(test_left_and_taken),
+        TEST(test_adopt),          TEST(test_adopt_not),        TEST(test_adopt_given_away),
+        TEST(test_adopt_taken),    TEST(test_adopt_taken_from), TEST(test_adopt_leaving),
+        TEST(test_left_and_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
