@@ -13,6 +13,8 @@ import comings  # noqa: E402
 import harness  # noqa: E402
 from faults import HttpProxy  # noqa: E402
 from lab import Lab  # noqa: E402
+from nodes_judge import NodesJudge  # noqa: E402
+from nodes_lab import NodesLab  # noqa: E402
 from replicas import BINARY, Fleet  # noqa: E402
 
 # Tests delete what they made by the namespace, and an API server does that one by one by default.
@@ -125,6 +127,26 @@ def proxied_lab(cluster, proxied_fleet, request):
 def editor(cluster):
     """A user who may edit Services and nothing of ipwarden's."""
     return harness.service_editor(cluster)
+
+
+@pytest.fixture(scope="session")
+def session_nodes(binary, tmp_path_factory):
+    """Three nodes that carry traffic, without agents, and a client outside."""
+    lab = NodesLab(tmp_path_factory.mktemp("nodes"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def nodes(session_nodes):
+    """The nodes for one test, with a judge that sees to I7 all the while (nodes.judge)."""
+    session_nodes.reset()
+    session_nodes.pools()
+    with NodesJudge(session_nodes) as judge:
+        session_nodes.judge = judge
+        yield session_nodes
+        session_nodes.check()
+        judge.rest()
 
 
 def _run(fleet):
