@@ -64,7 +64,7 @@ class Agent(Running):
         self.state = directory / "state"
         self.state.mkdir(exist_ok=True)
         command = [
-            BINARY,
+            lab.binary,
             "agent",
             f"--node={node.name}",
             f"--kubeconfig={kubeconfig or lab.agent_kubeconfig(node, directory / 'kubeconfig')}",
@@ -153,7 +153,8 @@ class Node:
 class NodesLab:
     """A cluster of nodes that carry traffic, with ipwarden installed and one replica running."""
 
-    def __init__(self, directory, nodes=3, replicas=1, serve=SERVE):
+    def __init__(self, directory, nodes=3, replicas=1, serve=SERVE, binary=None):
+        self.binary = binary or BINARY
         self.pool_addresses = {*POOL, *POOL_6}
         self.network = Network(directory)
         self.cluster = self.fleet = None
@@ -181,7 +182,7 @@ class NodesLab:
             node.start_proxy()
             node.start_backend()
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        self.fleet = Fleet(self.cluster, replicas, extra_args=serve).start()
+        self.fleet = Fleet(self.cluster, replicas, extra_args=serve, binary=self.binary).start()
         for node in self.nodes:
             wait_until(node.proxied, lambda node=node: f"rules\n{node.proxy.log_tail()}")
 
@@ -222,11 +223,11 @@ class NodesLab:
         """A pool of that many addresses for each family, once ipwarden knows them."""
         made = [self.pool(4, count, first, **spec), self.pool(6, count, first, **spec)]
         for pool in made:
-            wait_until(
-                lambda pool=pool: self._pool_known(pool),
-                lambda pool=pool: f"a ready pool, not {self.get(pool)}",
-            )
+            self.wait_pool(pool)
         return made
+
+    def wait_pool(self, pool):
+        wait_until(lambda: self._pool_known(pool), lambda: f"a ready pool, not {self.get(pool)}")
 
     def pool(self, family, count=16, first=0, name=None, **spec):
         network, addresses = {4: (NETWORK, POOL), 6: (NETWORK_6, POOL_6)}[family]
@@ -236,7 +237,10 @@ class NodesLab:
     def endpoints(self, service, *nodes, ready=True):
         """EndpointSlices of the Service, with the backends of these nodes; those before are gone."""
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-        ports = [{"name": p["name"], "port": BACKEND_PORT} for p in service["spec"]["ports"]]
+        ports = [
+            {"name": p["name"], "port": BACKEND_PORT, "protocol": p.get("protocol", "TCP")}
+            for p in service["spec"]["ports"]
+        ]
         for family, attribute in (("IPv4", "address"), ("IPv6", "address6")):
             if family not in service["spec"].get("ipFamilies", ["IPv4"]):
                 continue
@@ -394,8 +398,7 @@ class NodesLab:
                     file.unlink()
                 node.agent = None
             node.host.join()
-            for address, entry in node.ours().items():
-                node.host.net.ip("address", "delete", f"{address}/{entry['prefixlen']}", "dev", LINK)
+            node.host.remove_addresses(node.ours())
             if not node.proxy.alive():
                 node.start_proxy()
             self.cordon(node, False)

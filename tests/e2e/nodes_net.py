@@ -20,8 +20,9 @@ LINK = "eth0"
 BRIDGE = "br0"
 # The last octet, or group, of who is there.
 SWITCH, CLIENT, ROUTER, FOREIGN, FIRST_NODE = 1, 2, 3, 9, 11
-# Of each family, what pools give; 100 and 16 of them.
-POOL = [str(NETWORK[100 + i]) for i in range(100)]
+# Of each family, what pools give, and what nobody but a test or a peer gives.
+POOL = [str(NETWORK[20 + i]) for i in range(100)]
+SPARE = [str(NETWORK[120 + i]) for i in range(100)]
 POOL_6 = [str(NETWORK_6[0x100 + i]) for i in range(100)]
 
 FORWARDING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
@@ -75,6 +76,11 @@ class Host:
 
     def remove_address(self, address, link=LINK):
         self.net.ip("address", "delete", with_length(address), "dev", link)
+
+    def remove_addresses(self, addresses, link=LINK):
+        """Those of them that it has, by one process."""
+        lines = [f"address delete {with_length(address)} dev {link}" for address in addresses]
+        self.net.run("ip", "-force", "-batch", "-", input="\n".join(lines) + "\n", check=False)
 
     def close(self):
         self.net.close()

@@ -81,9 +81,9 @@ def test_frames_that_are_sent_arrive(nodes):
     mac = bytes.fromhex(nodes.client.mac.replace(":", ""))
     foreign = nodes.foreigner()
     with frames.Capture(foreign) as capture, frames.Capture(nodes.client) as client:
-        client.send(frames.arp(frames.REQUEST, mac, "203.0.113.199", bytes(6), "203.0.113.199"))
+        client.send(frames.arp(frames.REQUEST, mac, "203.0.113.219", bytes(6), "203.0.113.219"))
         client.send(frames.advertisement(mac, "2001:db8:113::163"))
-        for address in ("203.0.113.199", "2001:db8:113::163"):
+        for address in ("203.0.113.219", "2001:db8:113::163"):
             wait_until(
                 lambda a=address: capture.macs(a) == [nodes.client.mac],
                 lambda a=address: f"{a}: {capture.macs(a)}",
