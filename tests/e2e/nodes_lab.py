@@ -361,7 +361,48 @@ class NodesLab:
     def others(self, *nodes):
         return [node for node in self.nodes if node not in nodes]
 
+    def services_of(self, address):
+        """The stored Services that the claim of an address names."""
+        entries = self.claim(address)["spec"]["services"]
+        return [
+            self.get({"kind": "Service", "metadata": {k: entry[k] for k in ("namespace", "name")}})
+            for entry in entries
+        ]
+
+    def services_on(self, node, count, backend=None, **options):
+        """The addresses of so many new Services, all of them on the node, each with a standby.
+
+        backend: the node that answers, by default the last.
+        """
+        for other in self.others(node):
+            self.cordon(other)
+        addresses = []
+        for index in range(count):
+            wanted = self.service(f"web-{index}", auto=True, **options)
+            self.endpoints(wanted, backend or self.nodes[-1])
+            addresses += self.given(self.create(wanted))
+        for address in addresses:
+            self.is_bound(address, node)
+        for other in self.others(node):
+            self.cordon(other, False)
+        for address in addresses:
+            self.standby_of(address)
+        return addresses
+
     # All of it
+
+    def warm_up(self):
+        """Returns when the leader knows all agents, so that claims are born with nodes."""
+        wanted = self.service("warm-up", auto=True)
+        addresses = self.given(self.create(wanted))
+        for address in addresses:
+            self.is_bound(address)
+            self.standby_of(address)
+        self.delete(wanted)
+        for address in addresses:
+            wait_until(
+                lambda a=address: self.claim(a) is None, lambda a=address: f"no {self.claim(a)}"
+            )
 
     def start_agents(self, *extra_args):
         for node in self.nodes:
