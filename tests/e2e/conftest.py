@@ -41,6 +41,19 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _rank(item.path.name))
 
 
+FAILED = pytest.StashKey()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds what to know of the nodes to the report of a test that failed on them."""
+    report = (yield).get_result()
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
+        if report.failed and "nodes" in item.funcargs:
+            report.sections.append(("nodes", item.funcargs["nodes"].tell()))
+
+
 def _rank(file):
     return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
@@ -138,7 +151,7 @@ def session_nodes(binary, tmp_path_factory):
 
 
 @pytest.fixture
-def nodes(session_nodes):
+def nodes(session_nodes, request):
     """The nodes for one test, with a judge that sees to I7 all the while (nodes.judge)."""
     session_nodes.reset()
     session_nodes.pools()
@@ -146,7 +159,8 @@ def nodes(session_nodes):
         session_nodes.judge = judge
         yield session_nodes
         session_nodes.check()
-        judge.rest()
+        if not request.node.stash.get(FAILED, True):
+            judge.rest()
 
 
 def _run(fleet):
