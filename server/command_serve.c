@@ -508,6 +508,9 @@ static int serve_start(struct serve *serve, struct error *error)
         .external_ips_for_load_balancer = serve->options.external_ips_for_load_balancer,
         .foreign_addresses_allowed = serve->options.foreign_addresses == 1,
         .unstored_most = serve->options.unstored_most,
+        .node_choice = (enum state_node_choice)serve->options.node_choice,
+        .monitor = serve->options.monitor,
+        .node_not_ready = serve->options.node_not_ready,
     };
     serve->state = state_new(&options);
     if (serve->state == NULL || serve_metrics_init(&serve->metrics, serve->state) < 0)

@@ -8,6 +8,7 @@
 
 static const char *const load_balancers[] = {"any", "class", "off", NULL};
 static const char *const foreign[] = {"deny", "allow", NULL};
+static const char *const node_choices[] = {"fair", "first-alive", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
 
@@ -71,6 +72,15 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"unstored-most", OPTION_NUMBER, &options.unstored_most, "NUMBER", "64",
          "addresses that a namespace may hold for Services whose creation failed; 0: no limit",
          NULL, 0, NULL},
+        {"node-choice", OPTION_CHOICE, &options.node_choice, "fair|first-alive", "fair",
+         "the node for an address: the one with the fewest, or the first by name", node_choices, 0,
+         "nodefilter"},
+        {"monitor", OPTION_DURATION, &options.monitor, "DURATION", "4s",
+         "a node is dead after this long, and two of its heartbeats, without one", NULL,
+         CLOCK_SECOND / 10, NULL},
+        {"node-not-ready", OPTION_DURATION, &options.node_not_ready, "DURATION", "40s",
+         "a node whose Node isn't ready for this long loses its addresses", NULL, CLOCK_SECOND / 10,
+         NULL},
         {"watch-outage", OPTION_DURATION, &options.watch_outage, "DURATION", "2m",
          "how long a watch may be broken before this replica isn't ready", NULL, 1, NULL},
         {"resync", OPTION_DURATION, &options.resync, "DURATION", "10m",

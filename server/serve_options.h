@@ -30,6 +30,9 @@ struct serve_options {
     int log_level;
     unsigned int threads;
     unsigned int unstored_most; /* see state_options */
+    int node_choice;            /* enum state_node_choice */
+    int64_t monitor;
+    int64_t node_not_ready;
     int64_t grace;
     int64_t resync;
     int64_t watch_outage;

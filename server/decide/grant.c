@@ -5,6 +5,7 @@
 #include "server/decide/grant.h"
 
 #include "server/decide/live_read.h"
+#include "server/decide/placement.h"
 #include "server/state/state_addresses.h"
 
 #include <errno.h>
@@ -136,12 +137,41 @@ static void grant_fail(struct grant *grant, int status, const char *text)
 
 /* --- one round of writes --- */
 
+/* Finds out where the address of a new claim lives, and counts it there until the claim is known, so
+ * that many at once don't all choose the same node. With the lock of state held. */
+static int place_begin(struct grant *grant, struct policy_step *step)
+{
+    struct placement_subject subject = {.address = step->address,
+                                        .pool = step->pool,
+                                        .services = step->services,
+                                        .service_count = step->service_count,
+                                        .coming = grant->request.service};
+    if (step->action != POLICY_CREATE)
+        return 0;
+    int result = placement_find(grant->request.state, &subject, &step->placement);
+    struct state_place *place =
+        result == 0 ? state_place(grant->request.state, step->placement.node) : NULL;
+    if (place != NULL && *place->name != '\0')
+        place->choosing++;
+    return result;
+}
+
+static void place_end(struct grant *grant, const struct policy_step *step)
+{
+    struct state_place *place = state_place(grant->request.state, step->placement.node);
+    if (step->action != POLICY_CREATE || *step->placement.node == '\0' || place == NULL)
+        return;
+    place->choosing--;
+    state_place_settle(grant->request.state, place);
+}
+
 static void round_end(struct grant *grant)
 {
     bool lost = false;
     mutex_lock(&grant->request.state->mutex);
     for (size_t i = 0; i < grant->plan.step_count; i++) {
         state_claiming_end(grant->request.state, &grant->writes[i].step->address);
+        place_end(grant, grant->writes[i].step);
         lost = lost || grant->writes[i].state == WRITE_LOST_RACE;
     }
     mutex_unlock(&grant->request.state->mutex);
@@ -270,7 +300,8 @@ static void write_send(struct grant_write *write)
     _cleanup_buffer_ struct buffer body;
     buffer_init(&body, GRANT_BODY_MOST);
     if (create)
-        claim_encode(&body, &step->address, step->pool, step->services, step->service_count);
+        claim_encode(&body, &step->address, step->pool, &step->placement, step->services,
+                     step->service_count);
     else
         claim_encode_patch(&body, step->resource_version, step->services, step->service_count);
     if (create)
@@ -305,10 +336,15 @@ static int round_prepare(struct grant *grant)
         struct grant_write *write = &grant->writes[i];
         write->grant = grant;
         write->step = &grant->plan.steps[i];
-        if (state_claiming_begin(state, &write->step->address) == 0)
+        bool placed = place_begin(grant, write->step) == 0;
+        if (placed && state_claiming_begin(state, &write->step->address) == 0)
             continue;
-        while (i-- > 0)
+        if (placed)
+            place_end(grant, write->step);
+        while (i-- > 0) {
             state_claiming_end(state, &grant->writes[i].step->address);
+            place_end(grant, grant->writes[i].step);
+        }
         free(grant->writes);
         grant->writes = NULL;
         return -ENOMEM;

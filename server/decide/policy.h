@@ -40,6 +40,8 @@ struct policy_step {
     /* spec.services as it shall be. */
     struct claim_service *services;
     size_t service_count;
+    /* POLICY_CREATE: where the address shall live. The policy leaves that to the placement. */
+    struct claim_placement placement;
 };
 
 enum policy_outcome {

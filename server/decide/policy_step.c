@@ -14,6 +14,7 @@ void policy_steps_clear(struct policy_plan *plan)
         free(step->claim_name);
         free(step->resource_version);
         claim_services_free(step->services, step->service_count);
+        claim_placement_clear(&step->placement);
     }
     free(plan->steps);
     plan->steps = NULL;
@@ -29,6 +30,7 @@ static struct policy_step *step_add(struct policy_plan *plan, enum policy_action
         return NULL;
     plan->steps = steps;
     steps[plan->step_count] = (struct policy_step){.action = action, .address = *address};
+    claim_placement_init(&steps[plan->step_count].placement);
     return &steps[plan->step_count++];
 }
 

@@ -36,6 +36,10 @@ void claim_free(struct claim *claim)
     object_meta_clear(&claim->meta);
     free(claim->pool);
     claim_services_free(claim->services, claim->service_count);
+    claim_placement_clear(&claim->placement);
+    free(claim->bound_node);
+    texts_clear(&claim->bound_nodes);
+    texts_clear(&claim->finalizers);
     free(claim);
 }
 
@@ -122,6 +126,26 @@ static int decode_address(const struct json_view *view, const struct json_node *
     return address_parse_bytes(text, strcspn(text, "/"), ret_address, error);
 }
 
+/* Where the address lives, where it shall, and what keeps the claim meanwhile. 0 or -ENOMEM. */
+static int decode_nodes(const struct json_view *view, const struct json_node *object,
+                        struct claim *claim)
+{
+    const struct json_node *status = json_view_member(view, object, "status");
+    const struct json_node *bound = json_view_member(view, status, "boundNode");
+    const struct json_node *finalizers =
+        json_view_path(view, object, "metadata", "finalizers", NULL);
+    claim->has_bound_finalizer = object_meta_has_finalizer(view, object, CLAIM_FINALIZER_BOUND);
+    if (json_view_is_string(bound) && !json_view_equals(view, bound, "") &&
+        (claim->bound_node = json_view_copy(view, bound)) == NULL)
+        return -ENOMEM;
+    if (claim_placement_decode(view, json_view_member(view, object, "spec"), &claim->placement) <
+            0 ||
+        texts_decode(view, json_view_member(view, status, "boundNodes"), NULL,
+                     &claim->bound_nodes) < 0)
+        return -ENOMEM;
+    return texts_decode(view, finalizers, CLAIM_FINALIZER_BOUND, &claim->finalizers);
+}
+
 int claim_decode(const struct json_view *view, const struct json_node *object,
                  struct claim **ret_claim, struct error *error)
 {
@@ -140,7 +164,8 @@ int claim_decode(const struct json_view *view, const struct json_node *object,
     if (json_view_is_string(pool) && !json_view_equals(view, pool, "") &&
         (claim->pool = json_view_copy(view, pool)) == NULL)
         return error_no_memory(error);
-    if (decode_services(view, json_view_member(view, spec, "services"), claim) < 0)
+    if (decode_services(view, json_view_member(view, spec, "services"), claim) < 0 ||
+        decode_nodes(view, object, claim) < 0)
         return error_no_memory(error);
     *ret_claim = claim;
     claim = NULL;
@@ -305,6 +330,13 @@ struct claim *claim_copy(const struct claim *claim)
     int result = object_meta_copy(&claim->meta, &copy->meta);
     if (claim_services_copy(claim->services, claim->service_count, &copy->services) < 0)
         copy->service_count = 0;
+    copy->has_bound_finalizer = claim->has_bound_finalizer;
+    copy->bound_node = claim->bound_node != NULL ? strdup(claim->bound_node) : NULL;
+    if (claim_placement_copy(&claim->placement, &copy->placement) < 0 ||
+        texts_copy(&claim->bound_nodes, &copy->bound_nodes) < 0 ||
+        texts_copy(&claim->finalizers, &copy->finalizers) < 0 ||
+        (claim->bound_node != NULL && copy->bound_node == NULL))
+        result = -ENOMEM;
     if (result < 0 || copy->services == NULL || (claim->pool != NULL && copy->pool == NULL)) {
         claim_free(copy);
         return NULL;
@@ -341,8 +373,10 @@ static void write_services(struct json_writer *writer, const struct claim_servic
 }
 
 void claim_encode(struct buffer *buffer, const struct address *address, const char *pool,
-                  const struct claim_service *services, size_t count)
+                  const struct claim_placement *placement, const struct claim_service *services,
+                  size_t count)
 {
+    bool placed = placement != NULL && !claim_placement_is_none(placement);
     struct json_writer writer;
     char name[ADDRESS_CLAIM_NAME_SIZE];
     char text[ADDRESS_TEXT_SIZE];
@@ -359,11 +393,18 @@ void claim_encode(struct buffer *buffer, const struct address *address, const ch
         json_member_string(&writer, CLAIM_LABEL_POOL, pool);
         json_end_object(&writer);
     }
+    if (placed) {
+        json_member_array(&writer, "finalizers");
+        json_put_string(&writer, CLAIM_FINALIZER_BOUND);
+        json_end_array(&writer);
+    }
     json_end_object(&writer);
     json_member_object(&writer, "spec");
     json_member_format(&writer, "cidr", "%s/%u", text, address_bits(address->family));
     if (pool != NULL)
         json_member_string(&writer, "pool", pool);
+    if (placed)
+        claim_placement_write(&writer, placement, CLAIM_PLACEMENT_LEAVE_OUT);
     write_services(&writer, services, count);
     json_end_object(&writer);
     json_end_object(&writer);
@@ -381,5 +422,30 @@ void claim_encode_patch(struct buffer *buffer, const char *resource_version,
     json_member_object(&writer, "spec");
     write_services(&writer, services, count);
     json_end_object(&writer);
+    json_end_object(&writer);
+}
+
+void claim_encode_placement(struct buffer *buffer, const struct claim *claim,
+                            const struct claim_placement *placement, bool finalizer)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    json_member_object(&writer, "metadata");
+    json_member_string(&writer, "resourceVersion", claim->meta.resource_version);
+    if (finalizer != claim->has_bound_finalizer) {
+        json_member_array(&writer, "finalizers");
+        for (size_t i = 0; i < claim->finalizers.count; i++)
+            json_put_string(&writer, claim->finalizers.items[i]);
+        if (finalizer)
+            json_put_string(&writer, CLAIM_FINALIZER_BOUND);
+        json_end_array(&writer);
+    }
+    json_end_object(&writer);
+    if (placement != NULL) {
+        json_member_object(&writer, "spec");
+        claim_placement_write(&writer, placement, CLAIM_PLACEMENT_TAKE_OUT);
+        json_end_object(&writer);
+    }
     json_end_object(&writer);
 }

@@ -8,8 +8,10 @@
 #include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
+#include "server/objects/claim_placement.h"
 #include "server/objects/object_meta.h"
 #include "server/objects/service.h"
+#include "server/objects/texts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,7 +41,12 @@ struct claim {
     struct address address;
     char *pool; /* NULL: in no pool */
     struct claim_service *services;
-    size_t service_count; /* 0: a hold that somebody made by hand */
+    size_t service_count;             /* 0: a hold that somebody made by hand */
+    struct claim_placement placement; /* where the address shall live */
+    char *bound_node;                 /* status.boundNode: the node that has it; NULL: none */
+    struct texts bound_nodes;         /* status.boundNodes: those that have it on lo */
+    bool has_bound_finalizer;         /* CLAIM_FINALIZER_BOUND */
+    struct texts finalizers;          /* all others */
 };
 
 /* Decodes a stored claim. -EINVAL when spec.cidr holds no address. */
@@ -94,12 +101,25 @@ must_check int claim_services_copy(const struct claim_service *services, size_t 
 void claim_services_remove(struct claim_service *services, size_t *count, size_t index);
 void claim_services_free(struct claim_service *services, size_t count);
 
-/* Appends the JSON of a new claim. pool may be NULL. A failure sticks to the buffer. */
+/* Whether a node has the address bound, as its status tells. */
+static inline bool claim_is_bound(const struct claim *claim)
+{
+    return claim->bound_node != NULL || claim->bound_nodes.count > 0;
+}
+
+/* Appends the JSON of a new claim. pool may be NULL. placement may be NULL or none; one that isn't
+ * brings CLAIM_FINALIZER_BOUND with it. A failure sticks to the buffer. */
 void claim_encode(struct buffer *buffer, const struct address *address, const char *pool,
-                  const struct claim_service *services, size_t count);
+                  const struct claim_placement *placement, const struct claim_service *services,
+                  size_t count);
 /* Appends a merge patch that replaces spec.services under the precondition of exactly this version
  * of the claim. */
 void claim_encode_patch(struct buffer *buffer, const char *resource_version,
                         const struct claim_service *services, size_t count);
+/* Appends a merge patch of exactly this version of the claim that sets where its address lives, and
+ * whether it has CLAIM_FINALIZER_BOUND; the finalizers of others stay. placement NULL: where it
+ * lives stays as well. */
+void claim_encode_placement(struct buffer *buffer, const struct claim *claim,
+                            const struct claim_placement *placement, bool finalizer);
 
 #endif

@@ -226,6 +226,36 @@ static uint8_t decode_choice(struct decoder *decoder, const struct json_node *no
     return 0;
 }
 
+/* As the kernel takes it: a link whose name could not be one is nowhere. */
+static void decode_link(struct decoder *decoder, const struct json_node *node)
+{
+    char *link = decoder->pool->link;
+    if (json_view_is_null(node))
+        return;
+    if (json_view_text(decoder->view, node, link, POOL_LINK_MOST + 1) < 0 ||
+        strpbrk(link, "/: \t\n") != NULL || strcmp(link, ".") == 0 || strcmp(link, "..") == 0) {
+        *link = '\0';
+        fault(decoder, INVALID, "spec.link",
+              "not the name of a network link, such as eth0: at most 15 bytes, without '/', ':' "
+              "and blanks");
+    }
+}
+
+/* Where the addresses live. */
+static void decode_nodes(struct decoder *decoder, const struct json_node *spec)
+{
+    static const char *const announce[] = {"Layer2", "AllNodes", "None", NULL};
+    const struct json_view *view = decoder->view;
+    struct pool *pool = decoder->pool;
+    pool->announce = decode_choice(decoder, json_view_member(view, spec, "announce"),
+                                   "spec.announce", announce, "use Layer2, AllNodes or None");
+    decode_link(decoder, json_view_member(view, spec, "link"));
+    if (label_selector_decode(view, json_view_member(view, spec, "nodeSelector"),
+                              "spec.nodeSelector", decoder->errors, &pool->invalid,
+                              &pool->nodes) < 0)
+        decoder->out_of_memory = true;
+}
+
 static void decode_policy(struct decoder *decoder, const struct json_node *spec)
 {
     static const char *const sharing[] = {"SameNamespace", "Never", "Any", NULL};
@@ -299,6 +329,7 @@ int pool_decode(const struct json_view *view, const struct json_node *object,
     pool->has_finalizer = object_meta_has_finalizer(view, object, POOL_FINALIZER);
     decode_addresses(&decoder, spec);
     decode_policy(&decoder, spec);
+    decode_nodes(&decoder, spec);
     if (pool->invalid != NULL) {
         ranges_free(pool->offered);
         pool->offered = NULL;
@@ -350,12 +381,19 @@ void pool_free(struct pool *pool)
     for (size_t i = 0; i < pool->namespace_count; i++)
         free(pool->namespaces[i]);
     free(pool->namespaces);
+    label_selector_clear(&pool->nodes);
     free(pool->from_request);
     free(pool->pin.request);
     free(pool->pin.uid);
     free(pool->invalid);
     free(pool->status);
     free(pool);
+}
+
+bool pool_places_alike(const struct pool *pool, const struct pool *other)
+{
+    return pool->announce == other->announce && strcmp(pool->link, other->link) == 0 &&
+           label_selectors_equal(&pool->nodes, &other->nodes);
 }
 
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name)

@@ -8,6 +8,7 @@
 #include "server/base/error.h"
 #include "server/base/json_view.h"
 #include "server/objects/field_errors.h"
+#include "server/objects/labels.h"
 #include "server/objects/object_meta.h"
 
 #include <stdbool.h>
@@ -19,6 +20,9 @@
 #define POOL_NAME_MOST 63 /* bytes: the name is a label value on every claim of the pool */
 
 enum pool_sharing { POOL_SHARING_SAME_NAMESPACE, POOL_SHARING_NEVER, POOL_SHARING_ANY };
+/* How the network learns where the addresses are. */
+enum pool_announce { POOL_ANNOUNCE_LAYER2, POOL_ANNOUNCE_ALL_NODES, POOL_ANNOUNCE_NONE };
+#define POOL_LINK_MOST 15 /* bytes of the name of a link */
 enum pool_exhausted { POOL_EXHAUSTED_BY_KIND, POOL_EXHAUSTED_REJECT, POOL_EXHAUSTED_PENDING };
 
 /* status.request: which IPAMRequest, of all that ever have the name, the pool was made from. */
@@ -44,10 +48,13 @@ struct pool {
     bool auto_assign;
     int64_t priority; /* lower first */
     char **namespaces;
-    size_t namespace_count; /* 0: every namespace */
-    uint8_t sharing;        /* enum pool_sharing */
-    uint8_t on_exhausted;   /* enum pool_exhausted */
-    char *invalid;          /* why the specification can't be used, or NULL */
+    size_t namespace_count;        /* 0: every namespace */
+    uint8_t sharing;               /* enum pool_sharing */
+    uint8_t on_exhausted;          /* enum pool_exhausted */
+    uint8_t announce;              /* enum pool_announce */
+    char link[POOL_LINK_MOST + 1]; /* on which the nodes have the addresses; "": theirs to say */
+    struct label_selector nodes;   /* spec.nodeSelector: which nodes may have the addresses */
+    char *invalid;                 /* why the specification can't be used, or NULL */
     struct address next; /* status.roundRobin: where the search goes on; family 0: from the start */
     char *status;        /* as stored, JSON; "" for none */
 };
@@ -73,6 +80,8 @@ bool pool_is_pinned(const struct pool *pool);
 must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
                                    struct ranges **ret_ranges, unsigned int *ret_unfit);
 
+/* Whether both say the same of the nodes on which their addresses live. */
+bool pool_places_alike(const struct pool *pool, const struct pool *other);
 bool pool_serves_namespace(const struct pool *pool, const char *namespace_name);
 /* Priority, then name. */
 int pool_compare(const struct pool *left, const struct pool *right);

@@ -65,6 +65,7 @@ struct service {
     bool wants_auto;       /* annotation external-ip: auto */
     bool auto_unknown;     /* annotation external-ip with any other value */
     bool headless;         /* spec.clusterIP: None */
+    bool local;            /* spec.externalTrafficPolicy: Local */
     bool requested_twice;  /* annotation and loadBalancerIP name different addresses */
     /* Somebody other than ipwarden has set spec.externalIPs, as metadata.managedFields tells. What
      * a webhook writes into a request is nobody's there. */

@@ -313,6 +313,8 @@ static int decode_spec(const struct decoder *decoder)
         decode_choice(view, input(view, object, SERVICE_INPUT_FAMILY_POLICY), policies, 4);
     service->headless =
         json_view_equals(view, json_view_path(view, object, "spec", "clusterIP", NULL), "None");
+    service->local = json_view_equals(
+        view, json_view_path(view, object, "spec", "externalTrafficPolicy", NULL), "Local");
     if (copy_text(view, input(view, object, SERVICE_INPUT_CLASS), &service->class_name) < 0)
         return error_no_memory(decoder->error);
     const struct json_node *families = input(view, object, SERVICE_INPUT_FAMILIES);

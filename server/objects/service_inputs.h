@@ -2,7 +2,8 @@
  * these and no others, the webhooks are called when one of them changes
  * (deploy/manifests/webhooks.yaml), and a test on a real API server derives from this list that a
  * change of each reaches ipwarden and that no other change does. (Whether a Service is headless, by
- * spec.clusterIP, changes only together with its type.) */
+ * spec.clusterIP, changes only together with its type; spec.externalTrafficPolicy decides where an
+ * address lives, not who has it: nobody need be asked about a change of it, the leader follows.) */
 #ifndef IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 #define IPWARDEN_OBJECTS_SERVICE_INPUTS_H
 

@@ -26,6 +26,18 @@ static void note_claim_pool(struct reconciler *reconciler, const char *key)
         work_note(reconciler, (struct queue_item){.kind = RECONCILE_CLAIM_POOLS, .key = key}, 0);
 }
 
+/* Whether the claim has to do with nodes: there are agents, or there were. */
+static void note_claim_place(struct reconciler *reconciler, const char *key)
+{
+    const struct state *state = reconciler->options.state;
+    const struct state_claim *claim = state_claim(state, key);
+    if (!atomic_load_explicit(&reconciler->leader, memory_order_relaxed) || claim == NULL)
+        return;
+    bool placed = state->agent_count > 0 && !claim_is_hold(claim->claim);
+    if (placed || claim->claim->has_bound_finalizer)
+        work_note(reconciler, (struct queue_item){.kind = RECONCILE_CLAIM_PLACES, .key = key}, 0);
+}
+
 /* With the lock of state held. Nothing is judged before the full lists are there; then state tells
  * that everything is. */
 static void reconciler_listen(void *context, unsigned int kind, const char *key)
@@ -34,8 +46,10 @@ static void reconciler_listen(void *context, unsigned int kind, const char *key)
     if (!state_knows_everything(reconciler->options.state))
         return;
     work_note(reconciler, (struct queue_item){.kind = kind, .key = key}, 0);
-    if (kind == STATE_CLAIMS)
-        note_claim_pool(reconciler, key);
+    if (kind != STATE_CLAIMS)
+        return;
+    note_claim_pool(reconciler, key);
+    note_claim_place(reconciler, key);
 }
 
 bool reconciler_is_quiet(const struct state *state, const struct clock *clock)

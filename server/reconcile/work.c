@@ -10,10 +10,12 @@ static const struct reconcile_row *const rows[RECONCILE_KINDS] = {
     [STATE_POOLS] = &reconcile_pools,
     [STATE_RANGES] = &reconcile_ranges,
     [STATE_REQUESTS] = &reconcile_requests,
+    [STATE_IP_NODES] = &reconcile_ip_nodes,
     [STATE_NEWS_ROOM] = &reconcile_room,
     [STATE_NEWS_EVERYTHING] = &reconcile_everything,
     [RECONCILE_FENCE] = &reconcile_fence,
     [RECONCILE_CLAIM_POOLS] = &reconcile_claim_pools,
+    [RECONCILE_CLAIM_PLACES] = &reconcile_claim_places,
 };
 
 const char *work_kind_name(unsigned int kind)

@@ -14,8 +14,9 @@
 /* What the reconciler works on, beside the objects of the kinds and state's news. */
 enum reconcile_work {
     RECONCILE_FENCE =
-        STATE_NEWS_COUNT,  /* the requests are to be listed anew: see range_reconcile.c */
-    RECONCILE_CLAIM_POOLS, /* a claim lacks the name of its pool: see claim_pool_reconcile.c */
+        STATE_NEWS_COUNT,   /* the requests are to be listed anew: see range_reconcile.c */
+    RECONCILE_CLAIM_POOLS,  /* a claim lacks the name of its pool: see claim_pool_reconcile.c */
+    RECONCILE_CLAIM_PLACES, /* where the address of a claim lives: see claim_place_reconcile.c */
     RECONCILE_KINDS
 };
 
@@ -60,6 +61,8 @@ extern const struct reconcile_row reconcile_requests;
 extern const struct reconcile_row reconcile_room;
 extern const struct reconcile_row reconcile_fence;
 extern const struct reconcile_row reconcile_claim_pools;
+extern const struct reconcile_row reconcile_claim_places;
+extern const struct reconcile_row reconcile_ip_nodes;
 extern const struct reconcile_row reconcile_everything;
 
 /* The row of a kind of work; NULL: it is only known, never reconciled. */

@@ -7,7 +7,7 @@
 #include "server/state/feed.h"
 
 #include "k8s/informer.h"
-#include "server/state/state.h"
+#include "server/state/state_places.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,24 +54,30 @@ static void feed_end(void *context)
     source->current_at = feed_now(source->feed);
 }
 
-static void note_health(struct feed_source *source, bool healthy, const char *reason)
+/* Whether that is news. */
+static bool note_health(struct feed_source *source, bool healthy, const char *reason)
 {
     int64_t now = feed_now(source->feed);
     mutex_guard(&source->feed->mutex);
     if (source->healthy && !healthy && now - source->since >= STEADY)
         source->current_at = now;
-    if (source->healthy != healthy)
+    bool news = source->healthy != healthy;
+    if (news)
         source->since = now;
     source->healthy = healthy;
     if (!healthy)
         snprintf(source->reason, sizeof(source->reason), "%s", reason);
+    return news;
 }
 
 static void feed_report(void *context, bool healthy, const char *reason)
 {
     struct feed_source *source = context;
     const struct feed *feed = source->feed;
-    note_health(source, healthy, reason);
+    if (note_health(source, healthy, reason) && healthy && source->kind == STATE_IP_NODES) {
+        mutex_guard(&feed->state->mutex);
+        state_places_resume(feed->state);
+    }
     if (feed->listener != NULL && feed->listener->health != NULL)
         feed->listener->health(feed->context, state_kind(source->kind)->name, healthy, reason);
 }

@@ -15,7 +15,10 @@
     X(CLAIMS, claims)                                                                              \
     X(POOLS, pools)                                                                                \
     X(RANGES, ranges)                                                                              \
-    X(REQUESTS, requests)
+    X(REQUESTS, requests)                                                                          \
+    X(IP_NODES, ip_nodes)                                                                          \
+    X(NODES, nodes)                                                                                \
+    X(ENDPOINT_SLICES, endpoint_slices)
 
 enum state_kind {
 #define X(upper, lower) STATE_##upper,

@@ -20,8 +20,10 @@ struct state *state_new(const struct state_options *options)
     state->owners = map_new();
     state->tenants = map_new();
     state->pool_claims = map_new();
+    state->places = map_new();
+    state->endpoints = map_new();
     bool good = state->addresses != NULL && state->owners != NULL && state->tenants != NULL &&
-                state->pool_claims != NULL;
+                state->pool_claims != NULL && state->places != NULL && state->endpoints != NULL;
     for (enum state_kind kind = 0; kind < STATE_KINDS; kind++) {
         state->objects[kind] = map_new();
         state->unreadable[kind] = map_new();
@@ -68,6 +70,9 @@ void state_free(struct state *state)
     map_free(state->owners);
     map_free(state->tenants);
     map_free(state->pool_claims);
+    map_free(state->places);
+    map_free(state->endpoints);
+    free(state->agents);
     free(state->pools);
     free(state->replicas);
     mutex_destroy(&state->mutex);

@@ -10,7 +10,8 @@
  *
  * The files: state.c is the container and the lists; state_addresses.c the index by address,
  * state_pool_claims.c that by the pool that claims name; state_services.c, state_claims.c,
- * state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom.
+ * state_pools.c and state_ranges.c take in their kinds; ledger.c keeps what a range holds for whom;
+ * state_places.c, state_nodes.c and state_endpoints.c know the nodes on which addresses can live.
  */
 #ifndef IPWARDEN_STATE_STATE_H
 #define IPWARDEN_STATE_STATE_H
@@ -20,8 +21,11 @@
 #include "server/base/map.h"
 #include "server/base/mutex.h"
 #include "server/objects/claim.h"
+#include "server/objects/endpoint_slice.h"
+#include "server/objects/ip_node.h"
 #include "server/objects/ipam_range.h"
 #include "server/objects/ipam_request.h"
+#include "server/objects/node.h"
 #include "server/objects/pool.h"
 #include "server/objects/service.h"
 #include "server/state/kinds.h"
@@ -36,6 +40,11 @@ enum state_load_balancer {
     STATE_LOAD_BALANCER_OFF
 };
 
+enum state_node_choice {
+    STATE_NODE_FAIR,        /* the node with the fewest addresses, then by name */
+    STATE_NODE_FIRST_ALIVE, /* the first by name */
+};
+
 struct state_options {
     const struct clock *clock;              /* NULL: the system's */
     enum state_load_balancer load_balancer; /* which LoadBalancer Services are ours */
@@ -43,6 +52,9 @@ struct state_options {
     bool foreign_addresses_allowed;
     /* Addresses that a namespace may hold in claims whose Service isn't stored; 0: no limit. */
     size_t unstored_most;
+    enum state_node_choice node_choice;
+    int64_t monitor;        /* nanoseconds without a heartbeat after which a node is dead; 0: 4 s */
+    int64_t node_not_ready; /* nanoseconds for which a Node may be not ready; 0: 40 s */
 };
 
 /* What the listener is told about, beside the objects of the kinds. */
@@ -106,6 +118,75 @@ struct state_claim {
     struct state_pool_claims *of_pool; /* the list it stands in; NULL only for want of memory */
     struct state_claim *pool_next;     /* of the same pool */
     struct state_claim *pool_previous;
+    /* Where it stands by its node, and by its standby: indexes are enum state_stand. */
+    struct state_stand {
+        struct state_place *place; /* NULL: nowhere, and for want of memory */
+        struct state_claim *next;
+        struct state_claim *previous;
+    } stands[2];
+};
+
+enum state_stand_kind {
+    STATE_STAND_HOLD, /* spec.nodeName; or one of the two places that are no nodes */
+    STATE_STAND_BY,   /* spec.standbyNode */
+};
+
+/* Why a node may have no addresses, as far as the pool and the Service don't matter. */
+enum state_place_fault {
+    STATE_PLACE_FINE,
+    STATE_PLACE_NO_AGENT,       /* there is no IpNode of the name */
+    STATE_PLACE_DEAD,           /* its agent doesn't beat any more */
+    STATE_PLACE_NODE_GONE,      /* there are Nodes, and none of the name */
+    STATE_PLACE_NODE_NOT_READY, /* the Node hasn't been ready for long */
+    STATE_PLACE_NOT_READY, /* its agent says that it isn't ready, or hasn't said anything yet */
+    STATE_PLACE_DAMPED,    /* its readiness has changed too often */
+    STATE_PLACE_CORDONED,
+    STATE_PLACE_EXCLUDED, /* by its label */
+};
+
+/* A node as a place where addresses live. Made by whoever names it first: a claim, an IpNode or a
+ * Node. Two more are no nodes: "" has the claims that are nowhere, "*" those that are on all. */
+struct state_place {
+    char *name;
+    uint64_t hash; /* of the name; the same on every replica */
+    struct state_ip_node *agent;
+    struct state_node *node;
+    struct state_claim *claims[2]; /* by enum state_stand_kind */
+    size_t counts[2];
+    size_t choosing;      /* claims that are being written for it */
+    uint8_t fault;        /* enum state_place_fault, as last judged */
+    int64_t without_node; /* monotonic: since when there is no Node of the name; 0: there is */
+};
+
+struct state_ip_node {
+    struct state_object object;
+    struct ip_node *node;
+    struct state_place *place;
+    int64_t beat_at; /* monotonic: when its last heartbeat was seen */
+    bool stale;      /* a leader has called it dead, and it hasn't beaten since */
+    int64_t
+        changed_at[2]; /* monotonic: when its readiness changed last, and before that; 0: never */
+    int64_t damped_until; /* monotonic */
+};
+
+struct state_node {
+    struct state_object object;
+    struct node *node;
+    struct state_place *place;
+    int64_t not_ready_since; /* monotonic; 0: it is ready */
+};
+
+/* The EndpointSlices of a Service. */
+struct state_endpoints {
+    char *key; /* of the Service */
+    struct state_slice *first;
+};
+
+struct state_slice {
+    struct state_object object;
+    struct endpoint_slice *slice;
+    struct state_endpoints *home; /* NULL: of no Service */
+    struct state_slice *next;
 };
 
 /* The claims that name a pool, whether or not that is there; under "" those that name none. */
@@ -245,6 +326,14 @@ struct state {
     size_t alone_services;          /* those that prefer two families and have one */
     struct state_replica *replicas; /* those that live; none known: this one is alone */
     size_t replica_count;
+    struct map *places;          /* name -> struct state_place */
+    struct state_place **agents; /* those with an IpNode, by name */
+    size_t agent_count;
+    size_t node_count;     /* Nodes */
+    int64_t beaten_at;     /* monotonic: when the last heartbeat of any node was seen */
+    int64_t beats_allowed; /* how long that node may be silent */
+    int64_t beats_from;    /* monotonic: silence before that wasn't the nodes' */
+    struct map *endpoints; /* key of a Service -> struct state_endpoints */
     bool synced[STATE_KINDS];
     uint64_t round[STATE_KINDS];     /* lists begun */
     uint64_t completed[STATE_KINDS]; /* the last of them that came to its end */

@@ -4,6 +4,7 @@
 
 #include "server/state/state.h"
 #include "server/state/state_addresses.h"
+#include "server/state/state_places.h"
 #include "server/state/state_pool_claims.h"
 #include "server/state/state_pools.h"
 
@@ -438,7 +439,7 @@ static int put(struct state *state, void *object_take)
     for (size_t i = 0; i < version->service_count; i++)
         if (owner_add(state, version->services[i].key, claim) < 0)
             result = -ENOMEM;
-    if (state_pool_claims_follow(state, claim) < 0)
+    if (state_pool_claims_follow(state, claim) < 0 || state_places_follow(state, claim) < 0)
         result = -ENOMEM;
     if (old != NULL)
         owners_leave(state, claim, old, version);
@@ -457,6 +458,7 @@ static void drop(struct state *state, struct state_object *object)
     address_unlink(state, claim);
     entries_free(state, claim);
     state_pool_claims_remove(state, claim);
+    state_places_remove(state, claim);
     state->claim_totals[claim->class]--;
     owners_leave(state, claim, claim->claim, NULL);
     state_tell(state, STATE_CLAIMS, object->meta->key);

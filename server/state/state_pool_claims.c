@@ -99,3 +99,11 @@ void state_pool_counts(const struct state *state, const struct state_pool *pool,
         ret_counts->used = address_count_from(family == ADDRESS_IPV4 ? list->ipv4 : list->ipv6);
     ret_counts->total = ret_counts->used;
 }
+
+void state_pool_claims_tell(struct state *state, const char *pool)
+{
+    const struct state_pool_claims *list = map_get_string(state->pool_claims, pool);
+    for (const struct state_claim *claim = list != NULL ? list->first : NULL; claim != NULL;
+         claim = claim->pool_next)
+        state_tell(state, STATE_CLAIMS, claim->object.meta->key);
+}

@@ -10,6 +10,9 @@
 must_check int state_pool_claims_follow(struct state *state, struct state_claim *claim);
 void state_pool_claims_remove(struct state *state, struct state_claim *claim);
 
+/* Tells every claim that names the pool. */
+void state_pool_claims_tell(struct state *state, const char *pool);
+
 /* How many addresses of the family the pool has. One without a book has what claims name it for,
  * all of it used. */
 void state_pool_counts(const struct state *state, const struct state_pool *pool, uint8_t family,

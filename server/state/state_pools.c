@@ -1,6 +1,8 @@
 /* Pools coming and going. A pool's book is kept while its addresses stay the same. */
 #include "server/state/state_pools.h"
 
+#include "server/state/state_pool_claims.h"
+
 #include "server/objects/unfit.h"
 
 #include <assert.h>
@@ -535,6 +537,8 @@ static int put(struct state *state, void *object_take)
         tell_request(state, old);
     tell_request(state, pool);
     ranges_free(resolved);
+    if (old != NULL && !pool_places_alike(old, pool))
+        state_pool_claims_tell(state, pool->meta.name);
     pool_free(old);
     if (!status_only)
         pools_changed(state);

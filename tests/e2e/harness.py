@@ -148,6 +148,7 @@ def install(cluster):
     for group, version, name in (
         ("ipcontroller.ext", "v2", "ipclaims"),
         ("ipcontroller.ext", "v2", "ipclaimpools"),
+        ("ipcontroller.ext", "v2", "ipnodes"),
         ("ipam.mandelsoft.org", "v1beta1", "ipamranges"),
         ("ipam.mandelsoft.org", "v1beta1", "ipamrequests"),
     ):

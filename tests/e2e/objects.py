@@ -6,6 +6,7 @@ GROUP = "/apis/ipcontroller.ext/v2"
 PATHS = {
     "IpClaimPool": f"{GROUP}/ipclaimpools",
     "IpClaim": f"{GROUP}/ipclaims",
+    "IpNode": f"{GROUP}/ipnodes",
 }
 IPAM = "ipam.mandelsoft.org/v1beta1"
 NAMESPACED = {

@@ -1,5 +1,6 @@
 """ipwarden comes into a cluster, and goes from it and leaves nothing, whoever began otherwise."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from harness import NAME, NAMESPACE, PATIENCE, TOP, WEBHOOKS, wait_until
 from lab import Lab
 from replicas import Fleet
 
+AGENTS = "ipwarden-agents"
 EVERYTHING = ",".join(
     (
         "namespaces",
@@ -42,7 +44,9 @@ plugins:
       limitedResources:
         - resource: pods
           matchScopes:
-            - {scopeName: PriorityClass, operator: In, values: [system-cluster-critical]}
+            - scopeName: PriorityClass
+              operator: In
+              values: [system-cluster-critical, system-node-critical]
 """
 
 
@@ -67,6 +71,7 @@ def install(cluster):
 def installed(controlled, binary):
     """ipwarden in that cluster, with two replicas; the test takes it out again."""
     install(controlled)
+    controlled.kubectl("apply", "-k", TOP / "deploy/agent")
     fleet = Fleet(controlled, 2)
     try:
         fleet.start()
@@ -115,6 +120,10 @@ def use(lab):
     pool = lab.pool(size=4)
     service = lab.create(lab.service(auto=True))
     assert objects.external(service)
+    # As an agent that has bound the address, and is gone.
+    claim = objects.claim(objects.external(service)[0])
+    bound = {"metadata": {"finalizers": ["ipcontroller.ext/bound"]}}
+    assert lab.request("PATCH", objects.path_of(claim), bound).ok
     for item in (range_, request, from_request, pool):
         wait_until(
             lambda item=item: lab.get(item)["metadata"].get("finalizers"),
@@ -125,7 +134,8 @@ def use(lab):
 
 def is_out(lab, service):
     assert not left(lab.cluster)
-    assert lab.request("GET", f"/api/v1/namespaces/{NAMESPACE}").status == 404
+    for namespace in (NAMESPACE, AGENTS):
+        assert lab.request("GET", f"/api/v1/namespaces/{namespace}").status == 404
     kept = lab.get(service)
     assert objects.external(kept) == objects.external(service)
     # Whoever comes later needs nobody.
@@ -170,15 +180,35 @@ def test_applying_it_again_says_unchanged_once_ipwarden_has_written_its_part(con
 
 def test_its_pods_are_made_where_critical_ones_are_limited(controlled):
     install(controlled)
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    wait_until(lambda: len(controlled.request("GET", path)[1]["items"]) == 2, "two pods")
-    # Elsewhere they are refused: otherwise this would show nothing.
-    pod = controlled.request("GET", path)[1]["items"][0]
-    container = {"name": "a", "image": "a"}
-    spec = {"priorityClassName": pod["spec"]["priorityClassName"], "containers": [container]}
-    elsewhere = {"metadata": {"name": "a"}, "spec": spec}
-    refusal = controlled.request("POST", "/api/v1/namespaces/default/pods", elsewhere)[1]
-    assert "insufficient quota" in refusal["message"], refusal
+    controlled.kubectl("apply", "-k", TOP / "deploy/agent")
+    with node(controlled, "one") as name:
+        for namespace, count in ((NAMESPACE, 2), (AGENTS, 1)):
+            path = f"/api/v1/namespaces/{namespace}/pods"
+
+            def made(path=path, count=count):
+                found = controlled.request("GET", path)[1]["items"]
+                return len(found) == count and found
+
+            pod = wait_until(made, f"{count} pods in {namespace}")[0]
+            # Elsewhere they are refused: otherwise this would show nothing.
+            container = {"name": "a", "image": "a"}
+            priority = pod["spec"]["priorityClassName"]
+            spec = {"priorityClassName": priority, "containers": [container]}
+            elsewhere = {"metadata": {"name": "a"}, "spec": spec}
+            refusal = controlled.request("POST", "/api/v1/namespaces/default/pods", elsewhere)[1]
+            assert "insufficient quota" in refusal["message"], refusal
+        assert name in str(pod["spec"]["affinity"]), pod
+
+
+@contextlib.contextmanager
+def node(cluster, name):
+    """A node that is there while the test runs, with no kubelet."""
+    made = {"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}}
+    assert cluster.request("POST", "/api/v1/nodes", made)[0] == 201
+    try:
+        yield name
+    finally:
+        cluster.request("DELETE", f"/api/v1/nodes/{name}")
 
 
 def make_pods_ready(cluster):
@@ -231,12 +261,13 @@ def test_quickstart_is_done_when_the_webhooks_answer_and_no_sooner(controlled, b
 
 def test_the_policies_are_found_to_be_sound(controlled):
     install(controlled)
+    controlled.kubectl("apply", "-k", TOP / "deploy/agent")
     path = f"{WEBHOOKS}/validatingadmissionpolicies"
 
     def judged():
         items = controlled.request("GET", path)[1]["items"]
         done = [item for item in items if "typeChecking" in item.get("status", {})]
-        return len(done) == 3 and done
+        return len(done) == 5 and done
 
     for policy in wait_until(judged, "the controller to judge all policies"):
         warnings = policy["status"]["typeChecking"].get("expressionWarnings")

@@ -26,6 +26,8 @@ static void check_same(const struct claim *claim, const struct claim *again)
     REQUIRE(texts_equal(claim->pool, again->pool));
     REQUIRE(claim->service_count == again->service_count);
     REQUIRE(claim_is_hold(claim) == claim_is_hold(again));
+    REQUIRE(claim_placement_is_none(&claim->placement) ||
+            claim_placement_equal(&claim->placement, &again->placement));
     for (size_t i = 0; i < claim->service_count; i++) {
         const struct claim_service *one = &claim->services[i];
         const struct claim_service *two = &again->services[i];
@@ -51,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     REQUIRE(claim_services_copy(claim->services, claim->service_count, &copies) == 0);
     buffer_init(&buffer, 64U << 20);
-    claim_encode(&buffer, &claim->address, claim->pool, copies, claim->service_count);
+    claim_encode(&buffer, &claim->address, claim->pool, &claim->placement, copies,
+                 claim->service_count);
     REQUIRE(!buffer_failed(&buffer));
     REQUIRE(claim_decode_text(buffer.data, buffer.length, &again, &error) == 0);
     check_same(claim, again);

@@ -96,7 +96,7 @@ static void check_claim(const struct service *service)
     REQUIRE(address_parse("192.0.2.1", &address, NULL) == 0);
     REQUIRE(claim_services_add(&services, &count, service, &terms) == 0);
     buffer_init(&buffer, 64U << 20);
-    claim_encode(&buffer, &address, service->pool, services, count);
+    claim_encode(&buffer, &address, service->pool, NULL, services, count);
     REQUIRE(!buffer_failed(&buffer));
     REQUIRE(claim_decode_text(buffer.data, buffer.length, &claim, NULL) == 0);
     REQUIRE(claim->service_count == 1 && claim->services[0].given == terms.given);

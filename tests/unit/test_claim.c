@@ -258,7 +258,7 @@ static void a_new_claim_reads_back(void **state)
     struct address address = fixture_address("2001:db8::7");
     struct buffer buffer;
     buffer_init(&buffer, 4096);
-    claim_encode(&buffer, &address, "blue", services, count);
+    claim_encode(&buffer, &address, "blue", NULL, services, count);
     assert_false(buffer_failed(&buffer));
     assert_non_null(strstr(buffer.data, Q("'labels':{'ip-pool-name':'blue'}")));
     assert_non_null(strstr(buffer.data, Q("'apiVersion':'ipcontroller.ext/v2','kind':'IpClaim'")));
@@ -280,12 +280,110 @@ static void a_new_claim_reads_back(void **state)
     assert_false(claim->services[1].given);
     assert_string_equal(claim->services[1].since, "1970-01-01T00:00:11.000000Z");
     buffer_clear(&buffer);
-    claim_encode(&buffer, &address, NULL, services, 0);
+    claim_encode(&buffer, &address, NULL, NULL, services, 0);
     assert_null(strstr(buffer.data, "pool"));
     _cleanup_claim_ struct claim *hold = fixture_claim(buffer.data);
     assert_true(claim_is_hold(hold));
     buffer_clear(&buffer);
     claim_services_free(services, count);
+}
+
+/* --- where the address lives --- */
+
+static void where_an_address_lives_is_read(void **state)
+{
+    (void)state;
+    const struct {
+        const char *spec; /* behind cidr */
+        enum claim_announce announce;
+        const char *node;
+        const char *standby;
+        const char *link;
+        size_t nodes;
+    } cases[] = {
+        {"", CLAIM_ANNOUNCE_NONE, "", "", "", 0},
+        {",'nodeName':'n1','standbyNode':'n2','link':'eth0'", CLAIM_ANNOUNCE_LAYER2, "n1", "n2",
+         "eth0", 0},
+        {",'nodeName':'n1','announce':'Layer2'", CLAIM_ANNOUNCE_LAYER2, "n1", "", "", 0},
+        {",'announce':'Layer2'", CLAIM_ANNOUNCE_NONE, "", "", "", 0},
+        {",'announce':'AllNodes','nodeNames':['b','a',7,'a','']", CLAIM_ANNOUNCE_ALL_NODES, "", "",
+         "", 2},
+        {",'nodeName':7,'standbyNode':{},'link':null,'nodeNames':'n'", CLAIM_ANNOUNCE_NONE, "", "",
+         "", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[400];
+        snprintf(text, sizeof(text), "{'metadata':{'name':'c'},'spec':{'cidr':'192.0.2.7/32'%s}}",
+                 cases[i].spec);
+        _cleanup_claim_ struct claim *claim = fixture_claim(Q(text));
+        _cleanup_claim_ struct claim *copy = claim_copy(claim);
+        assert_non_null(copy);
+        assert_true(claim_placement_equal(&claim->placement, &copy->placement));
+        assert_int_equal(copy->placement.announce, cases[i].announce);
+        assert_string_equal(copy->placement.node, cases[i].node);
+        assert_string_equal(copy->placement.standby, cases[i].standby);
+        assert_string_equal(copy->placement.link, cases[i].link);
+        assert_int_equal(copy->placement.node_count, cases[i].nodes);
+        assert_int_equal(claim_placement_is_none(&copy->placement),
+                         cases[i].announce == CLAIM_ANNOUNCE_NONE);
+        assert_int_equal(claim_placement_names(&copy->placement, "a"), cases[i].nodes > 0);
+        assert_int_equal(claim_placement_names(&copy->placement, "n1"), *cases[i].node != '\0');
+    }
+}
+
+static void who_has_an_address_is_read(void **state)
+{
+    (void)state;
+    _cleanup_claim_ struct claim *claim = fixture_claim(
+        Q("{'metadata':{'name':'c','finalizers':['a/b','ipcontroller.ext/bound','c/d']},'spec':{"
+          "'cidr':'192.0.2.7/32'},'status':{'boundNode':'n1','boundNodes':['n2']}}"));
+    _cleanup_claim_ struct claim *copy = claim_copy(claim);
+    assert_true(copy->has_bound_finalizer);
+    assert_int_equal(copy->finalizers.count, 2);
+    assert_string_equal(copy->bound_node, "n1");
+    assert_true(texts_have(&copy->bound_nodes, "n2"));
+    assert_true(claim_is_bound(copy));
+    _cleanup_claim_ struct claim *free_one = fixture_claim(
+        Q("{'metadata':{'name':'c'},'spec':{'cidr':'192.0.2.7/32'},'status':{'boundNode':''}}"));
+    assert_false(claim_is_bound(free_one));
+    assert_false(free_one->has_bound_finalizer);
+}
+
+static void where_an_address_lives_is_written(void **state)
+{
+    (void)state;
+    struct address address = fixture_address("192.0.2.7");
+    struct claim_placement placement;
+    struct claim_placement none;
+    struct claim_placement_parts parts = {
+        .announce = CLAIM_ANNOUNCE_LAYER2, .node = "n1", .standby = "n2"};
+    struct buffer buffer;
+    buffer_init(&buffer, 4096);
+    claim_placement_init(&none);
+    assert_int_equal(claim_placement_make(&parts, &placement), 0);
+    claim_encode(&buffer, &address, NULL, &placement, NULL, 0);
+    _cleanup_claim_ struct claim *claim = fixture_claim(buffer.data);
+    assert_true(claim_placement_equal(&claim->placement, &placement));
+    assert_true(claim->has_bound_finalizer);
+    buffer_clear(&buffer);
+    claim_encode(&buffer, &address, NULL, &none, NULL, 0);
+    assert_null(strstr(buffer.data, "finalizers"));
+    assert_null(strstr(buffer.data, "announce"));
+    buffer_clear(&buffer);
+    claim_placement_clear(&placement);
+
+    _cleanup_claim_ struct claim *kept =
+        fixture_claim(Q("{'metadata':{'name':'c','resourceVersion':'9','finalizers':['a/b',"
+                        "'ipcontroller.ext/bound']},'spec':{'cidr':'192.0.2.7/32'}}"));
+    claim_encode_placement(&buffer, kept, &none, true);
+    assert_string_equal(buffer.data,
+                        Q("{'metadata':{'resourceVersion':'9'},'spec':{'announce':null,'nodeName':"
+                          "null,'standbyNode':null,'link':null,'nodeNames':null}}"));
+    buffer_clear(&buffer);
+    claim_encode_placement(&buffer, kept, NULL, false);
+    assert_string_equal(buffer.data,
+                        Q("{'metadata':{'resourceVersion':'9','finalizers':['a/b']}}"));
+    buffer_clear(&buffer);
 }
 
 /* --- changing entries --- */
@@ -388,6 +486,9 @@ int main(void)
         cmocka_unit_test(an_entry_means_one_service),
         cmocka_unit_test(entries_are_written_as_they_are),
         cmocka_unit_test(a_new_claim_reads_back),
+        cmocka_unit_test(where_an_address_lives_is_read),
+        cmocka_unit_test(who_has_an_address_is_read),
+        cmocka_unit_test(where_an_address_lives_is_written),
         cmocka_unit_test(ports_are_added_once),
         cmocka_unit_test(entries_are_copied_and_taken_out),
     };
