@@ -33,8 +33,8 @@ static int agents_add(struct state *state, struct state_place *place)
         realloc(state->agents, (state->agent_count + 1) * sizeof(struct state_place *));
     if (agents == NULL)
         return -ENOMEM;
-    size_t at = agent_position(state, place->name);
     state->agents = agents;
+    size_t at = agent_position(state, place->name);
     memmove(&agents[at + 1], &agents[at], (state->agent_count - at) * sizeof(struct state_place *));
     agents[at] = place;
     state->agent_count++;
