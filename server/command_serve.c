@@ -12,12 +12,10 @@
 #include "k8s/events.h"
 #include "k8s/lease.h"
 #include "server/admission/review.h"
-#include "server/base/json_writer.h"
 #include "server/base/log.h"
 #include "server/certificates.h"
-#include "server/http/health.h"
 #include "server/http/listener.h"
-#include "server/http/router.h"
+#include "server/plain_ports.h"
 #include "server/reconcile/reconciler.h"
 #include "server/replicas_feed.h"
 #include "server/serve_metrics.h"
@@ -42,8 +40,6 @@
 #define IDLE_POLL 10                  /* milliseconds between looks at them */
 #define READY_LOOK 20                 /* milliseconds between looks at whether all is listed */
 #define WATCH_LOOK 1000               /* milliseconds between looks at the watches */
-#define PLAIN_CONNECTIONS 256         /* of the ports for probes and metrics, each */
-#define PLAIN_IDLE_SECONDS 60
 #define LARGE_BLOCK (256 * 1024)
 #define DESCRIPTORS 16384 /* more than all listeners' connections */
 
@@ -54,11 +50,7 @@ struct serve {
     struct k8s_client *client;
     struct state *state;
     struct serve_metrics metrics;
-    struct health *health;
-    struct http_router *health_router;
-    struct http_router *metrics_router;
-    struct http_listener *health_listener;
-    struct http_listener *metrics_listener;
+    struct plain_ports plain;
     struct http_listener *listener;
     struct certificates *certificates;
     struct feed *feed;
@@ -130,20 +122,6 @@ static void handle_webhook(void *context, struct http_request *request)
     else /* the segment was given up while the body came */
         http_request_answer_status(request, no_webhook.status, no_webhook.reason, "%s",
                                    no_webhook.message);
-}
-
-static void handle_metrics(void *context, struct http_request *request)
-{
-    struct serve *serve = context;
-    struct buffer body;
-    size_t length;
-    buffer_init(&body, 64U * 1024 * 1024);
-    metrics_render(serve->metrics.metrics, &body);
-    char *text = buffer_steal(&body, &length);
-    if (text == NULL)
-        http_request_answer_text(request, 500, "out of memory\n");
-    else
-        http_request_answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", text, length);
 }
 
 /* --- callbacks --- */
@@ -295,49 +273,21 @@ static int start_client(struct serve *serve, struct error *error)
     return k8s_client_new(serve->config, &options, &serve->client, error);
 }
 
-/* A listener without TLS and without bodies: one of the two that anybody in the cluster reaches. */
-static int start_plain_listener(struct serve *serve, const char *address,
-                                struct http_router *router, struct http_listener **ret_listener,
-                                struct error *error)
+static void set_first_checks(struct health *health)
 {
-    struct http_listener_options options = {.address = address,
-                                            .threads = 1,
-                                            .connection_most = PLAIN_CONNECTIONS,
-                                            .idle_seconds = PLAIN_IDLE_SECONDS,
-                                            .clock = serve->clock,
-                                            .judge = http_router_judge,
-                                            .handler = http_router_handle,
-                                            .context = router};
-    return http_listener_start(&options, ret_listener, error);
-}
-
-/* Probes have a port and a thread of their own, so that whatever is done to the other ports doesn't
- * make a kubelet restart the pod. */
-static int start_health_listener(struct serve *serve, struct error *error)
-{
-    serve->health = health_new();
-    serve->health_router = http_router_new();
-    if (serve->health == NULL || serve->health_router == NULL ||
-        health_routes(serve->health, serve->health_router) < 0)
-        return error_no_memory(error);
-    health_set(serve->health, "certificates", false, "waiting for the serving certificate");
-    health_set(serve->health, "lists", false,
+    health_set(health, "certificates", false, "waiting for the serving certificate");
+    health_set(health, "lists", false,
                "waiting for the full lists of Services, claims, pools, ranges and requests");
-    health_set(serve->health, "running", true, "");
-    int result = start_plain_listener(serve, serve->options.health_listen, serve->health_router,
-                                      &serve->health_listener, error);
-    return result < 0 ? error_prefix(error, "--health-listen") : 0;
+    health_set(health, "running", true, "");
 }
 
-static int start_metrics_listener(struct serve *serve, struct error *error)
+static int start_plain_ports(struct serve *serve, struct error *error)
 {
-    serve->metrics_router = http_router_new();
-    if (serve->metrics_router == NULL || health_routes(serve->health, serve->metrics_router) < 0 ||
-        http_router_add(serve->metrics_router, "GET", "/metrics", handle_metrics, serve) < 0)
-        return error_no_memory(error);
-    int result = start_plain_listener(serve, serve->options.metrics_listen, serve->metrics_router,
-                                      &serve->metrics_listener, error);
-    return result < 0 ? error_prefix(error, "--metrics-listen") : 0;
+    struct plain_ports_options options = {.health_listen = serve->options.health_listen,
+                                          .metrics_listen = serve->options.metrics_listen,
+                                          .metrics = serve->metrics.metrics,
+                                          .clock = serve->clock};
+    return plain_ports_start(&serve->plain, &options, set_first_checks, error);
 }
 
 static int start_certificates(struct serve *serve, struct error *error)
@@ -461,43 +411,11 @@ static int start_reconciler(struct serve *serve, struct error *error)
     return 0;
 }
 
-/* {"listen": 8443, "metrics": 9443, "health": 8080}, to free(). NULL when out of memory. */
-static char *ports_text(const struct serve *serve)
-{
-    struct buffer text;
-    struct json_writer writer;
-    buffer_init(&text, 256);
-    json_writer_init(&writer, &text);
-    json_begin_object(&writer);
-    json_member_integer(&writer, "listen", http_listener_port(serve->listener));
-    json_member_integer(&writer, "metrics", http_listener_port(serve->metrics_listener));
-    json_member_integer(&writer, "health", http_listener_port(serve->health_listener));
-    json_end_object(&writer);
-    buffer_append_char(&text, '\n');
-    return buffer_steal(&text, NULL);
-}
-
-/* Whoever waits for the file sees it whole or not at all. */
 static int write_ports_file(const struct serve *serve, struct error *error)
 {
-    char temporary[4096];
-    if (serve->options.ports_file == NULL)
-        return 0;
-    char *text = ports_text(serve);
-    if (text == NULL)
-        return error_no_memory(error);
-    snprintf(temporary, sizeof(temporary), "%s.new", serve->options.ports_file);
-    FILE *file = fopen(temporary, "we");
-    if (file == NULL) {
-        free(text);
-        return error_set(error, -errno, "--ports-file: %s: %s", temporary, strerror(errno));
-    }
-    fputs(text, file);
-    free(text);
-    if (fclose(file) != 0 || rename(temporary, serve->options.ports_file) != 0)
-        return error_set(error, -errno, "--ports-file: %s: %s", serve->options.ports_file,
-                         strerror(errno));
-    return 0;
+    struct plain_port ports[3] = {{"listen", http_listener_port(serve->listener)}};
+    plain_ports_bound(&serve->plain, &ports[1]);
+    return plain_ports_write_file(serve->options.ports_file, ports, 3, error);
 }
 
 static int serve_start(struct serve *serve, struct error *error)
@@ -518,9 +436,7 @@ static int serve_start(struct serve *serve, struct error *error)
     serve->metrics.leads = may_act;
     serve->metrics.leads_context = serve;
     choose_identity(serve);
-    int result = start_health_listener(serve, error);
-    if (result == 0)
-        result = start_metrics_listener(serve, error);
+    int result = start_plain_ports(serve, error);
     if (result == 0)
         result = start_client(serve, error);
     if (result < 0)
@@ -539,7 +455,7 @@ static int serve_start(struct serve *serve, struct error *error)
     if (result < 0)
         return result;
     atomic_store(&serve->metrics.certificates, serve->certificates);
-    health_set(serve->health, "certificates", true, "");
+    health_set(serve->plain.health, "certificates", true, "");
     log_info("listening", "identity", serve->identity, "namespace", serve->namespace_name,
              "address", serve->options.listen);
     return write_ports_file(serve, error);
@@ -553,7 +469,7 @@ static void look_at_watches(struct serve *serve)
     char reason[300] = "";
     bool current =
         feed_is_current(serve->feed, serve->options.watch_outage, reason, sizeof(reason));
-    health_set(serve->health, "watches", current, reason);
+    health_set(serve->plain.health, "watches", current, reason);
     if (current == serve->watches_current)
         return;
     serve->watches_current = current;
@@ -573,7 +489,7 @@ static void serve_loop(struct serve *serve)
             next_tick = now + certificates_tick(serve->certificates);
         if (!serve->ready && state_is_synced(serve->state)) {
             serve->ready = true;
-            health_set(serve->health, "lists", true, "");
+            health_set(serve->plain.health, "lists", true, "");
             log_info("ready");
         }
         look_at_watches(serve);
@@ -633,7 +549,7 @@ static void wait_until_idle(struct serve *serve)
 static void serve_drain(struct serve *serve)
 {
     log_info("stopping");
-    health_set(serve->health, "running", false, "stopping");
+    health_set(serve->plain.health, "running", false, "stopping");
     reconciler_lead(serve->reconciler, false);
     release_lease(serve);
     http_listener_drain(serve->listener);
@@ -646,8 +562,7 @@ static void serve_drain(struct serve *serve)
 static void serve_free(struct serve *serve)
 {
     release_lease(serve);
-    http_listener_stop(serve->health_listener);
-    http_listener_stop(serve->metrics_listener);
+    plain_ports_stop(&serve->plain);
     reconciler_stop(serve->reconciler);
     k8s_events_free(serve->events);
     replicas_feed_stop(serve->replicas);
@@ -655,9 +570,7 @@ static void serve_free(struct serve *serve)
     http_listener_stop(serve->listener);
     certificates_close(serve->certificates);
     k8s_client_free(serve->client);
-    http_router_free(serve->health_router);
-    http_router_free(serve->metrics_router);
-    health_free(serve->health);
+    plain_ports_free(&serve->plain);
     metrics_free(serve->metrics.metrics);
     state_free(serve->state);
     k8s_config_free(serve->config);

@@ -22,6 +22,8 @@ struct check {
 
 struct health {
     struct mutex mutex;
+    bool (*alive)(void *context);
+    void *alive_context;
     size_t count;
     struct check checks[CHECKS_MOST];
 };
@@ -102,10 +104,19 @@ static bool describe(struct health *health, bool verbose, struct buffer *buffer)
     return ready;
 }
 
+void health_set_alive(struct health *health, bool (*alive)(void *context), void *context)
+{
+    health->alive = alive;
+    health->alive_context = context;
+}
+
 static void answer_alive(void *context, struct http_request *request)
 {
-    (void)context;
-    http_request_answer_text(request, 200, "ok\n");
+    const struct health *health = context;
+    if (health->alive == NULL || health->alive(health->alive_context))
+        http_request_answer_text(request, 200, "ok\n");
+    else
+        http_request_answer_text(request, 503, "not alive\n");
 }
 
 static void answer_ready(void *context, struct http_request *request)
