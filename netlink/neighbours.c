@@ -7,7 +7,8 @@
 #define NEVER_QUESTIONS 20U        /* unanswered from the start: it can't be watched */
 #define NEVER_PAUSE CLOCK_SECOND   /* between the questions after that */
 #define FORMER_PAUSE                                                                               \
-    (500 * CLOCK_MILLISECOND) /* for who had our addresses, while watching is off */
+    (500 * CLOCK_MILLISECOND)             /* for who had our addresses, while watching is off */
+#define TOLD_LONG_AGO (10 * CLOCK_SECOND) /* it may have an address on our links by now */
 #define RETAKE_FIRST CLOCK_SECOND
 #define RETAKE_MOST (30 * CLOCK_SECOND)
 #define HEARD_JUST_NOW (2 * CLOCK_SECOND)
@@ -175,7 +176,7 @@ static void ask(struct nodes *nodes, struct node *node)
     int64_t now = agent_world_now(world);
     const struct address *own = find_own(node, &watch->link);
     if (own == NULL || agent_world_watch(world, watch->link) == NULL) {
-        if (!node->known)
+        if (!node->known || now - node->told_at > TOLD_LONG_AGO)
             nodes_want(nodes, node);
         alarms_set(&world->alarms, &watch->tick, now + UNKNOWN_PAUSE);
         return;

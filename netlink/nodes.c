@@ -36,7 +36,8 @@ struct node *nodes_get(struct nodes *nodes, const char *name)
 {
     for (struct node *node = nodes->first; node != NULL; node = node->next) {
         if (strcmp(node->name, name) == 0) {
-            node->references++;
+            if (node->references++ == 0)
+                nodes_want(nodes, node); /* what we know of it may be old */
             return node;
         }
     }

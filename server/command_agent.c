@@ -177,6 +177,8 @@ static void set_first_checks(struct health *health)
 
 static int start_plain_ports(struct agent_command *command, struct error *error)
 {
+    if (agent_metrics_init(&command->metrics) < 0)
+        return error_no_memory(error);
     struct plain_ports_options options = {.health_listen = command->options.health_listen,
                                           .metrics_listen = command->options.metrics_listen,
                                           .metrics = command->metrics.metrics,
@@ -185,8 +187,6 @@ static int start_plain_ports(struct agent_command *command, struct error *error)
                                           .alive = is_alive,
                                           .context = command};
     struct plain_port ports[2];
-    if (agent_metrics_init(&command->metrics) < 0)
-        return error_no_memory(error);
     int result = plain_ports_start(&command->plain, &options, set_first_checks, error);
     if (result < 0)
         return result;
@@ -212,7 +212,7 @@ static int start_loop(struct agent_command *command, struct error *error)
                                          .link = command->options.link,
                                          .state_file = choose_state_file(command),
                                          .settings = command->options.settings};
-    int result = agent_loop_new(&options, &agent_inbox_upcalls, agent_inbox(command->agent),
+    int result = agent_loop_new(&options, &agent_messages_upcalls, agent_messages(command->agent),
                                 &command->loop, error);
     if (result == 0)
         result = agent_loop_watch(command->loop, command->signals, signalled, command, error);

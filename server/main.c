@@ -1,4 +1,5 @@
 /* The program: a table of subcommands. */
+#include "server/command_agent.h"
 #include "server/command_alloc.h"
 #include "server/command_certs.h"
 #include "server/command_pools.h"
@@ -24,6 +25,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"serve", command_serve, "the webhook and the reconciler"},
+    {"agent", command_agent, "the agent of a node: binds and announces its addresses"},
     {"alloc", command_alloc,
      "try the allocator: ranges as arguments, operations on standard input"},
     {"certs", command_certs, "show, issue and rotate the webhook's certificates"},

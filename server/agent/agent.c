@@ -1,4 +1,4 @@
-/* Who tells whom: the inbox's messages go to claims, neighbours and heartbeat; what these learn goes
+/* Who tells whom: the loop's messages go to claims, neighbours and heartbeat; what these learn goes
  * to the loop and to the program. All of it on the api thread. */
 #include "server/agent/agent.h"
 
@@ -14,7 +14,7 @@
 
 struct agent {
     struct agent_options options;
-    struct agent_inbox *inbox;
+    struct agent_messages *messages;
     struct agent_claims *claims;
     struct agent_heartbeat *heartbeat;
     struct agent_neighbours *neighbours;
@@ -78,7 +78,7 @@ static void take_links(void *context, const struct agent_link *links, size_t cou
         agent_heartbeat_links(agent->heartbeat, links, count);
 }
 
-static const struct agent_inbox_reader reader = {
+static const struct agent_messages_reader reader = {
     .report = take_report,
     .taken_over = take_takeover,
     .neighbour_wanted = take_wanted,
@@ -129,8 +129,8 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, str
     if (agent == NULL)
         return error_no_memory(error);
     agent->options = *options;
-    agent->inbox = agent_inbox_new(options->client, &reader, agent);
-    if (agent->inbox == NULL) {
+    agent->messages = agent_messages_new(options->client, &reader, agent);
+    if (agent->messages == NULL) {
         agent_free(agent);
         return error_no_memory(error);
     }
@@ -138,9 +138,9 @@ int agent_new(const struct agent_options *options, struct agent **ret_agent, str
     return 0;
 }
 
-struct agent_inbox *agent_inbox(struct agent *agent)
+struct agent_messages *agent_messages(struct agent *agent)
 {
-    return agent->inbox;
+    return agent->messages;
 }
 
 void agent_set_loop(struct agent *agent, void *loop)
@@ -158,7 +158,7 @@ static int start_simple(struct agent *agent, struct error *error)
     return agent_simple_start(&options, &agent->simple, error);
 }
 
-/* The parts come into being in the order in which they are told of each other. The inbox is read
+/* The parts come into being in the order in which they are told of each other. The messages are read
  * from the first of them on, so nothing may have been said before: the loop doesn't run yet. */
 int agent_start(struct agent *agent, struct error *error)
 {
@@ -207,7 +207,7 @@ void agent_leave(struct agent *agent)
 
 size_t agent_pending(const struct agent *agent)
 {
-    size_t pending = agent_inbox_pending(agent->inbox) + atomic_load(&agent->leaving);
+    size_t pending = agent_messages_pending(agent->messages) + atomic_load(&agent->leaving);
     if (agent->heartbeat != NULL)
         pending += agent_heartbeat_pending(agent->heartbeat);
     return pending + (agent->claims != NULL ? agent_claims_pending(agent->claims) : 0);
@@ -229,6 +229,6 @@ void agent_free(struct agent *agent)
     agent_claims_free(agent->claims);
     agent_heartbeat_free(agent->heartbeat);
     agent_neighbours_free(agent->neighbours);
-    agent_inbox_free(agent->inbox);
+    agent_messages_free(agent->messages);
     free(agent);
 }

@@ -1,12 +1,12 @@
 /* The API's side of `ipwarden agent`, put together: claims, heartbeat and neighbours, or with simple
- * the Services alone. The loop is reached by a table (agent_loop_calls.h), and reaches this by the
- * inbox. */
+ * the Services alone. The loop is reached by a table (agent_loop_calls.h), and reaches this by
+ * its messages (agent_messages.h). */
 #ifndef IPWARDEN_AGENT_AGENT_H
 #define IPWARDEN_AGENT_AGENT_H
 
 #include "k8s/client.h"
-#include "server/agent/agent_inbox.h"
 #include "server/agent/agent_loop_calls.h"
+#include "server/agent/agent_messages.h"
 #include "server/base/error.h"
 
 #include <stdbool.h>
@@ -28,11 +28,11 @@ struct agent_options {
     void *context;
 };
 
-/* Makes the inbox; nothing is started. options are copied. */
+/* Makes what the loop needs; nothing is started. options are copied. */
 must_check int agent_new(const struct agent_options *options, struct agent **ret_agent,
                          struct error *error);
-/* For agent_loop_new, with agent_inbox_upcalls. */
-struct agent_inbox *agent_inbox(struct agent *agent);
+/* For agent_loop_new, with agent_messages_upcalls. */
+struct agent_messages *agent_messages(struct agent *agent);
 /* The table's last member, which may be made later than the agent. Before agent_start. */
 void agent_set_loop(struct agent *agent, void *loop);
 /* Starts watches and heartbeat. */

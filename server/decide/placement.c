@@ -20,7 +20,9 @@ static bool qualifies(const struct decision *decision, const struct placement_no
  * where none has, it goes nowhere. */
 static size_t endpoints_needed(const struct placement_request *request)
 {
-    size_t most = request->local > 0 ? 1 : 0;
+    size_t most = 1;
+    if (request->local == 0)
+        return 0;
     for (size_t i = 0; i < request->count; i++)
         if (request->nodes[i].fine && request->nodes[i].selected &&
             request->nodes[i].endpoints > most)

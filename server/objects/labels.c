@@ -116,17 +116,15 @@ static int decode_match_labels(const struct decoder *decoder, const struct json_
     return 0;
 }
 
-static int decode_operator(const struct decoder *decoder, const struct json_node *node,
-                           const char *path, struct label_requirement *requirement)
+static bool decode_operator(const struct json_view *view, const struct json_node *node,
+                            struct label_requirement *requirement)
 {
     for (size_t i = 0; i < OPERATORS; i++)
-        if (json_view_equals(decoder->view, node, operators[i])) {
+        if (json_view_equals(view, node, operators[i])) {
             requirement->compare = (uint8_t)i;
-            return 0;
+            return true;
         }
-    char field[FIELD_SIZE];
-    snprintf(field, sizeof(field), "%s.operator", path);
-    return fault(decoder, field, "use In, NotIn, Exists or DoesNotExist");
+    return false;
 }
 
 static int decode_expression(const struct decoder *decoder, const struct json_node *item,
@@ -143,15 +141,16 @@ static int decode_expression(const struct decoder *decoder, const struct json_no
     snprintf(field, sizeof(field), "%s.key", path);
     if (*requirement->key == '\0' && fault(decoder, field, "missing: give the label's name") < 0)
         return -ENOMEM;
-    int result =
-        decode_operator(decoder, json_view_member(view, item, "operator"), path, requirement);
+    snprintf(field, sizeof(field), "%s.operator", path);
+    if (!decode_operator(view, json_view_member(view, item, "operator"), requirement))
+        return fault(decoder, field, "use In, NotIn, Exists or DoesNotExist");
     bool listed = requirement->compare <= LABEL_NOT_IN;
     snprintf(field, sizeof(field), "%s.values", path);
-    if (result == 0 && listed && requirement->values.count == 0)
+    if (listed && requirement->values.count == 0)
         return fault(decoder, field, "missing: In and NotIn want one value or more");
-    if (result == 0 && !listed && requirement->values.count > 0)
+    if (!listed && requirement->values.count > 0)
         return fault(decoder, field, "not with Exists and DoesNotExist, which look at no value");
-    return result;
+    return 0;
 }
 
 int label_selector_decode(const struct json_view *view, const struct json_node *selector,

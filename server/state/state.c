@@ -72,7 +72,6 @@ void state_free(struct state *state)
     map_free(state->pool_claims);
     map_free(state->places);
     map_free(state->endpoints);
-    free(state->agents);
     free(state->pools);
     free(state->replicas);
     mutex_destroy(&state->mutex);

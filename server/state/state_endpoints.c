@@ -91,6 +91,8 @@ static int put(struct state *state, void *object_take)
                                           .changed = ++state->sequence};
     int result = home_enter(state, entry);
     if (!same)
+        state_tell(state, STATE_ENDPOINT_SLICES, slice->meta.key);
+    if (!same)
         tell_claims(state, slice->service);
     if (!same && old != NULL && strcmp(old->service, slice->service) != 0)
         tell_claims(state, old->service);
@@ -103,6 +105,7 @@ static void drop(struct state *state, struct state_object *object)
     struct state_slice *entry = (struct state_slice *)object;
     map_remove_string(state->objects[STATE_ENDPOINT_SLICES], object->meta->key);
     home_leave(state, entry);
+    state_tell(state, STATE_ENDPOINT_SLICES, object->meta->key);
     tell_claims(state, entry->slice->service);
     endpoint_slice_free(entry->slice);
     free(entry);

@@ -70,6 +70,10 @@ static void agent_free(struct state *state, struct state_ip_node *entry)
 {
     struct state_place *place = entry->place;
     agents_remove(state, place);
+    if (state->agent_count == 0) {
+        free(state->agents);
+        state->agents = NULL;
+    }
     place->agent = NULL;
     place->fault = STATE_PLACE_NO_AGENT;
     state_place_settle(state, place);
@@ -227,6 +231,8 @@ static int put_node(struct state *state, void *object_take)
         entry->not_ready_since = clock_monotonic(state->options.clock);
     node_free(old);
     if (!same)
+        state_tell(state, STATE_NODES, node->meta.key);
+    if (!same)
         state_places_judge(state);
     if (!same && entry->place->agent != NULL)
         state_tell(state, STATE_IP_NODES, entry->place->name);
@@ -241,6 +247,7 @@ static void drop_node(struct state *state, struct state_object *object)
     struct state_node *entry = (struct state_node *)object;
     struct node *node = entry->node;
     map_remove_string(state->objects[STATE_NODES], object->meta->key);
+    state_tell(state, STATE_NODES, object->meta->key);
     if (entry->place->agent != NULL)
         state_tell(state, STATE_IP_NODES, entry->place->name);
     node_drop(state, entry);

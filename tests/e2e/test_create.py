@@ -143,7 +143,8 @@ def test_claims_and_pools_are_readable_in_tables(lab):
     lab.claimed(address, created)
     lab.check_at_rest()
     table = lab.kubectl("get", "ipclaims", namespace=False).stdout.splitlines()
-    assert table[0].split() == ["NAME", "ADDRESS", "POOL", "NAMESPACE", "SERVICE", "AGE"]
+    columns = ["NAME", "ADDRESS", "POOL", "NAMESPACE", "SERVICE", "NODE", "BOUND", "AGE"]
+    assert table[0].split() == columns
     (row,) = [line.split() for line in table if line.startswith(objects.claim_name(address))]
     assert row[1:5] == [f"{address}/32", pool["metadata"]["name"], lab.namespace, "web"]
     table = lab.kubectl("get", "icp", namespace=False).stdout.splitlines()

@@ -157,7 +157,7 @@ static inline void report(const char *claim, enum agent_state state)
         abort();
     struct agent_report says = {
         .claim = claim, .address = &address, .state = state, .mac = mac, .link = "eth0"};
-    agent_inbox_upcalls.report(agent_inbox(agent), &says);
+    agent_messages_upcalls.report(agent_messages(agent), &says);
 }
 
 static inline void settle(void)

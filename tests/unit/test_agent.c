@@ -140,7 +140,7 @@ static void test_takeover(void **state)
     fake_nodes_until(world, was_told("stand-by holder=you standby=me bound=you"));
     forget_told();
     report(A, AGENT_BOUND);
-    agent_inbox_upcalls.taken_over(agent_inbox(agent), A, "you");
+    agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_nodes_until(world, fake_nodes_has(world, CLAIM, "'boundNode':'me'"));
     settle();
     assert_true(fake_nodes_has(world, CLAIM, "'nodeName':'me'"));
@@ -158,7 +158,7 @@ static void test_takeover_overruled(void **state)
     start_agent(false);
     fake_nodes_set(world, &world->thinks, true);
     report(A, AGENT_BOUND);
-    agent_inbox_upcalls.taken_over(agent_inbox(agent), A, "you");
+    agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_until(fake_nodes_requests(world, PATCHES) == 1);
     fake_nodes_merge(world, CLAIM, "{'spec':{'nodeName':'they','standbyNode':'you'}}");
     fake_nodes_set(world, &world->thinks, false);
@@ -178,7 +178,7 @@ static void test_takeover_while_away(void **state)
     start_agent(false);
     fake_nodes_set(world, &world->away, true);
     report(A, AGENT_BOUND);
-    agent_inbox_upcalls.taken_over(agent_inbox(agent), A, "you");
+    agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_nodes_until(world, fake_nodes_requests(world, READS) >= 2);
     fake_nodes_merge(world, CLAIM, "{'status':{'conditions':[]}}");
     fake_nodes_set(world, &world->away, false);
@@ -195,7 +195,7 @@ static void test_takeover_withdrawn(void **state)
     start_agent(false);
     fake_nodes_set(world, &world->away, true);
     report(A, AGENT_BOUND);
-    agent_inbox_upcalls.taken_over(agent_inbox(agent), A, "you");
+    agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_nodes_until(world, fake_nodes_requests(world, READS) >= 2);
     report(A, AGENT_RELEASED);
     fake_until(agent_pending(agent) == 1); /* the wait before the next attempt */

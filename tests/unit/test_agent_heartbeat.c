@@ -40,22 +40,30 @@ static uint64_t revision(void)
     return value;
 }
 
+static int64_t beaten_at;
+
+/* Lets time pass until the next heartbeat, which comes so long after the one before. */
+static void expect_beat(uint64_t number, int64_t interval)
+{
+    fake_nodes_until(world, revision() >= number);
+    int64_t now = clock_monotonic(&world->clock.clock);
+    assert_int_equal(revision(), number);
+    if (interval > 0)
+        assert_in_range(now - beaten_at, interval - 200 * MS, interval + 200 * MS);
+    beaten_at = now;
+}
+
 static void test_made_and_beaten(void **state)
 {
     (void)state;
     start_agent(false);
-    fake_until(revision() == 1);
+    expect_beat(1, 0);
     fake_until(fake_nodes_has(world, ME, "'reason':'Starting'"));
     assert_true(fake_nodes_has(world, ME, "'spec':{'nodeName':'me'}"));
     assert_true(fake_nodes_has(world, ME, "'heartbeatInterval':'2s'"));
     fake_until(atomic_load(&loop.fresh) == 1);
-    for (uint64_t i = 2; i < 6; i++) {
-        fake_nodes_advance(world, 2 * CLOCK_SECOND);
-        fake_until(revision() == i);
-    }
-    fake_nodes_advance(world, 1900 * MS);
-    usleep(20000);
-    assert_int_equal(revision(), 5);
+    for (uint64_t i = 2; i < 6; i++)
+        expect_beat(i, 2 * CLOCK_SECOND);
     /* What it says beside was written once. */
     assert_int_equal(fake_nodes_requests(world, TELLS), 1);
 }
@@ -83,16 +91,12 @@ static void test_stretched(void **state)
         snprintf(key, sizeof(key), "ipnodes/n%d", i);
         fake_nodes_put(world, key, "{'metadata':{},'spec':{}}");
     }
+    fake_nodes_put(world, ME, "{'metadata':{},'spec':{}}");
     start_agent(false);
-    fake_until(revision() == 1);
-    fake_nodes_advance(world, 2 * CLOCK_SECOND);
-    fake_until(revision() == 2);
-    fake_until(fake_nodes_has(world, ME, "'heartbeatInterval':'5s'"));
-    fake_nodes_advance(world, 4900 * MS);
-    usleep(20000);
-    assert_int_equal(revision(), 2);
-    fake_nodes_advance(world, 100 * MS);
-    fake_until(revision() == 3);
+    expect_beat(2, 0); /* the nodes have been counted by now */
+    expect_beat(3, 5 * CLOCK_SECOND);
+    expect_beat(4, 5 * CLOCK_SECOND);
+    assert_true(fake_nodes_has(world, ME, "'heartbeatInterval':'5s'"));
 }
 
 static void test_fresh_and_stale(void **state)
@@ -111,13 +115,15 @@ static void test_fresh_and_stale(void **state)
     fake_until(atomic_load(&loop.fresh) == 0);
     assert_int_equal(clock_monotonic(&world->clock.clock) - from, 6 * CLOCK_SECOND);
     world->refuses = NULL;
-    fake_nodes_advance(world, 2 * CLOCK_SECOND);
-    fake_until(atomic_load(&loop.fresh) == 1);
+    fake_nodes_until(world, atomic_load(&loop.fresh) == 1);
     /* A watch that is broken shows nothing. */
-    world->refuses = NULL;
     fake_nodes_set(world, &world->away, true);
     fake_nodes_until(world, atomic_load(&loop.fresh) == 0);
     fake_nodes_set(world, &world->away, false);
+    /* A watch of this server's begins with its first event. */
+    fake_nodes_put(world, "ipclaims/203-0-113-7-32",
+                   "{'metadata':{},'spec':{'cidr':'203.0.113.7/32','nodeName':'me','standbyNode':"
+                   "'me','announce':'AllNodes'}}");
     fake_nodes_until(world, atomic_load(&loop.fresh) == 1);
 }
 
@@ -142,7 +148,7 @@ static void say_links(bool up, size_t ours)
          .address_count = 1 + ours},
         {.name = "eth1", .mac = {2, 0, 0, 0, 0, 2}, .up = true},
     };
-    agent_inbox_upcalls.links_changed(agent_inbox(agent), links, 2);
+    agent_messages_upcalls.links_changed(agent_messages(agent), links, 2);
 }
 
 static void test_links(void **state)
@@ -183,7 +189,7 @@ static void test_leaves(void **state)
 
 static void want(const char *name)
 {
-    agent_inbox_upcalls.neighbour_wanted(agent_inbox(agent), name);
+    agent_messages_upcalls.neighbour_wanted(agent_messages(agent), name);
 }
 
 static void test_neighbours(void **state)
@@ -200,7 +206,7 @@ static void test_neighbours(void **state)
     fake_until(was_told("neighbour(you 192.0.2.20 1 20)"));
     want("nobody");
     fake_until(was_told("neighbour(nobody  0 00 dead)"));
-    agent_inbox_upcalls.neighbour_heard(agent_inbox(agent), "you", false, false);
+    agent_messages_upcalls.neighbour_heard(agent_messages(agent), "you", false, false);
     fake_until(fake_nodes_has(world, ME, "never answered: you"));
     fake_nodes_merge(world, "ipnodes/you",
                      "{'status':{'conditions':[{'type':'Alive','status':'False'}]}}");
@@ -212,7 +218,7 @@ static void test_neighbours(void **state)
     /* No claim names that one. */
     assert_int_equal(fake_nodes_requests(world, "GET /apis/ipcontroller.ext/v2/ipnodes/nobody"),
                      nobody);
-    agent_inbox_upcalls.neighbour_heard(agent_inbox(agent), "you", true, true);
+    agent_messages_upcalls.neighbour_heard(agent_messages(agent), "you", true, true);
     fake_until(fake_nodes_has(world, ME, "'reason':'AllAnswer'"));
     /* It doesn't answer at first: asked again. */
     fake_nodes_set(world, &world->away, true);

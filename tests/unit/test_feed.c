@@ -123,11 +123,19 @@ static bool has_pool(const char *name)
     return state_pool(world, name) != NULL;
 }
 
+static void no_nodes(void)
+{
+    answer("GET " IP_NODE_PATH, LIST("1", ""), FAKE_END);
+    answer("GET " NODE_PATH, LIST("1", ""), FAKE_END);
+    answer("GET " ENDPOINT_SLICE_PATH, LIST("1", ""), FAKE_END);
+}
+
 /* Nothing there of the kinds that a test isn't about. */
 static void no_ranges(void)
 {
     answer(RANGES, LIST("1", ""), FAKE_END);
     answer(REQUESTS, LIST("1", ""), FAKE_END);
+    no_nodes();
 }
 
 static bool is_request(const char *key)
@@ -338,6 +346,7 @@ static void a_list_that_ends_is_current(void **state)
     answer(SERVICES, LIST("1", ""), FAKE_END);
     answer(CLAIMS, LIST("1", ""), FAKE_END);
     answer(POOLS, LIST("1", ""), FAKE_END);
+    no_nodes();
     fake_api_answer(api, &(struct fake_answer){.request = REQUESTS, .status = 500, .times = 1});
     begin();
     fake_until(state_is_synced(world) && was_told("-ipamrequests"));

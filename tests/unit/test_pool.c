@@ -63,6 +63,38 @@ static void has_defaults(void **state)
     assert_null(pool->excluded);
 }
 
+static void says_where_its_addresses_live(void **state)
+{
+    (void)state;
+    const struct {
+        const char *spec;
+        enum pool_announce announce;
+        const char *link;
+        size_t requirements;
+    } cases[] = {
+        {"", POOL_ANNOUNCE_LAYER2, "", 0},
+        {",'announce':'Layer2','link':'bond0.100'", POOL_ANNOUNCE_LAYER2, "bond0.100", 0},
+        {",'announce':'AllNodes'", POOL_ANNOUNCE_ALL_NODES, "", 0},
+        {",'announce':'None','nodeSelector':{}", POOL_ANNOUNCE_NONE, "", 0},
+        {",'nodeSelector':{'matchLabels':{'a':'b'},'matchExpressions':[{'key':'c','operator':"
+         "'Exists'}]}",
+         POOL_ANNOUNCE_LAYER2, "", 2},
+    };
+    _cleanup_pool_ struct pool *plain = make("'cidr':'192.0.2.0/24'", NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char spec[400];
+        snprintf(spec, sizeof(spec), "'cidr':'192.0.2.0/24'%s", cases[i].spec);
+        _cleanup_pool_ struct pool *pool = make(spec, NULL);
+        _cleanup_pool_ struct pool *again = make(spec, NULL);
+        assert_null(pool->invalid);
+        assert_int_equal(pool->announce, cases[i].announce);
+        assert_string_equal(pool->link, cases[i].link);
+        assert_int_equal(pool->nodes.count, cases[i].requirements);
+        assert_true(pool_places_alike(pool, again));
+        assert_int_equal(pool_places_alike(pool, plain), i == 0);
+    }
+}
+
 static bool offers(const struct ranges *ranges, const char *text)
 {
     struct address address = fixture_address(text);
@@ -159,6 +191,15 @@ static const struct faulty faulties[] = {
     {"'cidr':'192.0.2.0/24','sharing':'any'", "spec.sharing"},
     {"'cidr':'192.0.2.0/24','onExhausted':''", "spec.onExhausted"},
     {"'cidr':'192.0.2.0/24','onExhausted':7", "spec.onExhausted"},
+    {"'cidr':'192.0.2.0/24','announce':'BGP'", "spec.announce"},
+    {"'cidr':'192.0.2.0/24','link':'a/b'", "spec.link"},
+    {"'cidr':'192.0.2.0/24','link':'a-name-too-long1'", "spec.link"},
+    {"'cidr':'192.0.2.0/24','link':7", "spec.link"},
+    {"'cidr':'192.0.2.0/24','nodeSelector':{'matchExpressions':[{'key':'a','operator':'Is'},"
+     "{'operator':'Exists'},{'key':'a','operator':'In'},"
+     "{'key':'a','operator':'Exists','values':['b']}]}",
+     "spec.nodeSelector.matchExpressions[0].operator spec.nodeSelector.matchExpressions[1].key "
+     "spec.nodeSelector.matchExpressions[2].values spec.nodeSelector.matchExpressions[3].values"},
 };
 
 static void says_every_fault_at_once(void **state)
@@ -542,6 +583,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_field),
         cmocka_unit_test(has_defaults),
+        cmocka_unit_test(says_where_its_addresses_live),
         cmocka_unit_test(offers_what_its_spec_says),
         cmocka_unit_test(says_every_fault_at_once),
         cmocka_unit_test(says_what_is_wrong_with_its_request),

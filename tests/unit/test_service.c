@@ -87,7 +87,7 @@ static bool texts_equal(const char *left, const char *right)
 static bool decides_the_same(const struct service *one, const struct service *two)
 {
     return texts_equal(one->pool, two->pool) && texts_equal(one->class_name, two->class_name) &&
-           one->type == two->type && one->headless == two->headless &&
+           one->type == two->type && one->headless == two->headless && one->local == two->local &&
            one->family_policy == two->family_policy &&
            memcmp(one->families, two->families, sizeof(one->families)) == 0 &&
            one->wants_auto == two->wants_auto && one->external_managed == two->external_managed &&

@@ -1,5 +1,5 @@
 /* A list of messages under a mutex. A message and all its texts are one allocation. */
-#include "server/agent/agent_inbox.h"
+#include "server/agent/agent_messages.h"
 
 #include "server/base/mutex.h"
 
@@ -24,9 +24,9 @@ struct message {
     char texts[];
 };
 
-struct agent_inbox {
+struct agent_messages {
     struct k8s_client *client;
-    const struct agent_inbox_reader *reader;
+    const struct agent_messages_reader *reader;
     void *context;
     struct mutex mutex;
     struct message *first;
@@ -36,18 +36,18 @@ struct agent_inbox {
     _Atomic size_t lost;
 };
 
-struct agent_inbox *agent_inbox_new(struct k8s_client *client,
-                                    const struct agent_inbox_reader *reader, void *context)
+struct agent_messages *agent_messages_new(struct k8s_client *client,
+                                          const struct agent_messages_reader *reader, void *context)
 {
-    struct agent_inbox *inbox = calloc(1, sizeof(*inbox));
-    if (inbox == NULL)
+    struct agent_messages *messages = calloc(1, sizeof(*messages));
+    if (messages == NULL)
         return NULL;
-    inbox->client = client;
-    inbox->reader = reader;
-    inbox->context = context;
-    inbox->end = &inbox->first;
-    mutex_init(&inbox->mutex);
-    return inbox;
+    messages->client = client;
+    messages->reader = reader;
+    messages->context = context;
+    messages->end = &messages->first;
+    mutex_init(&messages->mutex);
+    return messages;
 }
 
 static void message_free(struct message *message)
@@ -56,67 +56,67 @@ static void message_free(struct message *message)
     free(message);
 }
 
-void agent_inbox_free(struct agent_inbox *inbox)
+void agent_messages_free(struct agent_messages *messages)
 {
-    if (inbox == NULL)
+    if (messages == NULL)
         return;
-    while (inbox->first != NULL) {
-        struct message *message = inbox->first;
-        inbox->first = message->next;
+    while (messages->first != NULL) {
+        struct message *message = messages->first;
+        messages->first = message->next;
         message_free(message);
     }
-    mutex_destroy(&inbox->mutex);
-    free(inbox);
+    mutex_destroy(&messages->mutex);
+    free(messages);
 }
 
-size_t agent_inbox_pending(const struct agent_inbox *inbox)
+size_t agent_messages_pending(const struct agent_messages *messages)
 {
-    return atomic_load(&inbox->pending);
+    return atomic_load(&messages->pending);
 }
 
-size_t agent_inbox_lost(const struct agent_inbox *inbox)
+size_t agent_messages_lost(const struct agent_messages *messages)
 {
-    return atomic_load(&inbox->lost);
+    return atomic_load(&messages->lost);
 }
 
 /* --- reading --- */
 
-static void hand_on(const struct agent_inbox *inbox, const struct message *message)
+static void hand_on(const struct agent_messages *messages, const struct message *message)
 {
-    const struct agent_inbox_reader *reader = inbox->reader;
+    const struct agent_messages_reader *reader = messages->reader;
     switch (message->kind) {
     case REPORT:
-        reader->report(inbox->context, &message->report);
+        reader->report(messages->context, &message->report);
         break;
     case TAKEN_OVER:
-        reader->taken_over(inbox->context, message->name, message->other);
+        reader->taken_over(messages->context, message->name, message->other);
         break;
     case WANTED:
-        reader->neighbour_wanted(inbox->context, message->name);
+        reader->neighbour_wanted(messages->context, message->name);
         break;
     case HEARD:
-        reader->neighbour_heard(inbox->context, message->name, message->answers, message->ever);
+        reader->neighbour_heard(messages->context, message->name, message->answers, message->ever);
         break;
     case LINKS:
-        reader->links_changed(inbox->context, message->links, message->link_count);
+        reader->links_changed(messages->context, message->links, message->link_count);
         break;
     }
 }
 
 static void drain(void *context)
 {
-    struct agent_inbox *inbox = context;
-    mutex_lock(&inbox->mutex);
-    struct message *message = inbox->first;
-    inbox->first = NULL;
-    inbox->end = &inbox->first;
-    inbox->asked = false;
-    mutex_unlock(&inbox->mutex);
+    struct agent_messages *messages = context;
+    mutex_lock(&messages->mutex);
+    struct message *message = messages->first;
+    messages->first = NULL;
+    messages->end = &messages->first;
+    messages->asked = false;
+    mutex_unlock(&messages->mutex);
     while (message != NULL) {
         struct message *next = message->next;
-        hand_on(inbox, message);
+        hand_on(messages, message);
         message_free(message);
-        atomic_fetch_sub(&inbox->pending, 1);
+        atomic_fetch_sub(&messages->pending, 1);
         message = next;
     }
 }
@@ -125,30 +125,30 @@ static void drain(void *context)
 
 /* Has the api thread look at what is there. When that fails the client is closing, or the next
  * message brings this one along. */
-static void ask(struct agent_inbox *inbox)
+static void ask(struct agent_messages *messages)
 {
-    if (k8s_after(inbox->client, 0, drain, inbox) == 0)
+    if (k8s_after(messages->client, 0, drain, messages) == 0)
         return;
-    mutex_guard(&inbox->mutex);
-    inbox->asked = false;
+    mutex_guard(&messages->mutex);
+    messages->asked = false;
 }
 
 /* message may be NULL: there was no memory for it. */
-static void put(struct agent_inbox *inbox, struct message *message)
+static void put(struct agent_messages *messages, struct message *message)
 {
     if (message == NULL) {
-        atomic_fetch_add(&inbox->lost, 1);
+        atomic_fetch_add(&messages->lost, 1);
         return;
     }
-    mutex_lock(&inbox->mutex);
-    atomic_fetch_add(&inbox->pending, 1);
-    *inbox->end = message;
-    inbox->end = &message->next;
-    bool asked = inbox->asked;
-    inbox->asked = true;
-    mutex_unlock(&inbox->mutex);
+    mutex_lock(&messages->mutex);
+    atomic_fetch_add(&messages->pending, 1);
+    *messages->end = message;
+    messages->end = &message->next;
+    bool asked = messages->asked;
+    messages->asked = true;
+    mutex_unlock(&messages->mutex);
     if (!asked)
-        ask(inbox);
+        ask(messages);
 }
 
 static struct message *message_new(enum kind kind, const char *name, const char *other)
@@ -166,7 +166,7 @@ static struct message *message_new(enum kind kind, const char *name, const char 
 
 static void put_report(void *context, const struct agent_report *report)
 {
-    struct agent_inbox *inbox = context;
+    struct agent_messages *messages = context;
     struct message *message =
         message_new(REPORT, report->claim, report->link != NULL ? report->link : "");
     if (message != NULL) {
@@ -179,7 +179,7 @@ static void put_report(void *context, const struct agent_report *report)
         if (report->mac != NULL)
             message->report.mac = memcpy(message->mac, report->mac, sizeof(message->mac));
     }
-    put(inbox, message);
+    put(messages, message);
 }
 
 static void put_taken_over(void *context, const char *claim, const char *from_node)
@@ -252,7 +252,7 @@ static void put_links(void *context, const struct agent_link *links, size_t coun
     put(context, message);
 }
 
-const struct agent_upcalls agent_inbox_upcalls = {
+const struct agent_upcalls agent_messages_upcalls = {
     .report = put_report,
     .taken_over = put_taken_over,
     .neighbour_wanted = put_wanted,
