@@ -215,6 +215,9 @@ static void tell(struct agent_heartbeat *heartbeat)
     buffer_init(&body, BODY_MOST);
     if (heartbeat->telling || !heartbeat->known || !heartbeat->changed)
         return;
+    /* What an earlier agent said holds until the links are known: its node wasn't down meanwhile. */
+    if (heartbeat->self.node == NULL && !heartbeat->stopping)
+        return;
     agent_self_encode(&heartbeat->self, &body, heartbeat->options.self, heartbeat->stored,
                       heartbeat->clock);
     heartbeat->telling = submit(heartbeat, &request, &body, told) == 0;

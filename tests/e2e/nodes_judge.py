@@ -61,6 +61,11 @@ class NodesJudge:
                     found[change.node].pop(change.address, None)
         return found
 
+    def nothing_changed(self, addresses, since):
+        """Fails when a kernel got or lost one of these since then."""
+        found = [c for c in self.changes if c.address in addresses and c.at >= since]
+        assert not found, "\n".join(map(str, found)) + "\n" + self._lab.tell()
+
     def findings(self):
         """What was found until now, except for claims, which need rest."""
         history = self._lab.network.history[self._first :]

@@ -32,6 +32,8 @@ IPNODES = "/apis/ipcontroller.ext/v2/ipnodes"
 CLAIMS = "/apis/ipcontroller.ext/v2/ipclaims"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 NAMESPACE = "lab"
+# Seconds in which a standby has got to know the node and its answers.
+HEARD = 1.5
 # A test's creates are all meant, so what is left of one goes soon.
 SERVE = ["--grace=20s"]
 
@@ -385,9 +387,19 @@ class NodesLab:
             self.is_bound(address, node)
         for other in self.others(node):
             self.cordon(other, False)
+        self.spread_standbys(addresses)
+        return addresses
+
+    def spread_standbys(self, addresses):
+        """Has standbys chosen among all nodes; who was the only one then stays it by itself."""
         for address in addresses:
             self.standby_of(address)
-        return addresses
+            path = f"{CLAIMS}/{objects.claim_name(address)}"
+            self.must("PATCH", path, {"spec": {"standbyNode": None}})
+        for address in addresses:
+            self.standby_of(address)
+        # Nobody is taken over from who has never been heard.
+        time.sleep(HEARD)
 
     # All of it
 
