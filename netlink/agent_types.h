@@ -25,11 +25,13 @@ struct agent_wish {
     const char *claim; /* its name: the key of everything below */
     struct address address;
     enum agent_role role;
-    const char *link;       /* "" or NULL: the loop chooses */
-    const char *holder;     /* spec.nodeName */
-    const char *standby;    /* spec.standbyNode; "" or NULL: none */
-    const char *bound_node; /* status.boundNode; "" or NULL: nobody has it */
-    bool leaving;           /* under deletion: unbind it and report AGENT_RELEASED */
+    const char *link;    /* "" or NULL: the loop chooses */
+    const char *holder;  /* spec.nodeName */
+    const char *standby; /* spec.standbyNode; "" or NULL: none */
+    /* status.boundNode; "" or NULL: nobody has it. That another node's name goes from there is taken
+     * for that node's word that it unbound the address: nobody else may clear it. */
+    const char *bound_node;
+    bool leaving; /* under deletion: unbind it and report AGENT_RELEASED */
 };
 
 /* What an IpNode says of another node. */
@@ -79,7 +81,7 @@ struct agent_upcalls {
     void (*taken_over)(void *context, const char *claim, const char *from_node);
     /* Unknown, stale, or behaving as if the API said something else than we know: get its IpNode,
      * from the API server and from nowhere nearer, and answer with agent_loop_neighbour. That an
-     * answer comes is the proof that the API is in view. At most once a second for each. */
+     * answer comes is the proof that the API is in view. At most five times a second for each. */
     void (*neighbour_wanted)(void *context, const char *name);
     /* Whether it answers our probes; ever is false when it never did: then nothing is taken over
      * from it. On changes only. */

@@ -63,10 +63,16 @@ static void bind_silent(struct holder *holder)
         holder->write_pending = true;
         holder->untold = true;
         holder->taken = true;
-    } else if (holder->bound_node != NULL) {
-        /* Whoever the claim says had it hasn't said that it let go. */
-        holder_watch(holder, holder->bound_node);
-        holder->taken = true;
+    } else {
+        /* Whoever answered, or has it as the claim says, hasn't said that it let go. */
+        struct node *former =
+            holder->state == HOLDER_IN_USE ? nodes_by_mac(holder->nodes, holder->mac) : NULL;
+        if (former == NULL)
+            former = holder->bound_node;
+        if (former != NULL) {
+            holder_watch(holder, former);
+            holder->taken = true;
+        }
     }
     bind_it(holder);
 }
@@ -468,14 +474,18 @@ static bool get_other(struct holder *holder, const char *name, struct node **ret
     return *ret_node != NULL;
 }
 
-/* The node that the claim said has it unbound it and took its name out. */
-static void acknowledge(struct holder *holder, const struct node *before)
+/* The node that the claim said has it unbound it and took its name out. Or so it seems: a third one
+ * may have had it meanwhile and taken out its own, so the one we know of is watched all the same. */
+static void acknowledge(struct holder *holder, struct node *before)
 {
     bool waits =
         holder->state == HOLDER_PROBING ||
         (holder->state == HOLDER_IN_USE && (!before->known || node_has_mac(before, holder->mac)));
-    if (waits && agent_world_running(holder->world, holder->link))
-        bind_it(holder);
+    if (!waits || !agent_world_running(holder->world, holder->link))
+        return;
+    holder_watch(holder, before);
+    holder->taken = true;
+    bind_it(holder);
 }
 
 static void follow_hold(struct holder *holder, enum agent_role before, bool other_link)

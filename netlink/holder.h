@@ -86,13 +86,16 @@ struct holder {
     int64_t defended_at;         /* 0: never */
     struct node *rival;          /* a node that claims it as well, while it is asked about */
     int64_t doubted_at;
+    struct alarm doubt; /* the API should have answered by then */
 
-    struct alarm contest;       /* its next step, or the end of a doubt */
+    struct alarm contest;       /* its next step */
     unsigned int contest_round; /* 0: none is held */
     unsigned int contest_step;
     int64_t contest_at; /* when it was announced in this round */
     bool contest_answered;
 
+    struct holder *next; /* in the table, in the order in which they came */
+    struct holder *previous;
     bool dirty;
     struct holder *dirty_next;
     bool dropped; /* to be freed at the next flush */

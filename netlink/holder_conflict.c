@@ -20,12 +20,18 @@ static int64_t now_of(const struct holder *holder)
     return agent_world_now(holder->world);
 }
 
+static void end_doubt(struct holder *holder)
+{
+    alarms_cancel(&holder->world->alarms, &holder->doubt);
+    nodes_put(holder->nodes, holder->rival);
+    holder->rival = NULL;
+}
+
 void holder_contest_end(struct holder *holder)
 {
     alarms_cancel(&holder->world->alarms, &holder->contest);
     holder->contest_round = 0;
-    nodes_put(holder->nodes, holder->rival);
-    holder->rival = NULL;
+    end_doubt(holder);
 }
 
 static void start_round(struct holder *holder)
@@ -68,7 +74,6 @@ void holder_contest(struct holder *holder)
     if (holder->state != HOLDER_BOUND || holder->bound_link == 0 || holder->by_hand ||
         holder->contest_round > 0)
         return;
-    holder_contest_end(holder);
     holder->contest.ring = step;
     holder->contest.context = holder;
     start_round(holder);
@@ -94,31 +99,32 @@ static void defend(struct holder *holder)
 }
 
 /* The API should have answered by now. */
-static void end_doubt(void *context)
+static void judge_doubt(void *context)
 {
     struct holder *holder = context;
     const struct node *rival = holder->rival;
-    if (rival->told_at < holder->doubted_at && holder->bound_link != 0 && rival->mac_count > 0) {
-        uint8_t mac[AGENT_MAC_SIZE];
+    bool blind = rival->told_at < holder->doubted_at;
+    uint8_t mac[AGENT_MAC_SIZE] = {0};
+    if (rival->mac_count > 0)
         memcpy(mac, rival->macs[0], sizeof(mac));
+    end_doubt(holder);
+    if (blind && holder->bound_link != 0)
         holder_yield(holder, mac);
-    }
-    holder_contest_end(holder);
 }
 
 /* The claim names us, as far as we know, and another node of the cluster behaves as if it named
  * that one. */
 static void doubt(struct holder *holder, struct node *rival)
 {
-    if (holder->rival != NULL || holder->contest_round > 0)
+    if (holder->rival != NULL)
         return;
-    nodes_want(holder->nodes, rival);
+    nodes_want(holder->nodes, rival, DOUBT / 2);
     rival->references++;
     holder->rival = rival;
     holder->doubted_at = rival->wanted_at;
-    holder->contest.ring = end_doubt;
-    holder->contest.context = holder;
-    alarms_set(&holder->world->alarms, &holder->contest, now_of(holder) + DOUBT);
+    holder->doubt.ring = judge_doubt;
+    holder->doubt.context = holder;
+    alarms_set(&holder->world->alarms, &holder->doubt, now_of(holder) + DOUBT);
 }
 
 /* The one it was taken from says that it has it. */
@@ -128,10 +134,12 @@ static void hear_former(struct holder *holder, const struct frame *frame)
         holder_contest(holder);
     else if (now_of(holder) - holder->contest_at < CONTEST_HEARING)
         return;
-    else if (is_named(holder))
-        holder->contest_answered = true;
-    else
+    else if (!is_named(holder))
         holder_yield(holder, frame->sender_mac);
+    else {
+        holder->contest_answered = true;
+        doubt(holder, holder->watching);
+    }
 }
 
 void holder_conflict(struct holder *holder, const struct frame *frame)

@@ -165,12 +165,12 @@ void holder_free(struct holder *holder)
     if (holder == NULL)
         return;
     alarms_cancel(&holder->world->alarms, &holder->alarm);
-    alarms_cancel(&holder->world->alarms, &holder->contest);
+    holder_contest_end(holder);
     holder_watch(holder, NULL);
     nodes_put(holder->nodes, holder->holder);
     nodes_put(holder->nodes, holder->standby);
     nodes_put(holder->nodes, holder->bound_node);
-    nodes_put(holder->nodes, holder->rival);
+
     uint64_t *left = count_of(holder, holder->state);
     if (left != NULL)
         (*left)--;

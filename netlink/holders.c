@@ -12,6 +12,8 @@ struct holders {
     struct nodes *nodes;
     struct map *by_claim;
     struct map *by_address;
+    struct holder *first;
+    struct holder *last;
     struct agent_binding bindings[HOLDERS_BATCH];
     struct holder *bound[HOLDERS_BATCH]; /* whose binding it is */
     size_t count;
@@ -45,11 +47,10 @@ void holders_free(struct holders *holders)
         if (holder->dropped)
             holder_free(holder);
     }
-    if (holders->by_claim != NULL) {
-        size_t at = 0;
-        struct holder *holder;
-        while ((holder = map_next(holders->by_claim, &at)) != NULL)
-            holder_free(holder);
+    while (holders->first != NULL) {
+        struct holder *holder = holders->first;
+        holders->first = holder->next;
+        holder_free(holder);
     }
     map_free(holders->by_claim);
     map_free(holders->by_address);
@@ -96,15 +97,34 @@ static int add(struct holders *holders, const struct agent_wish *wish, struct ho
         holder_free(holder);
         return error_no_memory(error);
     }
+    holder->previous = holders->last;
+    if (holders->last != NULL)
+        holders->last->next = holder;
+    else
+        holders->first = holder;
+    holders->last = holder;
     *ret_holder = holder;
     return 0;
+}
+
+static void take_out(struct holders *holders, struct holder *holder)
+{
+    map_remove_string(holders->by_claim, holder->claim);
+    map_remove(holders->by_address, holder->key, sizeof(holder->key));
+    if (holder->previous != NULL)
+        holder->previous->next = holder->next;
+    else
+        holders->first = holder->next;
+    if (holder->next != NULL)
+        holder->next->previous = holder->previous;
+    else
+        holders->last = holder->previous;
 }
 
 /* It isn't found any more, and freed when what it had is undone. */
 static void discard(struct holders *holders, struct holder *holder)
 {
-    map_remove_string(holders->by_claim, holder->claim);
-    map_remove(holders->by_address, holder->key, sizeof(holder->key));
+    take_out(holders, holder);
     holder->dropped = true;
     holder_release(holder);
 }
@@ -165,17 +185,13 @@ void holders_heard(struct holders *holders, int link, const struct frame *frame)
 
 void holders_link_event(struct holders *holders, int link, enum agent_link_event event)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_link_event(holder, link, event);
 }
 
 void holders_look(struct holders *holders)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_look(holder);
 }
 
@@ -188,9 +204,7 @@ void holders_lost(struct holders *holders, int link, const struct address *addre
 
 void holders_drain(struct holders *holders)
 {
-    size_t at = 0;
-    struct holder *holder;
-    while ((holder = map_next(holders->by_claim, &at)) != NULL)
+    for (struct holder *holder = holders->first; holder != NULL; holder = holder->next)
         holder_release(holder);
 }
 

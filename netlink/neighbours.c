@@ -139,7 +139,7 @@ static void miss(struct nodes *nodes, struct node *node)
     }
     if (watch->misses > limit && watch->misses % 10 == 0) {
         ask_others(nodes, node, watch->link);
-        nodes_want(nodes, node); /* it may have another address by now */
+        nodes_want(nodes, node, NODES_PAUSE); /* it may have another address by now */
     }
     if (node->world->settings.probe_interval != 0)
         take_over(nodes, node);
@@ -177,7 +177,7 @@ static void ask(struct nodes *nodes, struct node *node)
     const struct address *own = find_own(node, &watch->link);
     if (own == NULL || agent_world_watch(world, watch->link) == NULL) {
         if (!node->known || now - node->told_at > TOLD_LONG_AGO)
-            nodes_want(nodes, node);
+            nodes_want(nodes, node, NODES_PAUSE);
         alarms_set(&world->alarms, &watch->tick, now + UNKNOWN_PAUSE);
         return;
     }
@@ -242,7 +242,7 @@ void neighbours_heard(struct nodes *nodes, int link, const struct frame *frame)
         if (node->holders == NULL || watch->link != link || !node_has_address(node, &frame->sender))
             continue;
         if (node->mac_count > 0 && !node_has_mac(node, mac)) {
-            nodes_want(nodes, node); /* another network card, or another host */
+            nodes_want(nodes, node, NODES_PAUSE); /* another network card, or another host */
             continue;
         }
         watch->waiting = false;

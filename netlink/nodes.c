@@ -5,13 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WANTED_AGAIN CLOCK_SECOND
 #define NODES_MOST 2048U /* a cluster's; more than that are only known while they matter */
 
-void nodes_want(struct nodes *nodes, struct node *node)
+void nodes_want(struct nodes *nodes, struct node *node, int64_t pause)
 {
     int64_t now = agent_world_now(nodes->world);
-    if (node->wanted_at != 0 && now - node->wanted_at < WANTED_AGAIN)
+    if (node->wanted_at != 0 && now - node->wanted_at < pause)
         return;
     node->wanted_at = now;
     nodes->world->upcalls.neighbour_wanted(nodes->world->upcall_context, node->name);
@@ -37,7 +36,7 @@ struct node *nodes_get(struct nodes *nodes, const char *name)
     for (struct node *node = nodes->first; node != NULL; node = node->next) {
         if (strcmp(node->name, name) == 0) {
             if (node->references++ == 0)
-                nodes_want(nodes, node); /* what we know of it may be old */
+                nodes_want(nodes, node, NODES_PAUSE); /* what we know of it may be old */
             return node;
         }
     }
@@ -45,7 +44,7 @@ struct node *nodes_get(struct nodes *nodes, const char *name)
     if (node == NULL)
         return NULL;
     node->references = 1;
-    nodes_want(nodes, node);
+    nodes_want(nodes, node, NODES_PAUSE);
     return node;
 }
 

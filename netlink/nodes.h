@@ -63,8 +63,9 @@ void nodes_put(struct nodes *nodes, struct node *node);
  * of the cluster. */
 must_check int nodes_told(struct nodes *nodes, const struct agent_neighbour *told,
                           struct error *error);
-/* Asks for its IpNode, at most once in a second. */
-void nodes_want(struct nodes *nodes, struct node *node);
+/* Asks for its IpNode, unless it was asked for within the pause (nanoseconds). */
+void nodes_want(struct nodes *nodes, struct node *node, int64_t pause);
+#define NODES_PAUSE CLOCK_SECOND /* the customary one */
 /* The node with that MAC, or NULL. */
 struct node *nodes_by_mac(const struct nodes *nodes, const uint8_t mac[AGENT_MAC_SIZE]);
 bool node_has_mac(const struct node *node, const uint8_t mac[AGENT_MAC_SIZE]);

@@ -66,6 +66,15 @@ static uint64_t hash_wish(const struct agent_wish *wish)
     return hash != 0 ? hash : 1;
 }
 
+static void log_wish(const struct agent_wish *wish)
+{
+    static const char *const roles[] = {
+        [AGENT_HOLD] = "hold it", [AGENT_STAND_BY] = "stand by", [AGENT_ALL] = "carry it"};
+    log_debug("a claim asks", "claim", wish->claim, "to",
+              wish->leaving ? "leave" : roles[wish->role], "holder", wish->holder, "standby",
+              wish->standby, "bound", wish->bound_node);
+}
+
 /* Has the loop know what the claim asks now. Without memory it is told at the next change. */
 static void tell_loop(struct agent_claims *claims, struct agent_claim *claim)
 {
@@ -77,6 +86,7 @@ static void tell_loop(struct agent_claims *claims, struct agent_claim *claim)
         uint64_t hash = hash_wish(&wish);
         if (hash == claim->told)
             return;
+        log_wish(&wish);
         result = loop->set(loop->loop, &wish, &error);
         if (result == 0) {
             claim->told = hash;

@@ -35,8 +35,10 @@ struct host {
     struct links *links;
     struct agent_core *core; /* NULL: a host without an agent */
     bool stopped;            /* the agent; its kernel goes on */
-    bool api;                /* answers neighbour_wanted at once */
-    bool forgets;            /* a kernel that keeps no marks: the agent's records have them */
+    bool api;                /* what neighbour_wanted asks for is answered */
+    bool asked[HOSTS];
+    bool dead[HOSTS]; /* what was told of others last */
+    bool forgets;     /* a kernel that keeps no marks: the agent's records have them */
     struct told told[64];
     size_t told_count;
     char log[8192]; /* of reports: "a probing; a bound; " and "taken a from h2; " */
@@ -349,6 +351,7 @@ static inline void up_wanted(void *context, const char *name)
 {
     struct host *host = context;
     host->wanted++;
+    host->asked[atoi(name + 1)] = true;
     if (host->wants != NULL)
         host->wants(host, name);
 }
@@ -408,6 +411,7 @@ static inline void host_meet(struct host *host, int other, bool dead)
     char name[16];
     char own[2][32];
     uint8_t mac[1][AGENT_MAC_SIZE];
+    host->dead[other] = dead;
     (void)snprintf(name, sizeof(name), "h%d", other);
     (void)snprintf(own[0], sizeof(own[0]), "192.0.2.%d", other);
     (void)snprintf(own[1], sizeof(own[1]), "2001:db8::%d", other);
@@ -463,11 +467,22 @@ static inline size_t first_flying(const struct segment *segment)
     return first;
 }
 
+static inline void answer(struct host *host)
+{
+    for (int other = 1; other < HOSTS && host->api; other++) {
+        if (host->asked[other])
+            host_meet(host, other, host->dead[other]);
+        host->asked[other] = false;
+    }
+}
+
 static inline void settle(struct segment *segment)
 {
     for (int number = 1; number < HOSTS; number++) {
-        if (segment->hosts[number].core != NULL && !segment->hosts[number].stopped)
-            agent_core_run(segment->hosts[number].core);
+        if (segment->hosts[number].core == NULL || segment->hosts[number].stopped)
+            continue;
+        answer(&segment->hosts[number]);
+        agent_core_run(segment->hosts[number].core);
     }
     if (segment->watch != NULL)
         segment->watch(segment);

@@ -233,6 +233,7 @@ static void test_written(void **state)
 {
     (void)state;
     begin();
+    us->api = true;
     host_set_link(holder, false);
     (void)wait_for(A);
     wish(us, "a", A, AGENT_HOLD, "h1", "", "h2");
@@ -298,6 +299,7 @@ static void test_contest(void **state)
         if (cases[i].we_wrote)
             wish(us, "a", A, AGENT_HOLD, "h1", "", "h2");
         pass(&segment, 3000 * MS);
+        us->api = cases[i].we_see;
         agent_core_view(us->core, cases[i].we_see);
         agent_core_view(holder->core, cases[i].they_see);
         holder->group = 0;
