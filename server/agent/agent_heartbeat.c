@@ -133,7 +133,8 @@ static void found(struct agent_heartbeat *heartbeat, const struct k8s_response *
     uint64_t revision = strtoull(node->revision, NULL, 10);
     if (revision > heartbeat->revision)
         heartbeat->revision = revision;
-    heartbeat->changed = true;
+    /* What an earlier agent said holds until the links are known: its node wasn't down meanwhile. */
+    heartbeat->changed = heartbeat->self.node != NULL || node->ready == IP_NODE_UNKNOWN;
     tell(heartbeat);
     beat(heartbeat);
 }
@@ -214,9 +215,6 @@ static void tell(struct agent_heartbeat *heartbeat)
         .verb = K8S_APPLY_PATCH, .path = path.text, .query = IP_NODE_APPLY_QUERY};
     buffer_init(&body, BODY_MOST);
     if (heartbeat->telling || !heartbeat->known || !heartbeat->changed)
-        return;
-    /* What an earlier agent said holds until the links are known: its node wasn't down meanwhile. */
-    if (heartbeat->self.node == NULL && !heartbeat->stopping)
         return;
     agent_self_encode(&heartbeat->self, &body, heartbeat->options.self, heartbeat->stored,
                       heartbeat->clock);
