@@ -117,6 +117,7 @@ int agent_core_neighbour(struct agent_core *core, const struct agent_neighbour *
 void agent_core_view(struct agent_core *core, bool fresh)
 {
     core->world.fresh = fresh;
+    holders_patrol(core->holders);
 }
 
 void agent_core_drain(struct agent_core *core)

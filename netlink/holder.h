@@ -85,6 +85,7 @@ struct holder {
     uint8_t mac[AGENT_MAC_SIZE]; /* who answers */
     int64_t defended_at;         /* 0: never */
     struct node *rival;          /* a node that claims it as well, while it is asked about */
+    int64_t patrolled_at;
     int64_t doubted_at;
     struct alarm doubt; /* the API should have answered by then */
 

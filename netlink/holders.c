@@ -1,23 +1,11 @@
 /* The table of holders, and their batches. */
-#include "netlink/holders.h"
+#include "netlink/holders_private.h"
 
 #include "server/base/map.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct holders {
-    struct agent_world *world;
-    struct nodes *nodes;
-    struct map *by_claim;
-    struct map *by_address;
-    struct holder *first;
-    struct holder *last;
-    struct agent_binding bindings[HOLDERS_BATCH];
-    struct holder *bound[HOLDERS_BATCH]; /* whose binding it is */
-    size_t count;
-};
 
 int holders_new(struct agent_world *world, struct nodes *nodes, struct holders **ret_holders,
                 struct error *error)
@@ -33,6 +21,7 @@ int holders_new(struct agent_world *world, struct nodes *nodes, struct holders *
         holders_free(holders);
         return error_no_memory(error);
     }
+    holders_patrol(holders);
     *ret_holders = holders;
     return 0;
 }
@@ -41,6 +30,7 @@ void holders_free(struct holders *holders)
 {
     if (holders == NULL)
         return;
+    alarms_cancel(&holders->world->alarms, &holders->patrol);
     while (holders->world->dirty != NULL) {
         struct holder *holder = holders->world->dirty;
         holders->world->dirty = holder->dirty_next;
@@ -111,6 +101,8 @@ static void take_out(struct holders *holders, struct holder *holder)
 {
     map_remove_string(holders->by_claim, holder->claim);
     map_remove(holders->by_address, holder->key, sizeof(holder->key));
+    if (holders->patrol_next == holder)
+        holders->patrol_next = holder->next;
     if (holder->previous != NULL)
         holder->previous->next = holder->next;
     else

@@ -28,6 +28,9 @@ void holders_link_event(struct holders *holders, int link, enum agent_link_event
 void holders_look(struct holders *holders);
 void holders_lost(struct holders *holders, int link, const struct address *address);
 
+/* To be called when the API comes into view or goes out of it. */
+void holders_patrol(struct holders *holders);
+
 /* Does what has been decided since the last time: unbinds, binds, reports. */
 void holders_flush(struct holders *holders);
 

@@ -264,6 +264,21 @@ static bool is_whole(int node)
     return host->core != NULL && !host->stopped && host_runs(host) && host->group == 0;
 }
 
+/* A kernel that answers without its agent is only looked at while it is where it was. */
+static bool may_pause(int node)
+{
+    return is_whole(node) && sees(node);
+}
+
+static bool all_run(void)
+{
+    for (int node = 1; node <= NODES; node++) {
+        if (segment.hosts[node].core == NULL || segment.hosts[node].stopped)
+            return false;
+    }
+    return true;
+}
+
 static void kill_agent(int node)
 {
     remember("is killed", node, 0);
@@ -305,27 +320,29 @@ static void fault(void)
         host_set_link(host, !host_runs(host));
         break;
     case 2:
-        if (!agent)
+        if (!all_run())
             break;
         host->group = (int)segment_random(&segment, 3);
         remember("group", node, host->group);
         break;
     case 3:
+        if (!agent)
+            break;
         nodes[node].connected = !nodes[node].connected;
         remember("API", node, nodes[node].connected);
         break;
     case 4:
-        if (chance(300)) {
+        if (all_run() && chance(300)) {
             api_up = !api_up;
             remember("API for all", 0, api_up);
         }
         break;
     case 5:
-        if (agent && is_whole(node))
+        if (agent && may_pause(node))
             kill_agent(node);
         break;
     case 6:
-        if (agent && is_whole(node)) {
+        if (agent && may_pause(node)) {
             host->stopped = true;
             nodes[node].go_on_at = now() + (int64_t)segment_random(&segment, 3000) * MS;
             remember("is stopped", node, 0);

@@ -281,6 +281,30 @@ static void test_blind_yields(void **state)
     assert_true(host_serves(us, A));
 }
 
+/* Two halves of a network join, nobody announces anything, and the API is away: it asks. */
+static void test_patrol(void **state)
+{
+    (void)state;
+    bind_a();
+    agent_core_view(us->core, false);
+    pass(&segment, 10 * CLOCK_SECOND);
+    assert_in_range(us->probes, 15, 21);
+    assert_string_equal(us->log, "");
+    give(foreigner, A, false);
+    pass(&segment, 2 * CLOCK_SECOND);
+    assert_true(host_serves(us, A));
+    take(foreigner, A);
+    give(them, A, true);
+    pass(&segment, 1000 * MS);
+    assert_false(host_serves(us, A));
+    agent_core_drop(us->core, "a");
+    take(them, A);
+    agent_core_view(us->core, true);
+    bind_a();
+    pass(&segment, 10 * CLOCK_SECOND);
+    assert_int_equal(us->probes, 0);
+}
+
 /* The view is said to be fresh, and when it comes to it the API doesn't answer. */
 static void test_doubt(void **state)
 {
@@ -530,6 +554,7 @@ static void restart(void)
     us->batches = 0;
     host_start(us, NULL);
     host_meet(us, 2, false);
+    agent_core_view(us->core, true);
 }
 
 static void test_adopt(void **state)
@@ -603,6 +628,7 @@ static void test_left_and_taken(void **state)
     (void)state;
     give(us, A, true);
     restart();
+    agent_core_view(us->core, false);
     segment_claim(&segment, 3, A);
     pass(&segment, MS);
     assert_true(host_serves(us, A));
@@ -673,6 +699,7 @@ int main(void)
         TEST(test_echo),
         TEST(test_blind_foreigner),
         TEST(test_blind_yields),
+        TEST(test_patrol),
         TEST(test_doubt),
         TEST(test_doubt_resolved),
         TEST(test_link_down),
