@@ -637,6 +637,25 @@ static void test_left_and_taken(void **state)
     assert_false(host_serves(us, A));
 }
 
+/* Begun on a node that is cut off: somebody else has them by now, and there is no API to say so. */
+static void test_left_and_cut_off(void **state)
+{
+    (void)state;
+    struct address address = make_address(A);
+    give(us, A, true);
+    host_set_link(us, false);
+    restart();
+    pass(&segment, 200 * MS);
+    assert_true(host_has(us, &address));
+    pass(&segment, 200 * MS);
+    assert_false(host_has(us, &address));
+    host_set_link(us, true);
+    hold("");
+    pass(&segment, 1000 * MS);
+    assert_true(host_serves(us, A));
+    assert_int_equal(us->probes, 3);
+}
+
 /* Two agents that want the same address at the same moment. */
 static void test_race(void **state)
 {
@@ -720,6 +739,7 @@ int main(void)
         TEST(test_adopt_given_away),
         TEST(test_adopt_leaving),
         TEST(test_left_and_taken),
+        TEST(test_left_and_cut_off),
         TEST(test_race),
         TEST(test_batch),
         TEST(test_same_address),
