@@ -457,6 +457,7 @@ class NodesLab:
             self.cordon(node, False)
             self.label(node, "node.kubernetes.io/exclude-from-external-load-balancers", None)
         for host in [host for host in self.network.hosts.values() if host.name == "foreign"]:
+            host.backend.kill()
             self.network.remove(host)
         if self.request("GET", IPNODES).ok:
             self.must("DELETE", IPNODES)

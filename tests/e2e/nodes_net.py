@@ -111,6 +111,8 @@ class Network:
         return host
 
     def remove(self, host):
+        # With both ends of the link, at once, even if something still runs in there.
+        self.switch.ip("link", "delete", host.port, check=False)
         host.close()
         del self.hosts[host.name]
 
@@ -141,14 +143,20 @@ class Network:
 
     def cut_api(self, *hosts):
         """The hosts don't reach the control plane; connections that exist fall silent."""
-        rules = "\n".join(
+        # Both ways: what the server sends by itself, watches, would get through otherwise.
+        rules = "".join(
             f"add rule inet lab input ip saddr {host.address} drop\n"
-            f"add rule inet lab input ip6 saddr {host.address6} meta l4proto tcp drop"
+            f"add rule inet lab output ip daddr {host.address} drop\n"
+            f"add rule inet lab input ip6 saddr {host.address6} meta l4proto tcp drop\n"
+            f"add rule inet lab output ip6 daddr {host.address6} meta l4proto tcp drop\n"
             for host in hosts
         )
+        table = "".join(
+            f"add chain inet lab {hook} {{ type filter hook {hook} priority 0; }}\n"
+            for hook in ("input", "output")
+        )
         self.log(f"cut from the API: {', '.join(host.name for host in hosts)}")
-        table = "add table inet lab\nadd chain inet lab input { type filter hook input priority 0; }"
-        self.switch.run("nft", "-f", "-", input=f"{table}\n{rules}\n")
+        self.switch.run("nft", "-f", "-", input=f"add table inet lab\n{table}{rules}")
 
     def join_api(self):
         self.switch.run("nft", "delete", "table", "inet", "lab", check=False)

@@ -102,6 +102,7 @@ def test_a_stranger_that_takes_a_bound_address_moves_nothing(agents):
             sender.send(frames.arp(frames.REQUEST, mac, address, bytes(6), address))
             time.sleep(0.1)
     assert agents.holders(address) == [node]
+    foreign.backend.kill()
     agents.network.remove(foreign)
     wait_until(
         lambda: nodes_client.get(agents.client, address, timeout=0.3), "an answer by us again"

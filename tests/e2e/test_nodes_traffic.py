@@ -7,7 +7,7 @@ import pytest
 
 import nodes_client
 import objects
-from harness import PATIENCE, wait_until
+from harness import PATIENCE, TOP, wait_until
 from nodes_client import Asking
 from nodes_net import LINK
 
@@ -156,6 +156,7 @@ def test_simple_binds_every_external_ip_of_every_service(nodes):
     """No claims are asked: one node carries what Services list, as the older program did."""
     nodes.judge.at_rest = False
     node = nodes.nodes[0]
+    nodes.cluster.kubectl("apply", "--filename", TOP / "deploy/agent/simple/rbac.yaml")
     node.start_agent("--simple", f"--link={LINK}")
     wanted = nodes.service("simple", auto=True, ipFamilyPolicy="RequireDualStack")
     nodes.endpoints({**wanted, "spec": {**wanted["spec"], "ipFamilies": FAMILIES}}, nodes.nodes[2])
