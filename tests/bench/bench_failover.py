@@ -16,8 +16,9 @@ import bench_lab  # noqa: F401  (it knows where tests/e2e is)
 from bench_programs import BenchError, scratch, until
 from bench_report import say
 
+import objects
 from nodes_lab import BACKEND_PORT, NodesLab
-from nodes_net import LINK, POOL, SPARE
+from nodes_net import LINK, NETWORK, POOL, SPARE
 from cluster_process import Process
 
 NAME = "failover"
@@ -63,8 +64,7 @@ def run(options, programs, report):
     programs.build(go=[], ours=True, tools=["bench_answers"])
     with scratch() as folder, contextlib.ExitStack() as stack:
         say("starting a control plane, three nodes and a client")
-        serve = ["--grace=20s", "--foreign-addresses=allow"]
-        lab = NodesLab(folder, 3, serve=serve, binary=programs.ipwarden)
+        lab = NodesLab(folder, 3, binary=programs.ipwarden)
         stack.callback(lab.close)
         for interval in options.intervals:
             for count in options.addresses:
@@ -138,6 +138,9 @@ class _Contender:
         # What the client knows of who has them is as old as in a network that was quiet for a while.
         time.sleep(1.5)
         self._client.begin()
+        agent = self.victim.agent
+        if agent:
+            agent.kill()
         self.victim.host.cut()
         self.kill_daemon()
         time.sleep(0.15)
@@ -145,6 +148,11 @@ class _Contender:
         time.sleep(0.3)
         taken = [gap for gap, _ in self._client.look()]
         self.restore()
+        # With the other's turn, too: a link that goes and comes under a living agent, again and
+        # again, would count as one that flaps, and its node carries nothing for a while.
+        self.victim.host.join()
+        if agent:
+            agent.start()
         return taken
 
     def add_services(self, prefix, make):
@@ -164,6 +172,11 @@ class _Keepalived(_Contender):
 
     def make_services(self):
         addresses = SPARE[: self.count]
+        # Claimed, so that they are like any other, and left alone by the agents.
+        pool = objects.pool(
+            "peer", NETWORK, ranges=[f"{SPARE[0]}-{SPARE[-1]}"], announce="None", autoAssign=False
+        )
+        self.lab.wait_pool(self.lab.create(pool))
         self.add_services(
             "peer",
             lambda name, index, **options: self.lab.service(
@@ -201,7 +214,6 @@ class _Keepalived(_Contender):
             self._end(node)
         for node in self.lab.nodes:
             node.host.remove_addresses(self.addresses)
-        self.victim.host.join()
 
     def stop(self):
         for node in self.lab.nodes:
@@ -260,13 +272,11 @@ class _Ours(_Contender):
         self._wait(self._settled, "claims that name the victim, and standbys")
 
     def kill_daemon(self):
-        self.victim.agent.kill()
+        """It was killed with its node, as in the other's turns."""
 
     def restore(self):
         # What a reboot does: the kernel has nothing of before.
         self.victim.host.remove_addresses(self.addresses)
-        self.victim.host.join()
-        self._start(self.victim)
 
     def stop(self):
         for node in self.lab.nodes:
