@@ -8,25 +8,31 @@
  * word. */
 #define MOVING (2 * CLOCK_SECOND)
 
-static uint64_t *count_of(struct holder *holder, enum holder_state state)
+/* One more or one fewer in the state. */
+static void count(const struct holder *holder, enum holder_state state, int change)
 {
     struct agent_counts *counts = &holder->world->counts;
+    uint64_t by = (uint64_t)change;
     switch (state) {
     case HOLDER_STANDING:
-        return &counts->standing_by;
+        counts->standing_by += by;
+        break;
     case HOLDER_TAKING:
     case HOLDER_PROBING:
-        return &counts->probing;
+        counts->probing += by;
+        break;
     case HOLDER_IN_USE:
-        return &counts->in_use;
+        counts->in_use += by;
+        break;
     case HOLDER_BOUND:
-        return &counts->bound;
+        counts->bound += by;
+        break;
     case HOLDER_LINK_DOWN:
-        return &counts->link_down;
+        counts->link_down += by;
+        break;
     case HOLDER_RELEASED:
         break;
     }
-    return NULL;
 }
 
 void holder_mark(struct holder *holder)
@@ -40,12 +46,8 @@ void holder_mark(struct holder *holder)
 
 void holder_enter(struct holder *holder, enum holder_state state)
 {
-    uint64_t *left = count_of(holder, holder->state);
-    uint64_t *entered = count_of(holder, state);
-    if (left != NULL)
-        (*left)--;
-    if (entered != NULL)
-        (*entered)++;
+    count(holder, holder->state, -1);
+    count(holder, state, 1);
     holder->state = state;
     holder_mark(holder);
 }
@@ -171,9 +173,7 @@ void holder_free(struct holder *holder)
     nodes_put(holder->nodes, holder->standby);
     nodes_put(holder->nodes, holder->bound_node);
 
-    uint64_t *left = count_of(holder, holder->state);
-    if (left != NULL)
-        (*left)--;
+    count(holder, holder->state, -1);
     free(holder->claim);
     free(holder);
 }

@@ -58,7 +58,7 @@ static bool make_label(int link, char ret_label[LINKS_NAME_SIZE])
     if (if_indextoname((unsigned int)link, name) == NULL)
         return false;
     (void)snprintf(ret_label, LINKS_NAME_SIZE, "%.*s%s",
-                   LINKS_NAME_SIZE - (int)sizeof(LINK_ADDRESSES_LABEL), name, LINK_ADDRESSES_LABEL);
+                   LINKS_NAME_SIZE - (int)sizeof(LINKS_OUR_LABEL), name, LINKS_OUR_LABEL);
     return true;
 }
 
@@ -72,7 +72,7 @@ static int put_additions(struct nl_msg *message, const struct link_addresses_cha
         .ifa_valid = UINT32_MAX,
         .ifa_prefered = change->address.family == ADDRESS_IPV6 ? 0 : UINT32_MAX};
     char label[LINKS_NAME_SIZE];
-    int failed = nla_put_u8(message, IFA_PROTO, LINK_ADDRESSES_PROTOCOL);
+    int failed = nla_put_u8(message, IFA_PROTO, LINKS_OUR_PROTOCOL);
     failed |= nla_put(message, IFA_CACHEINFO, sizeof(lifetime), &lifetime);
     if (change->address.family == ADDRESS_IPV4 && make_label(change->link, label))
         failed |= nla_put_string(message, IFA_LABEL, label);

@@ -2,7 +2,7 @@
  * own. What we add carries a mark, and only what carries it is ever taken away: an address that
  * somebody set by hand is safe from us, also when a claim has the same.
  *
- * The mark: IFA_PROTO 0x69 (Linux 5.18 and newer keep it), and for IPv4 the label "<link>:ipw".
+ * The mark: IFA_PROTO (Linux 5.18 and newer keep it), and for IPv4 the label "<link>:ipw".
  *
  * A blocking netlink socket: the kernel does the work while we send, so a call takes as long as the
  * kernel needs (about 10 us an address). One thread, or the owner's lock. Needs CAP_NET_ADMIN. */
@@ -16,9 +16,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define LINK_ADDRESSES_PROTOCOL 0x69 /* IFA_PROTO of what we add */
-#define LINK_ADDRESSES_LABEL ":ipw"  /* end of its label, IPv4 */
 
 struct link_addresses;
 

@@ -3,7 +3,6 @@
  * attributes a message. */
 #include "netlink/link_messages.h"
 
-#include "netlink/link_addresses.h"
 #include "netlink/wire.h"
 
 #include <errno.h>
@@ -44,16 +43,15 @@ int link_messages_read_link(struct nlmsghdr *message, struct link *ret_link)
 static bool has_our_mark(struct nlattr *const *attributes, uint8_t family)
 {
     const struct nlattr *protocol = attributes[IFA_PROTO];
-    if (protocol != NULL && nla_len(protocol) >= 1 &&
-        nla_get_u8(protocol) == LINK_ADDRESSES_PROTOCOL)
+    if (protocol != NULL && nla_len(protocol) >= 1 && nla_get_u8(protocol) == LINKS_OUR_PROTOCOL)
         return true;
     if (family != AF_INET || attributes[IFA_LABEL] == NULL)
         return false;
     char label[LINKS_NAME_SIZE];
     (void)nla_strlcpy(label, attributes[IFA_LABEL], sizeof(label));
     const size_t length = strlen(label);
-    const size_t end = sizeof(LINK_ADDRESSES_LABEL) - 1;
-    return length >= end && strcmp(label + length - end, LINK_ADDRESSES_LABEL) == 0;
+    const size_t end = sizeof(LINKS_OUR_LABEL) - 1;
+    return length >= end && strcmp(label + length - end, LINKS_OUR_LABEL) == 0;
 }
 
 int link_messages_read_address(struct nlmsghdr *message, struct link_address *ret_address)

@@ -17,6 +17,10 @@
 
 #define LINKS_NAME_SIZE 16 /* IFNAMSIZ: bytes with NUL */
 
+/* Our mark on an address: either is enough. */
+#define LINKS_OUR_PROTOCOL 0x69 /* IFA_PROTO */
+#define LINKS_OUR_LABEL ":ipw"  /* end of the label, IPv4 */
+
 /* One address of a link. */
 struct link_address {
     int link; /* index */

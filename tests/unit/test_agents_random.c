@@ -4,7 +4,8 @@
  * on exactly the node that its claim names.
  *
  * What no agent can help is left out: a kernel that goes on answering without its agent, on a link
- * that was away meanwhile. */
+ * that was away meanwhile. And the second begins when a node that lost the API knows it: until then,
+ * three heartbeats, only those that it took from or gave to disturb its belief. */
 #include "tests/unit/fake_segment.h"
 
 #define NODES 4
@@ -405,11 +406,25 @@ static int most_together(const char *address)
     return most;
 }
 
+/* One that has it takes its view for fresh, and it isn't. */
+static bool believes_wrongly(const char *address)
+{
+    for (int node = 1; node <= NODES; node++) {
+        if (host_serves(&segment.hosts[node], address) && !sees(node) &&
+            now() - nodes[node].contact < STALE_AFTER)
+            return true;
+    }
+    return false;
+}
+
 static void check(void)
 {
     for (int i = 0; i < CLAIMS; i++) {
         struct claim *claim = &claims[i];
-        claim->together = most_together(claim->address) > 1 ? claim->together + SLICE : 0;
+        if (most_together(claim->address) < 2)
+            claim->together = 0;
+        else if (!believes_wrongly(claim->address))
+            claim->together += SLICE;
         if (claim->together <= TOGETHER_MOST)
             continue;
         for (int node = 1; node <= NODES; node++)
@@ -493,7 +508,7 @@ static void test_random(void **state)
     const char *many = getenv("SEEDS");
     verbose = getenv("VERBOSE") != NULL;
     uint64_t first = only != NULL ? strtoull(only, NULL, 10) : 1;
-    uint64_t count = many != NULL ? strtoull(many, NULL, 10) : only != NULL ? 1 : 12;
+    uint64_t count = many != NULL ? strtoull(many, NULL, 10) : only != NULL ? 1 : 6;
     for (uint64_t seed = first; seed < first + count; seed++) {
         print_message("seed %llu\n", (unsigned long long)seed);
         run_seed(seed);

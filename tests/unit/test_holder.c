@@ -1,64 +1,7 @@
 /* One address on one node: each rule of holder.h as a scene with hosts that answer or don't. */
-#include "tests/unit/fake_segment.h"
+#include "tests/unit/holder_scene.h"
 
 #include <errno.h>
-
-#define A "192.0.2.100"
-#define B "192.0.2.101"
-#define NODE "h1"
-
-static struct segment segment;
-static struct host *const us = &segment.hosts[1];
-static struct host *const them = &segment.hosts[2]; /* a node of the cluster */
-static struct host *const foreigner = &segment.hosts[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    segment_init(&segment, 3);
-    host_start(us, NULL);
-    host_meet(us, 2, false);
-    agent_core_view(us->core, true);
-    agent_core_replaced(us->core);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    segment_clear(&segment);
-    return 0;
-}
-
-static void give(struct host *host, const char *address, bool ours)
-{
-    host_put_address(host, LINK, address, 32, ours);
-}
-
-static void take(struct host *host, const char *address)
-{
-    struct address parsed = make_address(address);
-    const struct link_address *present = links_find(host->links, LINK, &parsed);
-    assert_non_null(present);
-    struct link_address gone = *present;
-    assert_true(links_remove_address(host->links, &gone));
-}
-
-static void hold(const char *bound)
-{
-    wish(us, "a", A, AGENT_HOLD, NODE, "h2", bound);
-}
-
-static void bind_a(void)
-{
-    hold("");
-    pass(&segment, 2000 * MS);
-    assert_true(host_serves(us, A));
-    us->log[0] = '\0';
-    us->announcements = 0;
-    us->probes = 0;
-    us->wanted = 0;
-}
 
 static void test_new(void **state)
 {
@@ -544,118 +487,6 @@ static void test_all(void **state)
     assert_null(links_find(us->links, LOOPBACK, &address));
 }
 
-/* Restarted: forgets also what a kernel that keeps no mark for them has. */
-static void restart(void)
-{
-    host_kill(us);
-    us->log[0] = '\0';
-    us->announcements = 0;
-    us->probes = 0;
-    us->batches = 0;
-    host_start(us, NULL);
-    host_meet(us, 2, false);
-    agent_core_view(us->core, true);
-}
-
-static void test_adopt(void **state)
-{
-    (void)state;
-    static const bool forgets[] = {false, true};
-    for (size_t i = 0; i < sizeof(forgets) / sizeof(forgets[0]); i++) {
-        us->forgets = forgets[i];
-        give(us, A, !forgets[i]);
-        give(us, B, !forgets[i]);
-        restart();
-        pass(&segment, 1000 * MS);
-        assert_true(host_serves(us, A) && host_serves(us, B));
-        hold(i == 0 ? NODE : "");
-        pass(&segment, 3000 * MS);
-        assert_string_equal(us->log, "a bound; ");
-        assert_int_equal(us->probes, 0);
-        assert_int_equal(us->announcements, 1);
-        agent_core_replaced(us->core);
-        pass(&segment, 0);
-        assert_true(host_serves(us, A));
-        assert_false(host_serves(us, B));
-        agent_core_drop(us->core, "a");
-        pass(&segment, 0);
-        assert_false(host_serves(us, A));
-    }
-}
-
-/* Somebody else was given it meanwhile. */
-static void test_adopt_not(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    give(them, A, true);
-    restart();
-    hold("h2");
-    pass(&segment, 100 * MS);
-    assert_false(host_serves(us, A));
-    take(them, A);
-    pass(&segment, 500 * MS);
-    assert_true(host_serves(us, A));
-}
-
-static void test_adopt_given_away(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    wish(us, "a", A, AGENT_STAND_BY, "h2", NODE, NODE);
-    pass(&segment, 0);
-    assert_false(host_serves(us, A));
-    assert_string_equal(us->log, "a released; ");
-}
-
-static void test_adopt_leaving(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    struct agent_wish wished = {
-        .claim = "a", .address = make_address(A), .role = AGENT_HOLD, .leaving = true};
-    assert_int_equal(agent_core_set(us->core, &wished, NULL), 0);
-    pass(&segment, 0);
-    assert_false(host_serves(us, A));
-    assert_string_equal(us->log, "a released; ");
-}
-
-/* No claim was heard of yet, the API is out of view, and another node has it. */
-static void test_left_and_taken(void **state)
-{
-    (void)state;
-    give(us, A, true);
-    restart();
-    agent_core_view(us->core, false);
-    segment_claim(&segment, 3, A);
-    pass(&segment, MS);
-    assert_true(host_serves(us, A));
-    segment_claim(&segment, 2, A);
-    pass(&segment, MS);
-    assert_false(host_serves(us, A));
-}
-
-/* Begun on a node that is cut off: somebody else has them by now, and there is no API to say so. */
-static void test_left_and_cut_off(void **state)
-{
-    (void)state;
-    struct address address = make_address(A);
-    give(us, A, true);
-    host_set_link(us, false);
-    restart();
-    pass(&segment, 200 * MS);
-    assert_true(host_has(us, &address));
-    pass(&segment, 200 * MS);
-    assert_false(host_has(us, &address));
-    host_set_link(us, true);
-    hold("");
-    pass(&segment, 1000 * MS);
-    assert_true(host_serves(us, A));
-    assert_int_equal(us->probes, 3);
-}
-
 /* Two agents that want the same address at the same moment. */
 static void test_race(void **state)
 {
@@ -699,8 +530,6 @@ static void test_same_address(void **state)
     assert_int_equal(agent_core_set(us->core, &wished, NULL), -EEXIST);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -734,12 +563,6 @@ int main(void)
         TEST(test_by_hand),
         TEST(test_drain),
         TEST(test_all),
-        TEST(test_adopt),
-        TEST(test_adopt_not),
-        TEST(test_adopt_given_away),
-        TEST(test_adopt_leaving),
-        TEST(test_left_and_taken),
-        TEST(test_left_and_cut_off),
         TEST(test_race),
         TEST(test_batch),
         TEST(test_same_address),

@@ -1,8 +1,6 @@
 /* The kernel's messages about links and addresses, as it would write them. */
 #include "netlink/link_messages.h"
 
-#include "netlink/link_addresses.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

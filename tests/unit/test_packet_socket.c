@@ -11,6 +11,7 @@
 
 #include "netlink/arp.h"
 #include "netlink/frames.h"
+#include "netlink/link_addresses.h"
 #include "netlink/wire.h"
 #include "tests/unit/netlink_world.h"
 
@@ -117,6 +118,19 @@ static void send_near(const struct frame_bytes *frame)
     assert_int_equal(sent, 1);
 }
 
+static void add_far(const char *text, uint8_t prefix_length)
+{
+    struct link_addresses *addresses;
+    struct link_addresses_change change = {
+        .link = world.there, .address = world_address(text), .prefix_length = prefix_length};
+    world_enter(world.far);
+    assert_int_equal(link_addresses_new(&addresses, NULL), 0);
+    world_enter(world.near);
+    assert_int_equal(link_addresses_add(addresses, &change, 1, NULL), 0);
+    assert_int_equal(change.result, 0);
+    link_addresses_free(addresses);
+}
+
 /* The other namespace's kernel says that it has the address; no agent is there. */
 static void test_probe(void **state)
 {
@@ -129,8 +143,13 @@ static void test_probe(void **state)
     } cases[] = {
         {PACKET_SOCKET_ARP, "192.0.2.2", FRAME_REPLY},
         {PACKET_SOCKET_NDP, "2001:db8::2", FRAME_ANNOUNCEMENT},
+        /* As an agent adds them: no sooner there than answered for. */
+        {PACKET_SOCKET_ARP, "203.0.113.3", FRAME_REPLY},
+        {PACKET_SOCKET_NDP, "2001:db8:1::3", FRAME_ANNOUNCEMENT},
     };
-    for (size_t i = 0; i < 2; i++) {
+    add_far("203.0.113.3", 32);
+    add_far("2001:db8:1::3", 128);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct frame_bytes frame;
         const struct address address = world_address(cases[i].address);
         open_sockets(cases[i].kind);
@@ -257,6 +276,19 @@ static void test_hears_probes_of_others(void **state)
         assert_true(frame_mac_equal(seen.sender_mac, far_mac));
         close_sockets(NULL);
     }
+}
+
+/* A cable passes everything; a network card hears groups only that it is told of. */
+static void test_hears_all_groups(void **state)
+{
+    (void)state;
+    world_needed();
+    open_sockets(PACKET_SOCKET_NDP);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 1 '"), 0);
+    close_sockets(NULL);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 0 '"), 0);
+    open_sockets(PACKET_SOCKET_ARP);
+    assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 0 '"), 0);
 }
 
 /* A batch as after a neighbour's death, all of it answered. */
@@ -512,6 +544,7 @@ int main(void)
         cmocka_unit_test_teardown(test_echo, close_sockets),
         cmocka_unit_test_teardown(test_announcement, close_sockets),
         cmocka_unit_test_teardown(test_hears_probes_of_others, close_sockets),
+        cmocka_unit_test_teardown(test_hears_all_groups, close_sockets),
         cmocka_unit_test_teardown(test_many, close_sockets),
         cmocka_unit_test_teardown(test_filter, close_sockets),
         cmocka_unit_test_teardown(test_filter_of_echo, close_sockets),
