@@ -12,6 +12,27 @@ static const char *const node_choices[] = {"fair", "first-alive", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
 
+/* -1 when the rows' targets are set, else the exit code. */
+static int parse_rows(const struct option_row *rows, size_t count, int argc, char **argv)
+{
+    struct error error;
+    int positional;
+    int result = options_parse(rows, count, argc, argv, &positional, &error);
+    if (result == 1) {
+        printf("usage: ipwarden serve [OPTION]...\n"
+               "Runs the webhook and, in one replica at a time, the reconciler.\n\n");
+        options_help(rows, count);
+        return 0;
+    }
+    if (result == 0 && positional < argc)
+        result = error_set(&error, -1, "unexpected argument \"%s\" (see --help)", argv[positional]);
+    if (result < 0) {
+        fprintf(stderr, "ipwarden serve: %s\n", error.text);
+        return 2;
+    }
+    return -1;
+}
+
 int serve_options_parse(int argc, char **argv, struct serve_options *ret_options)
 {
     struct serve_options options = {0};
@@ -94,22 +115,9 @@ int serve_options_parse(int argc, char **argv, struct serve_options *ret_options
         {"log-level", OPTION_CHOICE, &options.log_level, "LEVEL", "info",
          "debug, info, warning or error", levels, 0, NULL},
     };
-    const size_t count = sizeof(rows) / sizeof(rows[0]);
-    struct error error;
-    int positional;
-    int result = options_parse(rows, count, argc, argv, &positional, &error);
-    if (result == 1) {
-        printf("usage: ipwarden serve [OPTION]...\n"
-               "Runs the webhook and, in one replica at a time, the reconciler.\n\n");
-        options_help(rows, count);
-        return 0;
-    }
-    if (result == 0 && positional < argc)
-        result = error_set(&error, -1, "unexpected argument \"%s\" (see --help)", argv[positional]);
-    if (result < 0) {
-        fprintf(stderr, "ipwarden serve: %s\n", error.text);
-        return 2;
-    }
+    int result = parse_rows(rows, sizeof(rows) / sizeof(rows[0]), argc, argv);
+    if (result >= 0)
+        return result;
     *ret_options = options;
     return -1;
 }

@@ -273,7 +273,7 @@ static struct agent_claim_write next_leaving(const struct agent_claim *claim, co
 {
     const struct claim *known = claim->claim;
     bool ours = is(known->bound_node, self);
-    if (!is_released(claim))
+    if (!is_released(claim) || claim->let_go)
         return NOTHING;
     if (texts_have(&known->bound_nodes, self)) {
         agent_patch_leave(body, claim->status, self);

@@ -21,8 +21,6 @@
 
 enum { WATCH_HELD, WATCH_STAND_BY, WATCH_ALL, WATCHES };
 
-#define PAGE_SIZE 100 /* claims; a page is in memory as text */
-
 struct agent_claims_watch {
     struct agent_claims *claims;
     unsigned int number;
@@ -303,6 +301,7 @@ static void look_at_view(struct agent_claims *claims)
         return;
     claims->viewed = true;
     claims->options.loop->replaced(claims->options.loop->loop);
+    agent_writes_open(claims->writes);
     if (claims->options.viewed != NULL)
         claims->options.viewed(claims->options.context);
     tell_health(claims, "");
@@ -437,8 +436,7 @@ static int start_watch(struct agent_claims *claims, unsigned int number, struct 
     struct agent_claims_watch *watch = &claims->watches[number];
     char selector[320];
     char query[32 + K8S_URL_ESCAPED(sizeof(selector))];
-    struct k8s_informer_options options = {
-        .path = CLAIM_PATH, .query = query, .page_size = PAGE_SIZE};
+    struct k8s_informer_options options = {.path = CLAIM_PATH, .query = query};
     watch->claims = claims;
     watch->number = number;
     snprintf(selector, sizeof(selector), "%s=%s", fields[number],

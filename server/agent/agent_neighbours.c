@@ -12,6 +12,7 @@
 
 #define PERIOD (30 * CLOCK_SECOND)
 #define RETRY CLOCK_SECOND
+#define RETRY_EMPTY (2 * CLOCK_SECOND) /* its agent has still to say where it is */
 #define DEADLINE (5 * CLOCK_SECOND)
 #define NAMES_MOST 256
 
@@ -19,7 +20,6 @@ struct neighbour {
     struct neighbour *next;
     struct agent_neighbours *neighbours;
     bool reading;
-    bool failed; /* the last read did */
     bool silent; /* never answered a probe */
     char name[];
 };
@@ -130,34 +130,42 @@ static void tell_loop(const struct neighbour *neighbour, const struct ip_node *n
 
 static void read_again(void *context);
 
+static void read_later(struct neighbour *neighbour, int64_t delay)
+{
+    neighbour->reading =
+        k8s_after(neighbour->neighbours->options.client, delay, read_again, neighbour) == 0;
+}
+
 static void answered(void *context, const struct k8s_response *response)
 {
     struct neighbour *neighbour = context;
     _cleanup_ip_node_ struct ip_node *node = NULL;
     struct error error = response->error;
     neighbour->reading = false;
-    neighbour->failed = false;
     if (error.code == 0 &&
         ip_node_decode_text(response->body, response->body_length, &node, &error) == 0) {
         tell_loop(neighbour, node);
+        if (node->address_count == 0)
+            read_later(neighbour, RETRY_EMPTY);
         return;
     }
     if (error.code == -ENOENT) {
         tell_loop(neighbour, NULL);
+        read_later(neighbour, RETRY_EMPTY);
         return;
     }
-    neighbour->failed = true;
     if (error.code != -ECANCELED)
         log_debug("a neighbour can't be read", "node", neighbour->name, "error", error.text);
-    neighbour->reading =
-        k8s_after(neighbour->neighbours->options.client, RETRY, read_again, neighbour) == 0;
+    read_later(neighbour, RETRY);
 }
 
 static void read_again(void *context)
 {
     struct neighbour *neighbour = context;
+    const struct agent_neighbours_options *options = &neighbour->neighbours->options;
     neighbour->reading = false;
-    read_node(neighbour);
+    if (options->matters(options->context, neighbour->name))
+        read_node(neighbour);
 }
 
 static void read_node(struct neighbour *neighbour)

@@ -31,6 +31,7 @@ struct agent_writes {
     struct agent_writes_request
         *requests; /* waits that the client drops at its end are freed here */
     size_t under_way;
+    bool open;    /* requests may be sent */
     bool pumping; /* a pump has been asked for */
     _Atomic size_t pending;
 };
@@ -280,7 +281,7 @@ static int act(struct agent_writes *writes, struct agent_claim *claim)
 /* Starts what may be started. */
 static void pump(struct agent_writes *writes)
 {
-    while (writes->first != NULL && writes->under_way < AGENT_WRITES_MOST) {
+    while (writes->open && writes->first != NULL && writes->under_way < AGENT_WRITES_MOST) {
         struct agent_claim *claim = take_first(writes);
         int result = act(writes, claim);
         if (result == 0)
@@ -289,4 +290,10 @@ static void pump(struct agent_writes *writes)
         if (result > 0)
             writes->options.idle(writes->options.context, claim);
     }
+}
+
+void agent_writes_open(struct agent_writes *writes)
+{
+    writes->open = true;
+    pump(writes);
 }

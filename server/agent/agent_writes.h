@@ -38,6 +38,9 @@ struct agent_writes *agent_writes_new(const struct agent_writes_options *options
 /* After the client has been freed, and before the claims are. NULL is fine. */
 void agent_writes_free(struct agent_writes *writes);
 
+/* From now on requests are sent; before that they only wait, so that what a node shall have isn't
+ * learnt later for what is written meanwhile. */
+void agent_writes_open(struct agent_writes *writes);
 /* Something about the claim has changed: judge it. It must live until idle() or gone(). */
 void agent_writes_queue(struct agent_writes *writes, struct agent_claim *claim);
 /* The same, before all others: an address has moved. */

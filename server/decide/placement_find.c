@@ -35,13 +35,14 @@ static bool is_selected(const struct pool *pool, const struct state_place *place
 static void fill_nodes(const struct state *state, const struct pool *pool,
                        struct placement_node *nodes)
 {
+    int64_t now = state_places_now(state);
     for (size_t i = 0; i < state->agent_count; i++) {
         const struct state_place *place = state->agents[i];
         nodes[i] = (struct placement_node){
             .name = place->name,
             .hash = place->hash,
             .addresses = place->counts[STATE_STAND_HOLD] + place->choosing,
-            .fine = state_place_judge(state, place) == STATE_PLACE_FINE,
+            .fine = state_place_judge(state, place, now) == STATE_PLACE_FINE,
             .selected = is_selected(pool, place),
         };
     }

@@ -53,8 +53,9 @@ static int compare(const void *left, const void *right)
 static void sort_nodes(struct claim_placement *placement)
 {
     size_t count = 0;
-    if (placement->node_count > 1)
-        qsort(placement->nodes, placement->node_count, sizeof(*placement->nodes), compare);
+    if (placement->nodes == NULL)
+        return;
+    qsort(placement->nodes, placement->node_count, sizeof(*placement->nodes), compare);
     for (size_t i = 0; i < placement->node_count; i++)
         if (*placement->nodes[i] != '\0' &&
             (count == 0 || strcmp(placement->nodes[i], placement->nodes[count - 1]) != 0))

@@ -61,7 +61,7 @@ static void clear(void *context)
 static bool is_alive(const struct state *state, const char *node)
 {
     const struct state_place *place = *node != '\0' ? state_place(state, node) : NULL;
-    return place != NULL && state_place_is_alive(state, place);
+    return place != NULL && state_place_is_alive(state, place, state_places_now(state));
 }
 
 /* Whether a node that lives says that it has the address. */

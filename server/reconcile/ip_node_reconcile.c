@@ -49,7 +49,7 @@ static void judge(const struct state *state, const struct state_ip_node *entry,
                   struct finding *finding)
 {
     const struct state_place *place = entry->place;
-    bool alive = state_place_is_alive(state, place);
+    bool alive = state_place_is_alive(state, place, state_places_now(state));
     enum ip_node_answer wanted = alive ? IP_NODE_YES : IP_NODE_NO;
     bool gone = !alive && place->node == NULL && state->node_count > 0;
     int64_t left = place->without_node + GONE_FOR - clock_monotonic(state->options.clock);

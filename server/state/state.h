@@ -128,7 +128,7 @@ struct state_claim {
 
 enum state_stand_kind {
     STATE_STAND_HOLD, /* spec.nodeName; or one of the two places that are no nodes */
-    STATE_STAND_BY,   /* spec.standbyNode */
+    STATE_STAND_BY,   /* spec.standbyNode; "" with a node and no standby */
 };
 
 /* Why a node may have no addresses, as far as the pool and the Service don't matter. */

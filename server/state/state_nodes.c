@@ -29,12 +29,12 @@ static size_t agent_position(const struct state *state, const char *name)
 
 static int agents_add(struct state *state, struct state_place *place)
 {
+    size_t at = agent_position(state, place->name);
     struct state_place **agents =
         realloc(state->agents, (state->agent_count + 1) * sizeof(struct state_place *));
     if (agents == NULL)
         return -ENOMEM;
     state->agents = agents;
-    size_t at = agent_position(state, place->name);
     memmove(&agents[at + 1], &agents[at], (state->agent_count - at) * sizeof(struct state_place *));
     agents[at] = place;
     state->agent_count++;

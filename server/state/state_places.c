@@ -108,7 +108,8 @@ int state_places_follow(struct state *state, struct state_claim *claim)
 {
     const struct claim_placement *placement = &claim->claim->placement;
     bool all = placement->announce == CLAIM_ANNOUNCE_ALL_NODES;
-    bool stands_by = !all && *placement->standby != '\0';
+    /* One that lacks a standby stands nowhere, so that a node that may be it finds it. */
+    bool stands_by = !all && *placement->node != '\0';
     /* A node whose name is that of a place which is no node: nobody can have made it. */
     const char *holder = all ? STATE_PLACE_ALL : placement->node;
     if (enter(state, claim, STATE_STAND_HOLD, holder) < 0)
@@ -124,7 +125,7 @@ void state_places_remove(struct state *state, struct state_claim *claim)
 
 /* --- who may have addresses --- */
 
-static int64_t now_of(const struct state *state)
+int64_t state_places_now(const struct state *state)
 {
     return clock_monotonic(state->options.clock);
 }
@@ -143,12 +144,12 @@ static int64_t node_not_ready(const struct state *state)
 
 void state_places_resume(struct state *state)
 {
-    state->beats_from = now_of(state);
+    state->beats_from = state_places_now(state);
 }
 
 void state_places_beat(struct state *state, struct state_ip_node *agent)
 {
-    int64_t now = now_of(state);
+    int64_t now = state_places_now(state);
     int64_t most = allowed(state, agent);
     /* Nobody was heard for about as long as anybody may be silent. */
     if (now - state->beaten_at > most / 4 * 3)
@@ -159,32 +160,33 @@ void state_places_beat(struct state *state, struct state_ip_node *agent)
     agent->stale = false;
 }
 
-bool state_place_is_alive(const struct state *state, const struct state_place *place)
+bool state_place_is_alive(const struct state *state, const struct state_place *place, int64_t now)
 {
     const struct state_ip_node *agent = place->agent;
     if (agent == NULL || agent->stale)
         return false;
     int64_t heard = agent->beat_at > state->beats_from ? agent->beat_at : state->beats_from;
     return state->beaten_at - heard < allowed(state, agent) &&
-           now_of(state) - heard < ALL_SILENT * state->beats_allowed;
+           now - heard < ALL_SILENT * state->beats_allowed;
 }
 
-enum state_place_fault state_place_judge(const struct state *state, const struct state_place *place)
+enum state_place_fault state_place_judge(const struct state *state, const struct state_place *place,
+                                         int64_t now)
 {
     const struct state_ip_node *agent = place->agent;
     const struct state_node *node = place->node;
     if (agent == NULL)
         return STATE_PLACE_NO_AGENT;
-    if (!state_place_is_alive(state, place))
+    if (!state_place_is_alive(state, place, now))
         return STATE_PLACE_DEAD;
     if (node == NULL && state->node_count > 0)
         return STATE_PLACE_NODE_GONE;
     if (node != NULL && node->not_ready_since != 0 &&
-        now_of(state) - node->not_ready_since >= node_not_ready(state))
+        now - node->not_ready_since >= node_not_ready(state))
         return STATE_PLACE_NODE_NOT_READY;
     if (agent->node->ready != IP_NODE_YES)
         return STATE_PLACE_NOT_READY;
-    if (now_of(state) < agent->damped_until)
+    if (now < agent->damped_until)
         return STATE_PLACE_DAMPED;
     if (node != NULL && node->node->unschedulable)
         return STATE_PLACE_CORDONED;
@@ -205,7 +207,7 @@ int64_t state_place_due(const struct state *state, const struct state_place *pla
 {
     const struct state_ip_node *agent = place->agent;
     const struct state_node *node = place->node;
-    int64_t now = now_of(state);
+    int64_t now = state_places_now(state);
     if (agent == NULL)
         return 0;
     int64_t heard = agent->beat_at > state->beats_from ? agent->beat_at : state->beats_from;
@@ -292,6 +294,7 @@ static void tell_gain(struct state *state, const struct state_place *place)
 {
     size_t position = 0;
     tell_claims(state, state_place(state, STATE_PLACE_NOWHERE), STATE_STAND_HOLD);
+    tell_claims(state, state_place(state, STATE_PLACE_NOWHERE), STATE_STAND_BY);
     for (const struct state_place *other; (other = map_next(state->places, &position)) != NULL;)
         if (other != place && other->counts[STATE_STAND_HOLD] > 0 && *other->name != '\0' &&
             (other->fault != STATE_PLACE_FINE || is_watched_by(state, other, place)))
@@ -310,10 +313,11 @@ void state_place_tell(struct state *state, const struct state_place *place)
 void state_places_judge(struct state *state)
 {
     assert(mutex_is_held(&state->mutex));
+    int64_t now = state_places_now(state);
     for (size_t i = 0; i < state->agent_count; i++) {
         struct state_place *place = state->agents[i];
         enum state_place_fault before = (enum state_place_fault)place->fault;
-        place->fault = (uint8_t)state_place_judge(state, place);
+        place->fault = (uint8_t)state_place_judge(state, place, now);
         if (place->fault == before)
             continue;
         state_tell(state, STATE_IP_NODES, place->name);

@@ -27,11 +27,13 @@ void state_place_settle(struct state *state, struct state_place *place);
 must_check int state_places_follow(struct state *state, struct state_claim *claim);
 void state_places_remove(struct state *state, struct state_claim *claim);
 
-/* Whether a node may have addresses, now. */
-enum state_place_fault state_place_judge(const struct state *state,
-                                         const struct state_place *place);
+/* The time by which nodes are judged: read once for many of them. */
+int64_t state_places_now(const struct state *state);
+/* Whether a node may have addresses. */
+enum state_place_fault state_place_judge(const struct state *state, const struct state_place *place,
+                                         int64_t now);
 /* Whether its agent beats, as far as one can tell. */
-bool state_place_is_alive(const struct state *state, const struct state_place *place);
+bool state_place_is_alive(const struct state *state, const struct state_place *place, int64_t now);
 /* Nanoseconds after which it has to be judged again although nothing was heard; 0: never. */
 int64_t state_place_due(const struct state *state, const struct state_place *place);
 /* "its agent doesn't beat". */

@@ -18,7 +18,7 @@ IPAM = "/apis/ipam.mandelsoft.org/v1beta1"
 def test_applying_it_again_changes_nothing_and_warns_of_nothing(lab):
     # But for the webhooks, where a replica on this machine has put URLs in place of the Service.
     documents = lab.kubectl("kustomize", DEPLOY, namespace=False).stdout.split("\n---\n")
-    assert sum("kind: CustomResourceDefinition" in text for text in documents) == 4
+    assert sum("kind: CustomResourceDefinition" in text for text in documents) == 5
     manifests = "\n---\n".join(text for text in documents if "WebhookConfiguration" not in text)
 
     def versions():

@@ -48,6 +48,7 @@ static _Atomic unsigned int passes; /* that have ended */
 static _Atomic unsigned int service_passes;
 static _Atomic unsigned int claim_passes;
 static _Atomic unsigned int pool_passes;
+static _Atomic unsigned int place_passes; /* over where claims live */
 
 static inline bool ask_may_act(void *context)
 {
@@ -71,6 +72,8 @@ static inline void observe(void *context, const char *kind, const char *result)
         atomic_fetch_add(&service_passes, 1);
     if (strcmp(kind, "claim") == 0)
         atomic_fetch_add(&claim_passes, 1);
+    if (strcmp(kind, "claim-place") == 0)
+        atomic_fetch_add(&place_passes, 1);
     if (strcmp(kind, "pool") == 0)
         atomic_fetch_add(&pool_passes, 1);
     pthread_cond_broadcast(&pass_ended);
@@ -92,6 +95,7 @@ static inline int set_up_with(bool with_events)
     service_passes = 0;
     claim_passes = 0;
     pool_passes = 0;
+    place_passes = 0;
     events =
         with_events ? k8s_events_new(cluster->client, "ipwarden", "unit", 0, NULL, NULL) : NULL;
     struct reconciler_options options = {

@@ -31,7 +31,10 @@ static inline bool was_told(const char *what)
 {
     char wanted[256];
     snprintf(wanted, sizeof(wanted), "%s ", what);
-    return strstr(told, wanted) != NULL;
+    for (const char *at = told; (at = strstr(at, wanted)) != NULL; at++)
+        if (at == told || at[-1] == ' ')
+            return true;
+    return false;
 }
 
 static inline int set_up(void **state)

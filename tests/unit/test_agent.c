@@ -150,6 +150,21 @@ static void test_takeover(void **state)
     assert_false(was_told("drop"));
 }
 
+/* The watch loses the claim before the answer comes, and the other watch hasn't told yet. */
+static void test_takeover_told_late(void **state)
+{
+    (void)state;
+    put_claim(BOUND_FINALIZER, STOOD_BY);
+    start_agent(false);
+    world->slow = 300;
+    world->silent = "spec.nodeName";
+    report(A, AGENT_BOUND);
+    agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
+    fake_nodes_until(world, fake_nodes_has(world, CLAIM, "'boundNode':'me'"));
+    fake_nodes_until(world, was_told("set(" A " hold holder=me standby="));
+    assert_false(was_told("drop"));
+}
+
 /* The leader was faster: the claim says who has it. */
 static void test_takeover_overruled(void **state)
 {
@@ -373,6 +388,7 @@ int main(void)
         test(test_released_too_late),
         test(test_standby_becomes_holder),
         test(test_takeover),
+        test(test_takeover_told_late),
         test(test_takeover_overruled),
         test(test_takeover_while_away),
         test(test_takeover_withdrawn),

@@ -87,7 +87,7 @@ static bool texts_equal(const char *left, const char *right)
 static bool decides_the_same(const struct service *one, const struct service *two)
 {
     return texts_equal(one->pool, two->pool) && texts_equal(one->class_name, two->class_name) &&
-           one->type == two->type && one->headless == two->headless && one->local == two->local &&
+           one->type == two->type && one->headless == two->headless &&
            one->family_policy == two->family_policy &&
            memcmp(one->families, two->families, sizeof(one->families)) == 0 &&
            one->wants_auto == two->wants_auto && one->external_managed == two->external_managed &&
@@ -158,6 +158,19 @@ static void every_input_decides(void **state)
 }
 
 /* The webhooks aren't called when one of these changes, so nothing may depend on it. */
+/* Who has an address isn't decided by it, where the address lives is. */
+static void stays_on_the_node_when_it_says_so(void **state)
+{
+    (void)state;
+    _cleanup_service_ struct service *local = fixture_service(
+        Q("{'metadata':{'namespace':'a','name':'b'},'spec':{'externalTrafficPolicy':'Local'}}"));
+    _cleanup_service_ struct service *copy = service_copy(local);
+    assert_true(local->local && copy->local);
+    _cleanup_service_ struct service *cluster = fixture_service(
+        Q("{'metadata':{'namespace':'a','name':'b'},'spec':{'externalTrafficPolicy':'Cluster'}}"));
+    assert_false(cluster->local);
+}
+
 static void nothing_else_decides(void **state)
 {
     (void)state;
@@ -371,6 +384,7 @@ int main(void)
         cmocka_unit_test(reads_every_field),
         cmocka_unit_test(a_copy_is_the_same_and_its_own),
         cmocka_unit_test(every_input_decides),
+        cmocka_unit_test(stays_on_the_node_when_it_says_so),
         cmocka_unit_test(nothing_else_decides),
         cmocka_unit_test(another_manager_of_the_list_is_seen),
         cmocka_unit_test(finds_our_condition),
