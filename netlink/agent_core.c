@@ -19,6 +19,20 @@ static void link_event(void *context, int link, enum agent_link_event event)
     struct agent_core *core = context;
     holders_link_event(core->holders, link, event);
     neighbours_link_event(&core->nodes, link, event);
+    /* What an earlier agent left waits for the claims, but somebody else has it by now. */
+    if (event == AGENT_LINK_LOST && !core->world.complete)
+        holders_sweep(core->holders, link);
+}
+
+/* Links that have something of an earlier agent's: whether they run matters before any claim does. */
+static void watch_left(struct agent_core *core)
+{
+    size_t at = 0;
+    const struct link *link;
+    while (!core->world.complete && (link = links_next(core->world.links, &at)) != NULL) {
+        if (holders_left(core->holders, link))
+            (void)agent_world_watch(&core->world, link->index);
+    }
 }
 
 int agent_core_new(const struct agent_core_options *options, struct agent_core **ret_core,
@@ -65,6 +79,7 @@ void agent_core_free(struct agent_core *core)
 void agent_core_look(struct agent_core *core, int default_link)
 {
     core->world.default_link = default_link;
+    watch_left(core);
     agent_world_look(&core->world);
     holders_look(core->holders);
 }
@@ -102,7 +117,7 @@ void agent_core_replaced(struct agent_core *core)
     /* What is given up by a claim that was set is undone with a report first. */
     holders_flush(core->holders);
     core->world.complete = true;
-    holders_sweep(core->holders);
+    holders_sweep(core->holders, 0);
 }
 
 int agent_core_neighbour(struct agent_core *core, const struct agent_neighbour *neighbour,
@@ -125,7 +140,7 @@ void agent_core_drain(struct agent_core *core)
     holders_drain(core->holders);
     holders_flush(core->holders);
     core->world.complete = true;
-    holders_sweep(core->holders);
+    holders_sweep(core->holders, 0);
 }
 
 void agent_core_run(struct agent_core *core)

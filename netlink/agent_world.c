@@ -72,6 +72,8 @@ struct agent_watched_link *agent_world_watch(struct agent_world *world, int link
     watched->down.context = watched;
     watched->next = world->watched;
     world->watched = watched;
+    if (!watched->running)
+        alarms_set(&world->alarms, &watched->down, agent_world_now(world) + AGENT_DOWN_GRACE);
     return watched;
 }
 

@@ -297,13 +297,22 @@ static bool is_held(const struct holders *holders, const struct link_address *pr
            (holder->bound_link == present->link || holder->wanted_link == present->link);
 }
 
-void holders_sweep(struct holders *holders)
+bool holders_left(const struct holders *holders, const struct link *link)
+{
+    for (size_t i = 0; i < link->address_count; i++) {
+        if (is_ours(holders, &link->addresses[i]))
+            return true;
+    }
+    return false;
+}
+
+void holders_sweep(struct holders *holders, int only)
 {
     struct agent_world *world = holders->world;
     size_t at = 0;
     const struct link *link;
     while ((link = links_next(world->links, &at)) != NULL) {
-        for (size_t i = 0; i < link->address_count; i++) {
+        for (size_t i = 0; (only == 0 || only == link->index) && i < link->address_count; i++) {
             const struct link_address *present = &link->addresses[i];
             if (!is_ours(holders, present) || is_held(holders, present))
                 continue;

@@ -18,8 +18,10 @@ void holders_free(struct holders *holders);
 must_check int holders_set(struct holders *holders, const struct agent_wish *wish,
                            struct error *error);
 void holders_drop(struct holders *holders, const char *claim);
-/* Removes what is ours in the kernel and belongs to no holder. */
-void holders_sweep(struct holders *holders);
+/* Removes what is ours in the kernel and belongs to no holder, on that link; 0: on all of them. */
+void holders_sweep(struct holders *holders, int only);
+/* Whether the kernel has something there that is ours by its mark or our record. */
+bool holders_left(const struct holders *holders, const struct link *link);
 /* Gives everything up that this agent has put there. */
 void holders_drain(struct holders *holders);
 

@@ -135,7 +135,8 @@ static void found(struct agent_heartbeat *heartbeat, const struct k8s_response *
     uint64_t revision = strtoull(node->revision, NULL, 10);
     if (revision > heartbeat->revision)
         heartbeat->revision = revision;
-    heartbeat->changed = true;
+    /* What an earlier agent said holds until the links are known: its node wasn't down meanwhile. */
+    heartbeat->changed = heartbeat->self.node != NULL || node->ready == IP_NODE_UNKNOWN;
     tell(heartbeat);
     beat(heartbeat);
 }

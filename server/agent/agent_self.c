@@ -29,12 +29,25 @@ static int add_link(struct ip_node *node, const struct agent_link *from)
 /* The addresses by which others ask whether this node is there. */
 static int add_addresses(struct ip_node *node, const struct ip_node_link *link)
 {
-    node->addresses = calloc(link->address_count + 1, sizeof(*node->addresses));
-    if (node->addresses == NULL)
+    struct address *addresses = realloc(
+        node->addresses, (node->address_count + link->address_count + 1) * sizeof(*addresses));
+    if (addresses == NULL)
         return -ENOMEM;
+    node->addresses = addresses;
     for (size_t i = 0; i < link->address_count; i++)
         node->addresses[node->address_count++] = link->addresses[i].address;
     return 0;
+}
+
+/* Without a link that is named and without a default route an address of ours goes to the link whose
+ * network it lies in: that may be any. */
+static int add_all_addresses(struct ip_node *node)
+{
+    int result = 0;
+    for (size_t i = 0; i < node->link_count && result == 0; i++)
+        if (node->links[i].up)
+            result = add_addresses(node, &node->links[i]);
+    return result;
 }
 
 /* Fills a node without anything. Writes the name of the announcing link, and whether a link is fine
@@ -60,7 +73,7 @@ static int fill(struct ip_node *node, const struct agent_link *links, size_t cou
             return result;
     }
     node->ready = (*ret_link != '\0' ? announcing_up : some_up) ? IP_NODE_YES : IP_NODE_NO;
-    return 0;
+    return *ret_link == '\0' ? add_all_addresses(node) : 0;
 }
 
 bool agent_self_set_links(struct agent_self *self, const struct agent_link *links, size_t count)

@@ -43,6 +43,7 @@ class Programs:
         self._may_build = may_build
         self.load = directory / "tests/bench/bench_load"
         self.bare = directory / "tests/bench/bench_bare"
+        self.answers = directory / "tests/bench/bench_answers"
         self.allocator = directory / "tests/bench/bench_allocator"
         self.ipwarden = binary or directory / "server/ipwarden"
         self._built_here = binary is None

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cluster_binaries
+import cluster_netns
 from cluster_certs import Certificates
 from cluster_client import Client
 from cluster_process import Process, environment, wait_until
@@ -54,8 +55,9 @@ class PortTaken(ClusterError):
 class Cluster:
     """One control plane. Made by Cluster.start; Cluster.open is for one of the command line."""
 
-    def __init__(self, directory, plan):
+    def __init__(self, directory, plan, netns=None):
         self.directory = directory
+        self.netns = netns
         self._plan = plan
         self._certificates = Certificates(directory / "certificates")
         self._clients = {}
@@ -83,6 +85,7 @@ class Cluster:
         extra_apiserver_args=(),
         extra_controller_manager_args=(),
         address="127.0.0.1",
+        netns=None,
         detached=False,
     ):
         """Starts a control plane and returns once all of it is ready.
@@ -92,6 +95,7 @@ class Cluster:
         dual_stack: Services may have IPv6 cluster addresses too; IPv4 is the primary family.
         extra_*_args: come last, so they win over what is set here.
         address: what the API servers listen on and are reached at: one of this network namespace.
+        netns: the cluster_netns.Netns that all of runs in and is talked to in.
         detached: the programs outlive this interpreter; otherwise they end with it, even if killed.
         """
         if api_servers < 1:
@@ -101,7 +105,8 @@ class Cluster:
             programs.append("kube-controller-manager")
         for program in programs:
             cluster_binaries.require(program)
-        ports = _free_ports(address, api_servers)
+        with cluster_netns.entered(netns):
+            ports = _free_ports(address, api_servers)
         cluster = cls(
             _new_directory(directory),
             {
@@ -114,6 +119,7 @@ class Cluster:
                 "detached": detached,
                 "ports": ports,
             },
+            netns,
         )
         try:
             cluster._create()
@@ -150,6 +156,10 @@ class Cluster:
         return [self.etcd, *self.apiservers, *last]
 
     @property
+    def _prefix(self):
+        return cluster_netns.prefix(self.netns)
+
+    @property
     def servers(self):
         """The URL of each API server."""
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -170,7 +180,7 @@ class Cluster:
         stdout and stderr; raises ClusterError with both when it fails, unless check is False.
         """
         done = subprocess.run(
-            [cluster_binaries.require("kubectl"), *map(str, arguments)],
+            [*self._prefix, cluster_binaries.require("kubectl"), *map(str, arguments)],
             input="" if input is None else input,
             capture_output=True,
             text=True,
@@ -269,7 +279,8 @@ class Cluster:
                     raise
                 self._kill()
                 self._close_clients()
-                self._plan["ports"] = _free_ports(self.address, len(self.apiservers))
+                with cluster_netns.entered(self.netns):
+                    self._plan["ports"] = _free_ports(self.address, len(self.apiservers))
                 self._save_plan()
                 shutil.rmtree(self.directory / "etcd", ignore_errors=True)
                 shutil.rmtree(self.directory / "logs", ignore_errors=True)
@@ -307,6 +318,7 @@ class Cluster:
         client, peer = self._plan["ports"]["etcd"]
         certificate, key = self._certificates.pair("server")
         return [
+            *self._prefix,
             cluster_binaries.require("etcd"),
             f"--data-dir={self.directory}/etcd",
             f"--listen-client-urls=https://127.0.0.1:{client}",
@@ -330,6 +342,7 @@ class Cluster:
         certificate, key = self._certificates.pair("server")
         ranges = SERVICE_RANGE + (f",{SERVICE_RANGE_6}" if self._plan["dual_stack"] else "")
         return [
+            *self._prefix,
             cluster_binaries.require("kube-apiserver"),
             f"--etcd-servers=https://127.0.0.1:{ports['etcd'][0]}",
             f"--etcd-cafile={self.ca_file}",
@@ -357,6 +370,7 @@ class Cluster:
     def _controller_manager_command(self):
         kubeconfig = self.user_kubeconfig(CONTROLLER_MANAGER)
         return [
+            *self._prefix,
             cluster_binaries.require("kube-controller-manager"),
             f"--kubeconfig={kubeconfig}",
             f"--authentication-kubeconfig={kubeconfig}",
@@ -381,7 +395,9 @@ class Cluster:
             if (server, user) not in self._clients:
                 port = self._plan["ports"]["apiservers"][server]
                 pair = self._certificates.user(user, self._users[user])
-                self._clients[server, user] = Client(self.address, port, self.ca_file, *pair)
+                self._clients[server, user] = Client(
+                    self.address, port, self.ca_file, *pair, netns=self.netns
+                )
             return self._clients[server, user]
 
     def _wait_for_apiserver(self, index, deadline):
@@ -404,7 +420,8 @@ class Cluster:
 
     def _etcd_answers(self):
         port = self._plan["ports"]["etcd"][0]
-        client = Client("127.0.0.1", port, self.ca_file, *self._certificates.pair("server"))
+        pair = self._certificates.pair("server")
+        client = Client("127.0.0.1", port, self.ca_file, *pair, netns=self.netns)
         try:
             return client.request("GET", "/readyz", timeout=2)[0] == 200
         except (OSError, http.client.HTTPException):

@@ -7,11 +7,14 @@ import ssl
 import threading
 import weakref
 
+import cluster_netns
+
 
 class Client:
     """Requests to one API server as one user. Each thread that asks has a connection of its own."""
 
-    def __init__(self, address, port, ca_file, certificate, key):
+    def __init__(self, address, port, ca_file, certificate, key, netns=None):
+        self.netns = netns
         self.address = address
         self.port = port
         self.context = ssl.create_default_context(cafile=ca_file)
@@ -58,6 +61,7 @@ class Client:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = _Connection(self.address, self.port, context=self.context)
+            connection.netns = self.netns
             self._local.connection = connection
             self._connections.add(connection)
         # A server that went away since the last answer has left an end of file to read. Looking for
@@ -71,6 +75,12 @@ class Client:
 
 
 class _Connection(http.client.HTTPSConnection):
+    netns = None
+
+    def connect(self):
+        with cluster_netns.entered(self.netns):
+            super().connect()
+
     def __del__(self):
         """Closes the connection of a thread that ended."""
         self.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, ClusterError
+from cluster_netns import Netns
 from cluster_process import wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -223,3 +224,31 @@ def test_command_line(tmp_path):
     (directory / "precious").mkdir(parents=True)
     command("down", code=1)
     assert (directory / "precious").exists()
+
+
+def test_runs_in_a_network_namespace_of_its_own(tmp_path):
+    net = Netns("control-plane", tmp_path)
+    try:
+        net.ip("address", "add", "203.0.113.1/24", "dev", "lo")
+        with Cluster.start(address="203.0.113.1", netns=net) as cluster:
+            assert cluster.request("GET", "/readyz") == (200, "ok")
+            assert cluster.kubectl("get", "namespace", "default", "--output", "name").stdout
+            inode = os.stat(net.path).st_ino
+            for process in cluster.processes:
+                assert os.stat(f"/proc/{process.pid}/ns/net").st_ino == inode
+    finally:
+        net.close()
+
+
+def test_leaves_no_network_namespace_behind(tmp_path):
+    script = f"""
+import os, signal, sys
+sys.path.insert(0, {str(HERE)!r})
+from cluster_netns import Netns
+from pathlib import Path
+print(Netns("lost", Path({str(tmp_path)!r})).pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    pid = int(done.stdout)
+    assert wait_until(lambda: not Path(f"/proc/{pid}/ns/net").exists(), time.monotonic() + 10)

@@ -13,6 +13,8 @@ import comings  # noqa: E402
 import harness  # noqa: E402
 from faults import HttpProxy  # noqa: E402
 from lab import Lab  # noqa: E402
+from nodes_judge import NodesJudge  # noqa: E402
+from nodes_lab import NodesLab  # noqa: E402
 from replicas import BINARY, Fleet  # noqa: E402
 
 # Tests delete what they made by the namespace, and an API server does that one by one by default.
@@ -37,6 +39,19 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _rank(item.path.name))
+
+
+FAILED = pytest.StashKey()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds what to know of the nodes to the report of a test that failed on them."""
+    report = (yield).get_result()
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
+        if report.failed and "nodes" in item.funcargs:
+            report.sections.append(("nodes", item.funcargs["nodes"].tell()))
 
 
 def _rank(file):
@@ -125,6 +140,27 @@ def proxied_lab(cluster, proxied_fleet, request):
 def editor(cluster):
     """A user who may edit Services and nothing of ipwarden's."""
     return harness.service_editor(cluster)
+
+
+@pytest.fixture(scope="session")
+def session_nodes(binary, tmp_path_factory):
+    """Three nodes that carry traffic, without agents, and a client outside."""
+    lab = NodesLab(tmp_path_factory.mktemp("nodes"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def nodes(session_nodes, request):
+    """The nodes for one test, with a judge that sees to I7 all the while (nodes.judge)."""
+    session_nodes.reset()
+    session_nodes.pools()
+    with NodesJudge(session_nodes) as judge:
+        session_nodes.judge = judge
+        yield session_nodes
+        session_nodes.check()
+        if not request.node.stash.get(FAILED, True):
+            judge.rest()
 
 
 def _run(fleet):

@@ -181,6 +181,12 @@ def service_account_kubeconfig(cluster, path, server=0, url=None):
         },
     )
     assert status == 201, f"no token for the ServiceAccount {NAME}: {status} {token}"
+    server = url or cluster.servers[server]
+    return write_kubeconfig(path, server, cluster.ca_file, NAME, token["status"]["token"])
+
+
+def write_kubeconfig(path, server, ca_file, user, token):
+    """Writes a kubeconfig with a bearer token, and returns its path."""
     # JSON is YAML too.
     config = {
         "apiVersion": "v1",
@@ -188,14 +194,11 @@ def service_account_kubeconfig(cluster, path, server=0, url=None):
         "clusters": [
             {
                 "name": "test",
-                "cluster": {
-                    "server": url or cluster.servers[server],
-                    "certificate-authority": str(cluster.ca_file),
-                },
+                "cluster": {"server": server, "certificate-authority": str(ca_file)},
             }
         ],
-        "users": [{"name": NAME, "user": {"token": token["status"]["token"]}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": NAME}}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
         "current-context": "test",
     }
     path.write_text(json.dumps(config, indent=2))

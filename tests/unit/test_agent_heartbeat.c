@@ -167,6 +167,21 @@ static void test_links(void **state)
     assert_int_equal(fake_nodes_requests(world, TELLS), told + 1);
 }
 
+/* One that starts again hasn't seen its links yet, which says nothing of its node. */
+static void test_starts_again(void **state)
+{
+    (void)state;
+    fake_nodes_put(
+        world, ME,
+        "{'metadata':{},'spec':{'nodeName':'me'},'status':{'revision':'4711','conditions':"
+        "[{'type':'Ready','status':'True','reason':'LinkUp'}]}}");
+    start_agent(false);
+    fake_until(revision() == 4712 && agent_pending(agent) == 0);
+    assert_int_equal(fake_nodes_requests(world, TELLS), 0);
+    say_links(false, 0);
+    fake_until(fake_nodes_has(world, ME, "'reason':'LinkDown','status':'False','type':'Ready'"));
+}
+
 static void test_leaves(void **state)
 {
     (void)state;
@@ -301,6 +316,7 @@ int main(void)
         test(test_stretched),
         test(test_fresh_and_stale),
         test(test_links),
+        test(test_starts_again),
         test(test_leaves),
         test(test_neighbours),
         test(test_new_neighbour),

@@ -122,12 +122,31 @@ static void test_left_and_taken(void **state)
     assert_false(host_serves(us, A));
 }
 
+/* Begun on a node that is cut off: somebody else has them by now, and there is no API to say so. */
+static void test_left_and_cut_off(void **state)
+{
+    (void)state;
+    struct address address = make_address(A);
+    give(us, A, true);
+    host_set_link(us, false);
+    restart();
+    pass(&segment, 200 * MS);
+    assert_true(host_has(us, &address));
+    pass(&segment, 200 * MS);
+    assert_false(host_has(us, &address));
+    host_set_link(us, true);
+    hold("");
+    pass(&segment, 1000 * MS);
+    assert_true(host_serves(us, A));
+    assert_int_equal(us->probes, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_adopt),          TEST(test_adopt_not),        TEST(test_adopt_given_away),
         TEST(test_adopt_taken),    TEST(test_adopt_taken_from), TEST(test_adopt_leaving),
-        TEST(test_left_and_taken),
+        TEST(test_left_and_taken), TEST(test_left_and_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
