@@ -508,7 +508,13 @@ static void test_link_down_and_up(void **state)
     world_ip("link set dev here0 name other0");
     world_ip("link set dev other0 name here0");
     world_ip("link set dev here0 up");
-    send_near(&frame);
+    /* What is sent before the carrier is back is lost. */
+    struct pollfd answered = {.fd = packet_socket_fd(near_socket), .events = POLLIN};
+    int ready = 0;
+    for (int waited = 0; ready == 0 && waited < WORLD_PATIENCE; waited += 50) {
+        send_near(&frame);
+        ready = poll(&answered, 1, 50);
+    }
     await(near_socket, FRAME_REPLY, "192.0.2.2");
 }
 
