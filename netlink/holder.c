@@ -167,8 +167,19 @@ static bool is_expected(const struct holder *holder)
     return nodes_by_mac(holder->nodes, holder->mac) != NULL;
 }
 
+/* Two probes fit between two questions to the node, so that its silence and that of its addresses
+ * are known at the same time. */
+static int64_t taking_pause(const struct holder *holder)
+{
+    const struct agent_settings *settings = &holder->world->settings;
+    int64_t half = settings->probe_interval / 2;
+    return half != 0 && half < settings->arp_probe_spacing ? half : settings->arp_probe_spacing;
+}
+
 static int64_t probe_pause(const struct holder *holder)
 {
+    if (holder->state == HOLDER_TAKING)
+        return taking_pause(holder);
     if (holder->state != HOLDER_IN_USE)
         return holder->world->settings.arp_probe_spacing;
     if (is_expected(holder) && (holder->sent > 1 || now_of(holder) - holder->since < EAGER))
@@ -179,9 +190,11 @@ static int64_t probe_pause(const struct holder *holder)
 static void start_probing(struct holder *holder, enum holder_state state)
 {
     holder->sent = 0;
+    holder->probed = false;
+    holder->cleared = false;
     holder_enter(holder, state);
     probe(holder);
-    wake_in(holder, holder->world->settings.arp_probe_spacing);
+    wake_in(holder, probe_pause(holder));
 }
 
 static void find_in_use(struct holder *holder, const uint8_t mac[AGENT_MAC_SIZE])
@@ -207,6 +220,10 @@ static void probe_on(struct holder *holder)
 {
     unsigned int enough =
         holder->state == HOLDER_TAKING ? TAKING_PROBES : holder->world->settings.arp_probe_count;
+    if (holder->state == HOLDER_TAKING && holder->sent >= enough && !holder->cleared) {
+        holder->probed = true;
+        return;
+    }
     if (holder->sent >= enough || waited_enough(holder)) {
         bind_silent(holder);
         return;
@@ -236,6 +253,14 @@ static void ring(void *context)
     }
 }
 
+static void count_again(struct holder *holder)
+{
+    holder->sent = 0;
+    if (holder->probed)
+        wake_in(holder, probe_pause(holder));
+    holder->probed = false;
+}
+
 void holder_heard(struct holder *holder, int link, const struct frame *frame)
 {
     if (link != holder->link)
@@ -247,7 +272,7 @@ void holder_heard(struct holder *holder, int link, const struct frame *frame)
          * begins its count again and will hear it announced. */
         const uint8_t *own = agent_world_mac(holder->world, link);
         if (asking && own != NULL && memcmp(frame->sender_mac, own, AGENT_MAC_SIZE) < 0)
-            holder->sent = 0;
+            count_again(holder);
         return;
     }
     switch (holder->state) {
@@ -401,10 +426,20 @@ static void stand_by(struct holder *holder)
     holder->reported = AGENT_BOUND; /* by the earlier one */
 }
 
-void holder_take(struct holder *holder)
+void holder_prepare(struct holder *holder)
 {
     if (holder->state == HOLDER_STANDING && agent_world_running(holder->world, holder->link))
         start_probing(holder, HOLDER_TAKING);
+}
+
+void holder_take(struct holder *holder)
+{
+    holder_prepare(holder);
+    if (holder->state != HOLDER_TAKING)
+        return;
+    holder->cleared = true;
+    if (holder->probed)
+        bind_silent(holder);
 }
 
 void holder_stand_back(struct holder *holder)

@@ -79,6 +79,8 @@ struct holder {
 
     struct alarm alarm;     /* the next probe or announcement */
     unsigned int sent;      /* probes since the last answer */
+    bool cleared;           /* taking: the one who had it counts as silent */
+    bool probed;            /* taking: nobody answered, and that is waited for */
     unsigned int announced; /* since it was bound */
     int64_t since;          /* when it was found in use */
     int64_t bound_at;
@@ -121,7 +123,10 @@ void holder_release(struct holder *holder);
 /* Links or their addresses are other than before: it may find one now. */
 void holder_look(struct holder *holder);
 
-/* The node that it stands by for is silent; and: it isn't. */
+/* The node that it stands by for seems to be silent: asks who has the address, and waits for
+ * holder_take. */
+void holder_prepare(struct holder *holder);
+/* It is silent; and: it isn't. */
 void holder_take(struct holder *holder);
 void holder_stand_back(struct holder *holder);
 /* The node that it was taken from is heard again. */

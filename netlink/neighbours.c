@@ -9,6 +9,8 @@
 #define FORMER_PAUSE                                                                               \
     (500 * CLOCK_MILLISECOND)             /* for who had our addresses, while watching is off */
 #define TOLD_LONG_AGO (10 * CLOCK_SECOND) /* it may have an address on our links by now */
+#define GRACE_LEAST (5 * CLOCK_MILLISECOND)
+#define GRACE_MOST (15 * CLOCK_MILLISECOND)
 #define RETAKE_FIRST CLOCK_SECOND
 #define RETAKE_MOST (30 * CLOCK_SECOND)
 #define HEARD_JUST_NOW (2 * CLOCK_SECOND)
@@ -98,18 +100,49 @@ static bool is_alone(const struct nodes *nodes, const struct node *node, int lin
 
 /* --- the one that fell silent --- */
 
+static bool stands_by(const struct holder *holder, const struct node *node)
+{
+    return holder->role == AGENT_STAND_BY && holder->link == node->watch.link;
+}
+
+/* One more question, and it counts as silent: who answers for its addresses can be known by then. */
+static void prepare(struct node *node)
+{
+    for (struct holder *holder = node->holders; holder != NULL; holder = holder->watched_next) {
+        if (stands_by(holder, node))
+            holder_prepare(holder);
+    }
+}
+
+static void stand_back(struct node *node)
+{
+    for (struct holder *holder = node->holders; holder != NULL; holder = holder->watched_next)
+        holder_stand_back(holder);
+}
+
+/* What was prepared is out of date by the next time. */
+static void forget_prepared(struct node *node)
+{
+    for (struct holder *holder = node->holders; holder != NULL; holder = holder->watched_next) {
+        if (!holder->cleared)
+            holder_stand_back(holder);
+    }
+}
+
 static void take_over(struct nodes *nodes, struct node *node)
 {
     struct node_watch *watch = &node->watch;
     int64_t now = agent_world_now(node->world);
-    if (now < watch->take_at || is_alone(nodes, node, watch->link))
+    if (now < watch->take_at || is_alone(nodes, node, watch->link)) {
+        forget_prepared(node);
         return;
+    }
     watch->take_pause = watch->take_pause == 0 ? RETAKE_FIRST : watch->take_pause * 2;
     if (watch->take_pause > RETAKE_MOST)
         watch->take_pause = RETAKE_MOST;
     watch->take_at = now + watch->take_pause;
     for (struct holder *holder = node->holders; holder != NULL; holder = holder->watched_next) {
-        if (holder->role == AGENT_STAND_BY && holder->link == watch->link)
+        if (stands_by(holder, node))
             holder_take(holder);
     }
 }
@@ -129,6 +162,8 @@ static void miss(struct nodes *nodes, struct node *node)
         return;
     if (watch->misses + 1 == limit || limit == 1)
         ask_others(nodes, node, watch->link);
+    if (watch->misses + 1 == limit && node->world->settings.probe_interval != 0)
+        prepare(node);
     if (watch->misses < limit)
         return;
     if (watch->answers) {
@@ -151,6 +186,24 @@ static int64_t pause_of(const struct node *node)
         return NEVER_PAUSE;
     int64_t interval = node->world->settings.probe_interval;
     return interval != 0 ? interval : FORMER_PAUSE;
+}
+
+/* After an unanswered question the next ones needn't wait for a whole interval each: an answer comes
+ * in less than a millisecond or, as good as surely, not at all. */
+static int64_t grace_of(const struct node *node)
+{
+    int64_t quarter = node->world->settings.probe_interval / 4;
+    if (quarter < GRACE_LEAST)
+        return GRACE_LEAST;
+    return quarter < GRACE_MOST ? quarter : GRACE_MOST;
+}
+
+static bool is_suspect(const struct node *node)
+{
+    const struct node_watch *watch = &node->watch;
+    unsigned int limit = node->world->settings.probe_misses;
+    return node->world->settings.probe_interval > 2 * GRACE_LEAST && watch->armed &&
+           watch->answers && (watch->misses > 0 || limit == 1) && watch->misses < limit;
 }
 
 /* It has been back for long, and the claims that still name it or not are the API's business. */
@@ -191,16 +244,36 @@ static void ask(struct nodes *nodes, struct node *node)
     watch->waiting = true;
     watch->asked++;
     solicit(world, watch->link, own, node->mac_count == 1 ? node->macs[0] : NULL);
+    if (is_suspect(node)) {
+        watch->early = true;
+        watch->asked_at = now;
+        alarms_set(&world->alarms, &watch->tick, now + grace_of(node));
+    }
     if (watch->answers && now - watch->answering_since > SETTLED) {
         watch->answering_since = now;
         settle(node);
     }
 }
 
+static void judge_early(struct nodes *nodes, struct node *node)
+{
+    struct node_watch *watch = &node->watch;
+    watch->early = false;
+    alarms_set(&node->world->alarms, &watch->tick, watch->asked_at + pause_of(node));
+    if (!watch->waiting)
+        return;
+    watch->waiting = false;
+    if (agent_world_running(node->world, watch->link))
+        miss(nodes, node);
+}
+
 static void tick(void *context)
 {
     struct node *node = context;
-    ask(node->nodes, node);
+    if (node->watch.early)
+        judge_early(node->nodes, node);
+    else
+        ask(node->nodes, node);
 }
 
 void neighbours_watched(void *context, struct node *node)
@@ -225,8 +298,8 @@ static void come_back(struct node *node)
     watch->answers = true;
     watch->answering_since = agent_world_now(node->world);
     tell(node, true);
+    stand_back(node);
     for (struct holder *holder = node->holders; holder != NULL; holder = holder->watched_next) {
-        holder_stand_back(holder);
         if (holder->taken)
             holder_contest(holder);
     }
@@ -245,6 +318,8 @@ void neighbours_heard(struct nodes *nodes, int link, const struct frame *frame)
             nodes_want(nodes, node, NODES_PAUSE); /* another network card, or another host */
             continue;
         }
+        if (watch->misses > 0 && watch->answers)
+            stand_back(node);
         watch->waiting = false;
         watch->misses = 0;
         watch->asked = 0;
@@ -263,6 +338,7 @@ void neighbours_link_event(struct nodes *nodes, int link, enum agent_link_event 
             continue;
         watch->misses = 0;
         watch->waiting = false;
+        watch->early = false;
         watch->armed = false; /* it has to answer first: a new port may not pass anything yet */
         watch->answers = event == AGENT_LINK_RUNS ? false : watch->answers;
         if (event == AGENT_LINK_RUNS)

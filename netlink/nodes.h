@@ -16,6 +16,8 @@ struct node_watch {
     int64_t missing_since; /* when the first of them was known to be unanswered */
     unsigned int asked;    /* since it was last heard, or since the start */
     bool waiting;          /* a question is out */
+    bool early;            /* it is judged before the next one is due */
+    int64_t asked_at;      /* when it was sent */
     bool armed;            /* it has answered since our own link came up */
     bool ever;             /* it has answered at all */
     bool answers;          /* it does now; told by neighbour_heard */
