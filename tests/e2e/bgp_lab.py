@@ -56,23 +56,14 @@ class Namespace:
         return _run("ip", "netns", "exec", self.name, *command, check=check)
 
     def start(self, *command, log):
-        """A program in the foreground; the kernel ends it with the test run, however that ends."""
-        begin = functools.partial(
-            subprocess.Popen,
-            ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", self.name, *map(str, command)],
-            stdin=subprocess.DEVNULL,
-            stdout=open(log, "ab"),
-            stderr=subprocess.STDOUT,
-        )
-        process = in_lasting_thread(begin)
-        self.processes.append(process)
-        return process
+        self.processes.append(_start("ip", "netns", "exec", self.name, *command, log=log))
+        return self.processes[-1]
 
     def routes(self, prefix):
         """The next hops of a route in the kernel's table, as addresses."""
         version = ipaddress.ip_network(prefix).version
-        found = json.loads(self.run("ip", f"-{version}", "-j", "route", "show", prefix).stdout or "[]")
-        hops = [hop for route in found for hop in route.get("nexthops") or [route]]
+        found = self.run("ip", f"-{version}", "-j", "route", "show", prefix).stdout
+        hops = [hop for route in json.loads(found or "[]") for hop in route.get("nexthops") or [route]]
         return sorted(hop["gateway"] for hop in hops if "gateway" in hop)
 
     def kill(self):
@@ -99,7 +90,8 @@ class Node:
         for version, router in ROUTER.items():
             self.namespace.run("ip", f"-{version}", "route", "add", "default", "via", router)
         # Nobody on the link shall hear of what is on lo but by BGP.
-        _sysctl(self.namespace, "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")
+        arp = "net.ipv4.conf.all.arp"
+        _sysctl(self.namespace, f"{arp}_ignore=1", f"{arp}_announce=2")
         config = (EXAMPLES / f"{daemon}.conf").read_text()
         for version, address in EXAMPLE_NODE.items():
             config = config.replace(address, self.addresses[version])
@@ -123,6 +115,7 @@ class Lab:
         self.directory.chmod(0o755)
         self.namespaces = []
         self.nodes = []
+        self._processes = []
         try:
             self._build(nodes, daemon, router_daemon)
         except BaseException:
@@ -168,8 +161,12 @@ class Lab:
             lines = self.router.run(*command).stdout.lower().splitlines()
             return [line for line in lines if "up" in line.split()]
 
-        wanted = 2 * len(self.nodes)
-        wait_until(lambda: len(sessions()) == wanted, lambda: f"{wanted} sessions, not {sessions()}")
+        count = 2 * len(self.nodes)
+        wait_until(lambda: len(sessions()) == count, lambda: f"{count} sessions, not {sessions()}")
+
+    def start(self, *command, log):
+        """A program that runs in no namespace, until the lab is closed."""
+        self._processes.append(_start(*command, log=log))
 
     def cut(self, node):
         """The node falls silent. The router's own link stays up, as behind any switch."""
@@ -201,6 +198,9 @@ class Lab:
         return "\n".join(f"{file}: {file.read_text(errors='replace')[-1000:]}" for file in files)
 
     def close(self):
+        for process in self._processes:
+            process.kill()
+            process.wait()
         for namespace in reversed(self.namespaces):
             with contextlib.suppress(OSError):
                 namespace.close()
@@ -226,7 +226,8 @@ def _start_bird(namespace, config, directory):
 def _start_frr(namespace, config, directory):
     file = directory / "frr.conf"
     file.write_text(config)
-    for name, more in {"zebra": (), "bgpd": (), "bfdd": ("--bfdctl", directory / "bfdd.sock")}.items():
+    options = {"zebra": (), "bgpd": (), "bfdd": ("--bfdctl", directory / "bfdd.sock")}
+    for name, more in options.items():
         files = ("-z", directory / "zserv.api", "-i", directory / f"{name}.pid")
         sockets = ("--vty_socket", directory, "-P", "0")
         log = directory / f"{name}.log"
@@ -237,6 +238,18 @@ def _start_frr(namespace, config, directory):
     (directory / "vtysh.conf").touch()
     done = namespace.run(*_vtysh(directory, "-f", file))
     assert "%" not in done.stdout + done.stderr, done
+
+
+def _start(*command, log):
+    """A program in the foreground; the kernel ends it with the test run, however that ends."""
+    begin = functools.partial(
+        subprocess.Popen,
+        ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)],
+        stdin=subprocess.DEVNULL,
+        stdout=open(log, "ab"),
+        stderr=subprocess.STDOUT,
+    )
+    return in_lasting_thread(begin)
 
 
 def _vtysh(directory, *arguments):

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import agent_tokens
 import harness
 import objects
+from agent_tokens import ACCOUNT, NAMESPACE
+from agent_tokens import done as _done
 from harness import TOP, WEBHOOKS, Answer, wait_until
 
-ACCOUNT = "ipwarden-agent"
-NAMESPACE = "ipwarden-agents"
 POLICIES = ("ipwarden-agent-claims", "ipwarden-agent-nodes")
 CLAIMS = objects.PATHS["IpClaim"]
 NODES = f"{objects.GROUP}/ipnodes"
@@ -33,19 +34,14 @@ class Agent:
 
     def __init__(self, cluster, name, node=None, pod=True):
         self.node = node
+        self.token = agent_tokens.token(cluster, name, node, bound=pod)
         self._cluster = cluster
-        body = {"spec": {"expirationSeconds": 3600}}
-        if pod:
-            made = _pod(cluster, name, node)
-            reference = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": made["uid"]}
-            body["spec"]["boundObjectRef"] = reference
-        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token"
-        self.token = _done(cluster.request("POST", path, body))["status"]["token"]
 
     def request(self, method, path, body=None, content_type="application/merge-patch+json"):
         url = urlsplit(self._cluster.servers[0])
         context = ssl.create_default_context(cafile=self._cluster.ca_file)
-        connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=30, context=context)
+        options = {"timeout": 30, "context": context}
+        connection = http.client.HTTPSConnection(url.hostname, url.port, **options)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
         if method == "POST":
             headers["Content-Type"] = "application/json"
@@ -75,22 +71,6 @@ class Agent:
         assert answer.status == 403 and "cannot" in answer.message, f"{method} {path}: {answer}"
 
 
-def _done(answer):
-    status, body = answer
-    assert 200 <= status < 300, f"{status} {body}"
-    return body
-
-
-def _pod(cluster, name, node):
-    spec = {"serviceAccountName": ACCOUNT, "containers": [{"name": "agent", "image": "ipwarden"}]}
-    if node:
-        _done(cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": node}}))
-        spec["nodeName"] = node
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    pod = {"metadata": {"name": name}, "spec": spec}
-    return _done(cluster.request("POST", path, pod))["metadata"]
-
-
 @pytest.fixture(scope="module")
 def cluster():
     with harness.Cluster.start() as cluster:
@@ -110,9 +90,8 @@ class World:
         self.a, self.b, self.c = (Agent(cluster, f"pod-{n}", f"node-{n}") for n in "abc")
         for agent in (self.a, self.b, self.c):
             # The policies come to be in force a moment after they were made.
-            path = f"{NODES}?dryRun=All"
-            other = ip_node("somebody-else")
-            wait_until(lambda a=agent, o=other: a.request("POST", path, o).status == 422, "policies")
+            dry = ("POST", f"{NODES}?dryRun=All", ip_node("somebody-else"))
+            wait_until(lambda a=agent: a.request(*dry).status == 422, "policies in force")
             agent.does("POST", NODES, ip_node(agent.node))
 
     def claim(self, status=None, finalizers=(BOUND,), **spec):
@@ -284,7 +263,7 @@ STANDBY = {
         "nothing but nodeName and standbyNode",
     ),
     "frees it": ("", {"metadata": {"finalizers": None}}, "only from a claim under deletion"),
-    "says that nobody has it": ("/status", {"status": {"boundNode": ""}}, "set boundNode to its own"),
+    "says that nobody has it": ("/status", {"status": {"boundNode": ""}}, "set boundNode to its"),
     "says that a third has it": ("/status", {"status": {"boundNode": "node-c"}}, "set boundNode"),
     "says that it isn't bound": (
         "/status",
@@ -371,8 +350,9 @@ def test_of_ip_nodes_only_its_own_is_an_agents(world):
     world.c.fails("POST", NODES, ip_node("node-d"), why)
     nobody = f"{NODES}/node-d"
     world.c.fails("PATCH", nobody + "?fieldManager=c", ip_node("node-d"), why, content_type=APPLY)
-    world.c.fails("PATCH", own, {"metadata": {"finalizers": ["example.com/f"]}}, "neither finalizers")
-    world.c.fails("PATCH", own, {"metadata": {"labels": {"a": "b"}}}, "neither finalizers")
+    why = "neither finalizers"
+    world.c.fails("PATCH", own, {"metadata": {"finalizers": ["example.com/f"]}}, why)
+    world.c.fails("PATCH", own, {"metadata": {"labels": {"a": "b"}}}, why)
 
 
 def test_whether_a_node_is_alive_is_not_its_agents_to_say(world):

@@ -1,4 +1,4 @@
-"""Addresses that all nodes carry: routers learn of them from real daemons, configured as in deploy/."""
+"""Addresses that all nodes carry: routers learn of them from real daemons, as deploy/ sets them up."""
 
 import time
 
@@ -13,7 +13,10 @@ SILENCE_SECONDS = 3
 pytestmark = pytest.mark.skipif(bgp_lab.missing() is not None, reason=bgp_lab.missing() or "")
 
 
-@pytest.fixture(scope="module", params=[("bird", "frr"), ("frr", "bird")], ids=lambda p: "-".join(p))
+DAEMONS = [("bird", "frr"), ("frr", "bird")]
+
+
+@pytest.fixture(scope="module", params=DAEMONS, ids="-".join)
 def lab(request):
     """Three nodes with one daemon, behind a router with the other."""
     node, router = request.param
@@ -59,6 +62,8 @@ def test_a_node_that_falls_silent_gets_no_more_traffic(lab, address):
         lab.switch.run("ip", "link", "set", dead.port, "up")
     # Only for this long does it stay away, then BGP tries again.
     lab.routed_to(address, lab.nodes, 60)
+    # The other family's session, too: the next test has that.
+    lab.watched()
 
 
 def test_with_the_last_node_the_route_goes(lab, address):

@@ -49,6 +49,29 @@ def test_the_pods_of_one_rollout_are_spread_and_know_no_variables_of_services(la
     assert all(term["matchLabelKeys"] == ["pod-template-hash"] for term in by_host + by_zone)
 
 
+def test_an_agent_has_two_of_roots_rights_and_no_more(lab, tmp_path):
+    text = lab.kubectl("kustomize", DEPLOY / "agent", namespace=False).stdout
+    (daemon,) = (d for d in text.split("\n---\n") if "kind: DaemonSet" in d)
+    dry = ("create", "--dry-run=client", "-o", "json", "-f", "-")
+    pod = json.loads(lab.kubectl(*dry, input=daemon, namespace=False).stdout)["spec"]["template"]
+    spec = pod["spec"]
+    (container,) = spec["containers"]
+    context = container["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
+    assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+    assert "privileged" not in context and "hostPID" not in spec and "hostIPC" not in spec
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert [volume["hostPath"]["path"] for volume in spec["volumes"]] == ["/var/lib/ipwarden"]
+    assert spec["enableServiceLinks"] is False and spec["tolerations"] == [{"operator": "Exists"}]
+    # What it answers probes on is not for the network, on which it is otherwise.
+    assert "--health-listen=127.0.0.1:8082" in container["args"]
+    overlay = "resources: [deploy/agent]\ncomponents: [deploy/agent/simple]\n"
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    simple = lab.kubectl("kustomize", tmp_path, namespace=False).stdout
+    assert "- --simple\n" in simple and "name: ipwarden-agent-simple" in simple
+
+
 def test_what_is_optional_is_ready_to_use(lab, tmp_path):
     lab.kubectl("apply", "--dry-run=server", "-k", DEPLOY / "network-policy", namespace=False)
     overlay = "resources: [deploy]\ncomponents: [deploy/client-ca]\n"
