@@ -2,7 +2,9 @@
 #include "server/command_agent.h"
 #include "server/command_alloc.h"
 #include "server/command_certs.h"
+#include "server/command_explain.h"
 #include "server/command_pools.h"
+#include "server/command_rebalance.h"
 #include "server/command_serve.h"
 
 #include <stdio.h>
@@ -30,6 +32,8 @@ static const struct {
      "try the allocator: ranges as arguments, operations on standard input"},
     {"certs", command_certs, "show, issue and rotate the webhook's certificates"},
     {"pools", command_pools, "what pools and ranges have left"},
+    {"explain", command_explain, "everything about one address, and why it isn't reachable"},
+    {"rebalance", command_rebalance, "even out how many addresses nodes have"},
     {"version", command_version, "print the version"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

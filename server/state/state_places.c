@@ -18,11 +18,11 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-static uint64_t hash_text(const char *text)
+uint64_t state_place_hash(const char *name)
 {
     uint64_t hash = UINT64_C(0x9e3779b97f4a7c15);
-    for (; *text != '\0'; text++)
-        hash = mix(hash + (unsigned char)*text);
+    for (; *name != '\0'; name++)
+        hash = mix(hash + (unsigned char)*name);
     return hash;
 }
 
@@ -48,7 +48,7 @@ struct state_place *state_place_ensure(struct state *state, const char *name)
         free(place);
         return NULL;
     }
-    place->hash = hash_text(name);
+    place->hash = state_place_hash(name);
     place->fault = STATE_PLACE_NO_AGENT;
     place->without_node = clock_monotonic(state->options.clock);
     return place;

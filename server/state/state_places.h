@@ -56,6 +56,8 @@ void state_places_beat(struct state *state, struct state_ip_node *agent);
  * both, so that few change when a node comes or goes. Returns how many there are. */
 size_t state_place_watchers(const struct state *state, const struct state_place *place,
                             const struct state_place *ret_watchers[STATE_WATCHERS]);
+/* The hash of a node, of its name: the same on every replica. Any thread. */
+uint64_t state_place_hash(const char *name);
 /* The hash of two nodes, of their hashes, by which watchers are chosen; where an address is among the watchers. */
 uint64_t state_place_affinity(uint64_t place, uint64_t watcher);
 uint64_t state_place_address_hash(const struct address *address);
