@@ -13,7 +13,7 @@ import pytest
 from harness import FULL, PATIENCE, wait_until
 from nodes_client import Asking
 
-ROUNDS = 100 if FULL else 3
+ROUNDS = int(os.environ.get("IPWARDEN_ROUNDS", 100 if FULL else 3))
 SEED = int(os.environ.get("IPWARDEN_SEED", time.time_ns() % 1_000_000))
 COUNT = 4
 
