@@ -26,6 +26,9 @@ SERVE = ["--grace=20s"]
 # with it in the end.
 LONGEST = (
     "test_late.py",
+    "test_nodes_traffic.py",
+    "test_nodes_failover.py",
+    "test_nodes_apart.py",
     "test_random.py",
     "test_one_write.py",
     "test_restart.py",

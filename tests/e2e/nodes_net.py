@@ -18,6 +18,7 @@ NETWORK = ipaddress.ip_network("203.0.113.0/24")
 NETWORK_6 = ipaddress.ip_network("2001:db8:113::/64")
 LINK = "eth0"
 BRIDGE = "br0"
+BRIDGE_MAC = "02:00:5e:00:71:01"
 # The last octet, or group, of who is there.
 SWITCH, CLIENT, ROUTER, FOREIGN, FIRST_NODE = 1, 2, 3, 9, 11
 # Of each family, what pools give, and what nobody but a test or a peer gives.
@@ -98,7 +99,9 @@ class Network:
         set_kernel(self.switch, *QUIET)
         batch(
             self.switch,
-            f"link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0",
+            # With a MAC of its own: else it has the lowest of its ports', which come and go, and
+            # nobody would find the control plane for seconds.
+            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0 mcast_snooping 0",
             f"address add {NETWORK[SWITCH]}/{NETWORK.prefixlen} dev {BRIDGE}",
             f"address add {NETWORK_6[SWITCH]}/{NETWORK_6.prefixlen} dev {BRIDGE} nodad",
             f"link set {BRIDGE} up",
