@@ -36,7 +36,7 @@ void agent_claims_free(struct agent_claims *claims);
 
 /* What the loop says; see agent_upcalls. */
 void agent_claims_report(struct agent_claims *claims, const struct agent_report *report);
-void agent_claims_taken_over(struct agent_claims *claims, const char *claim, const char *from);
+void agent_claims_taken_over(struct agent_claims *claims, const char *name, const char *from);
 
 /* How many writes are to be done yet. Any thread. */
 size_t agent_claims_pending(const struct agent_claims *claims);

@@ -271,7 +271,9 @@ static int act(struct agent_writes *writes, struct agent_claim *claim)
     }
     if (buffer_failed(&body))
         return -ENOMEM;
-    path = object_path(CLAIM_PATH, claim->name, write.to_status ? "/status" : "");
+    struct object_path target =
+        object_path(CLAIM_PATH, claim->name, write.to_status ? "/status" : "");
+    request.path = target.text;
     request.verb = write.merge_patch ? K8S_MERGE_PATCH : K8S_JSON_PATCH;
     request.body = body.data;
     request.body_length = body.length;
