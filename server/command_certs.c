@@ -288,11 +288,9 @@ static int add_name(struct names_list *list, const char *name, struct error *err
     return 0;
 }
 
-/* Takes "--dns NAME" and "--ip ADDRESS", which may be repeated, out of the arguments; "-o"
- * becomes "--output". */
+/* Takes "--dns NAME" and "--ip ADDRESS", which may be repeated, out of the arguments. */
 static int take_names(struct command *command, int *argc, char **argv, struct error *error)
 {
-    static char output[] = "--output";
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         struct names_list *list = NULL;
@@ -302,7 +300,7 @@ static int take_names(struct command *command, int *argc, char **argv, struct er
         else if (length == strlen("--ip") && strncmp(argv[i], "--ip", length) == 0)
             list = &command->ip;
         if (list == NULL) {
-            argv[kept++] = strcmp(argv[i], "-o") == 0 ? output : argv[i];
+            argv[kept++] = argv[i];
             continue;
         }
         if (argv[i][length] == '\0' && i + 1 == *argc)

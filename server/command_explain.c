@@ -119,7 +119,6 @@ static int parse(const struct option_row *rows, size_t count, int argc, char **a
 int command_explain(int argc, char **argv)
 {
     static const char *const outputs[] = {"text", "json", NULL};
-    static char output[] = "--output";
     struct command command = {.clock = clock_system()};
     const struct option_row rows[] = {
         {"kubeconfig", OPTION_TEXT, &command.kubeconfig, "FILE", NULL,
@@ -134,10 +133,6 @@ int command_explain(int argc, char **argv)
     const size_t count = sizeof(rows) / sizeof(rows[0]);
     struct error error;
     const char *text;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-o") == 0)
-            argv[i] = output;
-    }
     int code = parse(rows, count, argc, argv, &text, &error);
     if (code == 1) {
         usage(stdout);

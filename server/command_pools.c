@@ -187,7 +187,6 @@ static void usage(FILE *stream)
 int command_pools(int argc, char **argv)
 {
     static const char *const outputs[] = {"table", "wide", "json", NULL};
-    static char output[] = "--output";
     struct command command = {.clock = clock_system()};
     const struct option_row rows[] = {
         {"kubeconfig", OPTION_TEXT, &command.kubeconfig, "FILE", NULL,
@@ -204,10 +203,6 @@ int command_pools(int argc, char **argv)
     const size_t count = sizeof(rows) / sizeof(rows[0]);
     struct error error;
     int positional = 0;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-o") == 0)
-            argv[i] = output;
-    }
     int code = options_parse(rows, count, argc, argv, &positional, &error);
     if (code == 0 && positional < argc)
         code = error_set(&error, -EINVAL, "unexpected argument \"%s\"", argv[positional]);

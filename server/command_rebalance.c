@@ -262,7 +262,6 @@ static void usage(FILE *stream)
 int command_rebalance(int argc, char **argv)
 {
     static const char *const outputs[] = {"text", "json", NULL};
-    static char output[] = "--output";
     struct command command = {.clock = clock_system()};
     const struct option_row rows[] = {
         {"kubeconfig", OPTION_TEXT, &command.kubeconfig, "FILE", NULL,
@@ -285,10 +284,6 @@ int command_rebalance(int argc, char **argv)
     const size_t count = sizeof(rows) / sizeof(rows[0]);
     struct error error;
     int positional = 0;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-o") == 0)
-            argv[i] = output;
-    }
     int code = options_parse(rows, count, argc, argv, &positional, &error);
     if (code == 0 && positional < argc)
         code = error_set(&error, -EINVAL, "unexpected argument \"%s\"", argv[positional]);

@@ -146,6 +146,8 @@ int options_parse(const struct option_row *rows, size_t count, int argc, char **
         const char *text = argv[i];
         if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0)
             return 1;
+        if (strcmp(text, "-o") == 0)
+            text = "--output";
         if (strncmp(text, "--", 2) != 0 || text[2] == '\0')
             break;
         text += 2;

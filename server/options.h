@@ -29,7 +29,7 @@ struct option_row {
 };
 
 /* Sets every target: to its default, then from the environment, then from the command line. argv[0]
- * is skipped. Returns 0; 1 when --help was given; -EINVAL with a text that names the option.
+ * is skipped; -o is short for --output. Returns 0; 1 when --help was given; -EINVAL with a text that names the option.
  * *ret_positional gets the index of the first argument that is no option. */
 must_check int options_parse(const struct option_row *rows, size_t count, int argc, char **argv,
                              int *ret_positional, struct error *error);

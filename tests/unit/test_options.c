@@ -24,7 +24,7 @@ static const char *const choices[] = {"any", "class", "off", NULL};
 
 static const struct option_row rows[] = {
     {"the-name", OPTION_TEXT, &name, "NAME", "fallback", "", NULL, 0, "old-name"},
-    {"other", OPTION_TEXT, &other, "NAME", NULL, "", NULL, 0, NULL},
+    {"output", OPTION_TEXT, &other, "NAME", NULL, "", NULL, 0, NULL},
     {"truth", OPTION_BOOL, &truth, NULL, "false", "", NULL, 0, NULL},
     {"duration", OPTION_DURATION, &duration, "DURATION", "15s", "", NULL, 3 * CLOCK_SECOND, NULL},
     {"number", OPTION_NUMBER, &number, "NUMBER", "7", "", NULL, 2, NULL},
@@ -55,7 +55,10 @@ struct parse_case {
 
 static const struct parse_case cases[] = {
     {.arguments = {NULL}, .positional = 1, .values = {NUMBERS, .name = "fallback"}},
-    {.arguments = {"--the-name", "x", "--other=y"},
+    {.arguments = {"-o", "y"},
+     .positional = 3,
+     .values = {NUMBERS, .name = "fallback", .other = "y"}},
+    {.arguments = {"--the-name", "x", "--output=y"},
      .positional = 4,
      .values = {NUMBERS, .name = "x", .other = "y"}},
     {.arguments = {"--the-name="}, .positional = 2, .values = {NUMBERS, .name = ""}},
