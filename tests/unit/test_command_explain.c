@@ -1,16 +1,8 @@
 /* `ipwarden explain` as a user calls it, against an API server that has objects, or refuses some. */
 #include "server/command_explain.h"
+#include "tests/unit/command_fixture.h"
 #include "tests/unit/fake_objects.h"
 #include "tests/unit/single_quotes.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define GROUP "/apis/ipcontroller.ext/v2"
 #define POOL GROUP "/ipclaimpools/edge"
@@ -19,22 +11,6 @@
 #define SLICE "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1"
 
 static struct fake_objects cluster;
-static char kubeconfig[] = "/tmp/test_command_explain.XXXXXX";
-static char *output;
-static char *errors;
-
-static void write_kubeconfig(const char *server)
-{
-    FILE *file = fopen(kubeconfig, "w");
-    assert_non_null(file);
-    fprintf(file,
-            "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
-            "clusters: [{name: a, cluster: {server: \"%s\"}}]\n"
-            "users: [{name: a, user: {token: t}}]\n"
-            "contexts: [{name: a, context: {cluster: a, user: a}}]\n",
-            server);
-    fclose(file);
-}
 
 static void put(const char *path, const char *text)
 {
@@ -114,9 +90,7 @@ static int begin(void **state)
 {
     (void)state;
     fake_objects_start(&cluster);
-    snprintf(kubeconfig, sizeof(kubeconfig), "/tmp/test_command_explain.XXXXXX");
-    close(mkstemp(kubeconfig));
-    write_kubeconfig(fake_api_url(cluster.api));
+    command_begin(fake_api_url(cluster.api));
     put_all();
     return 0;
 }
@@ -125,41 +99,14 @@ static int end(void **state)
 {
     (void)state;
     fake_objects_stop(&cluster);
-    free(output);
-    free(errors);
-    output = errors = NULL;
-    return unlink(kubeconfig);
+    return command_end();
 }
 
-/* Runs the command with these words; output and errors have what it printed then. */
 static int run(const char *words)
 {
-    char copy[512];
-    char *argv[16] = {0};
-    int argc = 0;
-    size_t output_length;
-    size_t errors_length;
-    FILE *saved[2] = {stdout, stderr};
-    snprintf(copy, sizeof(copy), "explain %s", words);
-    char *rest = copy;
-    for (char *word; (word = strsep(&rest, " ")) != NULL && argc < 15;) {
-        if (*word != '\0')
-            argv[argc++] = word;
-    }
-    free(output);
-    free(errors);
-    FILE *out = open_memstream(&output, &output_length);
-    FILE *err = open_memstream(&errors, &errors_length);
-    assert_non_null(out);
-    assert_non_null(err);
-    stdout = out;
-    stderr = err;
-    int code = command_explain(argc, argv);
-    stdout = saved[0];
-    stderr = saved[1];
-    fclose(out);
-    fclose(err);
-    return code;
+    char line[512];
+    snprintf(line, sizeof(line), "explain %s", words);
+    return command_run(command_explain, line);
 }
 
 static int run_api(const char *words)
@@ -382,12 +329,12 @@ static void test_failures(void **state)
     char url[64];
     struct fake_api *api = fake_api_new(NULL, false);
     fake_api_handle(api, answer_not_found, NULL);
-    write_kubeconfig(fake_api_url(api));
+    command_write_kubeconfig(fake_api_url(api));
     assert_int_equal(run_api("10.0.0.7"), 1);
     assert_non_null(strstr(errors, "no kind ipclaimpools; install"));
     fake_api_free(api);
     fake_api_refused(url, sizeof(url));
-    write_kubeconfig(url);
+    command_write_kubeconfig(url);
     assert_int_equal(run_api("10.0.0.7 --timeout 300ms"), 1);
     assert_non_null(strstr(errors, "ipclaimpools can't be read"));
     assert_int_equal(run("10.0.0.7 --kubeconfig /nonexistent/kubeconfig"), 1);

@@ -1,17 +1,9 @@
 /* `ipwarden pools` as a user calls it, against an API server that has objects, none, or nothing to
  * say. */
 #include "server/command_pools.h"
+#include "tests/unit/command_fixture.h"
 #include "tests/unit/fake_objects.h"
 #include "tests/unit/single_quotes.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define POOLS "/apis/ipcontroller.ext/v2/ipclaimpools"
 #define CLAIMS "/apis/ipcontroller.ext/v2/ipclaims"
@@ -19,30 +11,12 @@
 #define REQUESTS "/apis/ipam.mandelsoft.org/v1beta1/ipamrequests"
 
 static struct fake_objects cluster;
-static char kubeconfig[] = "/tmp/test_command_pools.XXXXXX";
-static char *output;
-static char *errors;
-
-static void write_kubeconfig(const char *server)
-{
-    FILE *file = fopen(kubeconfig, "w");
-    assert_non_null(file);
-    fprintf(file,
-            "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
-            "clusters: [{name: a, cluster: {server: \"%s\"}}]\n"
-            "users: [{name: a, user: {token: t}}]\n"
-            "contexts: [{name: a, context: {cluster: a, user: a}}]\n",
-            server);
-    fclose(file);
-}
 
 static int begin(void **state)
 {
     (void)state;
     fake_objects_start(&cluster);
-    snprintf(kubeconfig, sizeof(kubeconfig), "/tmp/test_command_pools.XXXXXX");
-    close(mkstemp(kubeconfig));
-    write_kubeconfig(fake_api_url(cluster.api));
+    command_begin(fake_api_url(cluster.api));
     return 0;
 }
 
@@ -50,41 +24,14 @@ static int end(void **state)
 {
     (void)state;
     fake_objects_stop(&cluster);
-    free(output);
-    free(errors);
-    output = errors = NULL;
-    return unlink(kubeconfig);
+    return command_end();
 }
 
-/* Runs the command with these words; output and errors have what it printed then. */
 static int run(const char *words)
 {
-    char copy[512];
-    char *argv[16] = {0};
-    int argc = 0;
-    size_t output_length;
-    size_t errors_length;
-    FILE *saved[2] = {stdout, stderr};
-    snprintf(copy, sizeof(copy), "pools %s", words);
-    char *rest = copy;
-    for (char *word; (word = strsep(&rest, " ")) != NULL && argc < 15;) {
-        if (*word != '\0')
-            argv[argc++] = word;
-    }
-    free(output);
-    free(errors);
-    FILE *out = open_memstream(&output, &output_length);
-    FILE *err = open_memstream(&errors, &errors_length);
-    assert_non_null(out);
-    assert_non_null(err);
-    stdout = out;
-    stderr = err;
-    int code = command_pools(argc, argv);
-    stdout = saved[0];
-    stderr = saved[1];
-    fclose(out);
-    fclose(err);
-    return code;
+    char line[512];
+    snprintf(line, sizeof(line), "pools %s", words);
+    return command_run(command_pools, line);
 }
 
 static int run_api(const char *words)
@@ -220,7 +167,7 @@ static int run_against(fake_handler handler, const char *words)
 {
     struct fake_api *api = fake_api_new(NULL, false);
     fake_api_handle(api, handler, &cluster);
-    write_kubeconfig(fake_api_url(api));
+    command_write_kubeconfig(fake_api_url(api));
     int code = run_api(words);
     fake_api_free(api);
     return code;
@@ -262,7 +209,7 @@ static void test_unreachable(void **state)
     (void)state;
     char url[64];
     fake_api_refused(url, sizeof(url));
-    write_kubeconfig(url);
+    command_write_kubeconfig(url);
     assert_int_equal(run_api(""), 1);
     assert_non_null(strstr(errors, url));
     assert_int_equal(run("--kubeconfig /nonexistent/kubeconfig"), 1);

@@ -1,16 +1,8 @@
 /* `ipwarden rebalance` as a user calls it, against an API server with agents that follow, or don't. */
 #include "server/command_rebalance.h"
+#include "tests/unit/command_fixture.h"
 #include "tests/unit/fake_objects.h"
 #include "tests/unit/single_quotes.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define GROUP "/apis/ipcontroller.ext/v2"
 
@@ -20,9 +12,6 @@ static bool agents_follow;                /* the new node binds what it is given
 static bool meddled;                      /* somebody else changes each claim before we do */
 static unsigned int patches;              /* that were tried */
 static unsigned int unbound_when_patched; /* at a patch of one, claims that were on their way */
-static char kubeconfig[] = "/tmp/test_command_rebalance.XXXXXX";
-static char *output;
-static char *errors;
 
 static void set(json_t *object, const char *part, const char *name, const char *value)
 {
@@ -125,16 +114,7 @@ static int begin(void **state)
     agents_follow = true;
     meddled = false;
     patches = unbound_when_patched = 0;
-    snprintf(kubeconfig, sizeof(kubeconfig), "/tmp/test_command_rebalance.XXXXXX");
-    FILE *file = fdopen(mkstemp(kubeconfig), "w");
-    assert_non_null(file);
-    fprintf(file,
-            "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
-            "clusters: [{name: a, cluster: {server: \"%s\"}}]\n"
-            "users: [{name: a, user: {token: t}}]\n"
-            "contexts: [{name: a, context: {cluster: a, user: a}}]\n",
-            fake_api_url(front));
-    fclose(file);
+    command_begin(fake_api_url(front));
     put(GROUP "/ipclaimpools/edge", "{'metadata':{'name':'edge'},'spec':{'cidr':'10.0.0.0/24'}}");
     put(GROUP "/ipclaimpools/narrow", "{'metadata':{'name':'narrow'},'spec':{'cidr':'10.0.1.0/24',"
                                       "'nodeSelector':{'matchLabels':{'zone':'b'}}}}");
@@ -149,41 +129,14 @@ static int end(void **state)
     (void)state;
     fake_api_free(front);
     fake_objects_stop(&cluster);
-    free(output);
-    free(errors);
-    output = errors = NULL;
-    return unlink(kubeconfig);
+    return command_end();
 }
 
-/* Runs the command with these words; output and errors have what it printed then. */
 static int run(const char *words)
 {
-    char copy[512];
-    char *argv[20] = {0};
-    int argc = 0;
-    size_t output_length;
-    size_t errors_length;
-    FILE *saved[2] = {stdout, stderr};
-    snprintf(copy, sizeof(copy), "rebalance %s --pause 0s --kubeconfig %s", words, kubeconfig);
-    char *rest = copy;
-    for (char *word; (word = strsep(&rest, " ")) != NULL && argc < 19;) {
-        if (*word != '\0')
-            argv[argc++] = word;
-    }
-    free(output);
-    free(errors);
-    FILE *out = open_memstream(&output, &output_length);
-    FILE *err = open_memstream(&errors, &errors_length);
-    assert_non_null(out);
-    assert_non_null(err);
-    stdout = out;
-    stderr = err;
-    int code = command_rebalance(argc, argv);
-    stdout = saved[0];
-    stderr = saved[1];
-    fclose(out);
-    fclose(err);
-    return code;
+    char line[512];
+    snprintf(line, sizeof(line), "rebalance %s --pause 0s --kubeconfig %s", words, kubeconfig);
+    return command_run(command_rebalance, line);
 }
 
 static void expect_run(const char *words, const char *wanted_output, const char *wanted_errors)
