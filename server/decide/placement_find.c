@@ -97,7 +97,11 @@ int placement_find(const struct state *state, const struct placement_subject *su
                                         .choice = state->options.node_choice,
                                         .now = subject->now};
     claim_placement_init(ret_placement);
-    if (state->agent_count == 0 || request.announce == CLAIM_ANNOUNCE_NONE)
+    /* Nobody has said that an address in no pool is this network's to announce: it may be a router's.
+     * Where somebody has put it by hand it stays. */
+    if (subject->pool == NULL && subject->now != NULL)
+        return claim_placement_copy(subject->now, ret_placement);
+    if (subject->pool == NULL || state->agent_count == 0 || request.announce == CLAIM_ANNOUNCE_NONE)
         return 0;
     struct placement_node *nodes = calloc(state->agent_count, sizeof(*nodes));
     bool *seen = calloc(state->agent_count, sizeof(*seen));

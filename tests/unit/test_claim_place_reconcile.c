@@ -7,7 +7,8 @@
 #define BOUND "'finalizers':['ipcontroller.ext/bound']"
 #define PLACED(more_meta, more_spec, status)                                                       \
     "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7'" more_meta                    \
-    "},'spec':{'cidr':'192.0.2.1/32','services':[" ENTRY "]" more_spec "},'status':{" status "}}"
+    "},'spec':{'cidr':'192.0.2.1/32','pool':'blue','services':[" ENTRY "]" more_spec               \
+    "},'status':{" status "}}"
 #define GOING ",'deletionTimestamp':'2026-01-01T00:00:00Z'," BOUND
 #define ON_A ",'announce':'Layer2','nodeName':'a','standbyNode':'b'"
 
@@ -165,7 +166,7 @@ static void a_hold_lives_nowhere(void **state)
     (void)state;
     beat("a");
     put_claim("{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7'},'spec':{'cidr':"
-              "'192.0.2.1/32'}}");
+              "'192.0.2.1/32','pool':'blue'}}");
     lead();
     await_look(STATE_CLAIMS, ONE);
     assert_int_equal(place_passes, 0);

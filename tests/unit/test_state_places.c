@@ -348,14 +348,16 @@ static const char *found(const char *pool, const char *address)
 static void what_is_known_decides(void **state)
 {
     (void)state;
-    assert_string_equal(found(NULL, "192.0.2.9"), "/ ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "/ ");
     beat("a");
     beat("b");
     put_node("a", ",'labels':{'zone':'x'}}");
     put_node("b", "}");
-    assert_string_equal(found(NULL, "192.0.2.9"), "a/b ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "a/b ");
+    /* In no pool: nobody has said that this network may have it. */
+    assert_string_equal(found(NULL, "192.0.2.9"), "/ ");
     put_placed("one", "192.0.2.1/32", ",'nodeName':'a','standbyNode':'b'");
-    assert_string_equal(found(NULL, "192.0.2.9"), "b/a ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "b/a ");
     put_pool("x", 1, 1,
              "'cidr':'192.0.2.0/24','link':'eth1','nodeSelector':{'matchLabels':{'zone':'x'}}");
     assert_string_equal(found("x", "192.0.2.9"), "a/ eth1");
@@ -363,14 +365,14 @@ static void what_is_known_decides(void **state)
     assert_string_equal(found("x", "192.0.2.9"), "/ ");
     fixture_put_service(world, Q("{'metadata':{'namespace':'a','name':'web','uid':'w'},'spec':{"
                                  "'externalTrafficPolicy':'Local'}}"));
-    assert_string_equal(found(NULL, "192.0.2.9"), "/ ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "/ ");
     put_slice("web-1", "'addressType':'IPv4','endpoints':[{'nodeName':'a'}]");
     put_slice("web-2", "'addressType':'IPv6','endpoints':[{'nodeName':'b'}]");
-    assert_string_equal(found(NULL, "192.0.2.9"), "a/ ");
-    assert_string_equal(found(NULL, "2001:db8::9"), "b/ ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "a/ ");
+    assert_string_equal(found("unseen", "2001:db8::9"), "b/ ");
     state_remove(world, STATE_ENDPOINT_SLICES, "a/web-1", NULL);
-    assert_string_equal(found(NULL, "192.0.2.9"), "/ ");
-    assert_string_equal(found(NULL, "2001:db8::9"), "b/ ");
+    assert_string_equal(found("unseen", "192.0.2.9"), "/ ");
+    assert_string_equal(found("unseen", "2001:db8::9"), "b/ ");
 }
 
 static void endpoints_tell_the_claims_of_local_services_alone(void **state)
