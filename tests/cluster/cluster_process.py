@@ -123,8 +123,11 @@ def wait_until(condition, deadline, pause=0.03):
 
 
 def environment():
-    """The environment for the programs: what is on this machine is never behind a proxy."""
-    return {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    """The environment for the programs: what is on this machine is never behind a proxy. Memory is
+    cheaper here than processor time, so their garbage is collected a quarter as often.
+    """
+    ours = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    return {"GOGC": "400", **ours}
 
 
 def _spawn(command, log):

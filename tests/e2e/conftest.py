@@ -145,23 +145,25 @@ def editor(cluster):
     return harness.service_editor(cluster)
 
 
-@pytest.fixture(scope="session")
-def session_nodes(binary, tmp_path_factory):
-    """Three nodes that carry traffic, without agents, and a client outside."""
+@pytest.fixture(scope="module")
+def lab_of_nodes(binary, tmp_path_factory):
+    """Three nodes that carry traffic, without agents, and a client outside. They cost a processor's tenth
+    even when nothing happens, so they don't outlive their file.
+    """
     lab = NodesLab(tmp_path_factory.mktemp("nodes"))
     yield lab
     lab.close()
 
 
 @pytest.fixture
-def nodes(session_nodes, request):
+def nodes(lab_of_nodes, request):
     """The nodes for one test, with a judge that sees to I7 all the while (nodes.judge)."""
-    session_nodes.reset()
-    session_nodes.pools()
-    with NodesJudge(session_nodes) as judge:
-        session_nodes.judge = judge
-        yield session_nodes
-        session_nodes.check()
+    lab_of_nodes.reset()
+    lab_of_nodes.pools()
+    with NodesJudge(lab_of_nodes) as judge:
+        lab_of_nodes.judge = judge
+        yield lab_of_nodes
+        lab_of_nodes.check()
         if not request.node.stash.get(FAILED, True):
             judge.rest()
 
