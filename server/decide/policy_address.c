@@ -459,7 +459,13 @@ int policy_grant(struct policy_decision *decision, const struct address *address
     if (listed && !anew && mine == NULL && request->stage == POLICY_CLAIM) {
         decision->plan->unsure = decision->plan->unsure || !request->verified;
         decision->plan->doubt.address = *address;
-        if (!request->verified || verdict.standing != STANDING_FREE)
+        if (!request->verified)
+            return 0;
+        /* The claim names others. What may join them does, by a write that fails should the claim be
+         * another one by now; what may not is told by its condition. */
+        if (verdict.standing == STANDING_JOINS)
+            judge(decision->state, address, request, false, &verdict);
+        if (verdict.standing != STANDING_FREE && verdict.standing != STANDING_JOINS)
             return 0;
     }
     /* What was given, and then listed by hand, isn't given any more: it stays for as long as it is

@@ -268,6 +268,37 @@ static void ports_of_a_create_that_failed_block_nobody(void **unused)
     state_free(state);
 }
 
+/* An edit adds a port to a Service that lists an address, and the claim names others even after a look: what may join them does, by
+ * a write that fails should there be another claim by now; what may not join them is only told. */
+static void a_port_is_noted_or_its_service_has_no_claim_to_note_it_on(void **unused)
+{
+    (void)unused;
+    static const char *const pools[] = {POOL("blue", "192.0.2.0/29", ",'sharing':'Any'"),
+                                        POOL("blue", "192.0.2.0/29", ",'sharing':'Never'")};
+    static const char *const steps[] = {"update 192.0.2.5 hand", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct policy_case world = {
+            .pools = {pools[i]},
+            .claims = {CLAIM("192-0-2-5-32", "192.0.2.5",
+                             "{'namespace':'other','name':'x','uid':'u-x','ports':['TCP/443']}")},
+        };
+        struct state *state = policy_state(&world);
+        struct service *old = fixture_service(Q(HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'"))));
+        struct service *service =
+            fixture_service_request(Q(HAS("web", "") ON("81", EXTERNAL("'192.0.2.5'"))));
+        struct policy_request request = {
+            .stage = POLICY_CLAIM, .service = service, .old = old, .verified = true};
+        struct policy_plan plan;
+        policy_make(state, &request, &plan);
+        assert_int_equal(plan.outcome, POLICY_GRANTED);
+        policy_assert_steps(&plan, steps[i]);
+        policy_plan_clear(&plan);
+        service_free(service);
+        service_free(old);
+        state_free(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +307,7 @@ int main(void)
         cmocka_unit_test(an_edit_keeps_the_ports_that_others_have_noted),
         cmocka_unit_test(what_may_be_leaving_is_renewed_before_it_is_listed),
         cmocka_unit_test(ports_of_a_create_that_failed_block_nobody),
+        cmocka_unit_test(a_port_is_noted_or_its_service_has_no_claim_to_note_it_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
