@@ -247,13 +247,8 @@ static void send_delete(struct pass *pass, struct claim_write *context)
 {
     const struct object_meta *meta = &context->finding.claim->meta;
     _cleanup_buffer_ struct buffer body;
-    char *options = k8s_delete_options(meta->uid, meta->resource_version);
     buffer_init(&body, BODY_MOST);
-    if (options != NULL)
-        buffer_append_string(&body, options);
-    else
-        body.failed = true;
-    free(options);
+    pass_delete_options(&body, meta->uid, meta->resource_version);
     struct pass_write write = {.verb = K8S_DELETE,
                                .path = object_path(CLAIM_PATH, pass->item.key, ""),
                                .body = &body,

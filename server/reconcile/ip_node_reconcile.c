@@ -105,13 +105,8 @@ static void tell(struct pass *pass, const struct finding *finding)
 static void delete_node(struct pass *pass, const struct finding *finding)
 {
     _cleanup_buffer_ struct buffer body;
-    char *options = k8s_delete_options(finding->uid, finding->resource_version);
     buffer_init(&body, BODY_MOST);
-    if (options != NULL)
-        buffer_append_string(&body, options);
-    else
-        body.failed = true;
-    free(options);
+    pass_delete_options(&body, finding->uid, finding->resource_version);
     struct pass_write write = {.verb = K8S_DELETE,
                                .path = object_path(IP_NODE_PATH, pass->item.key, ""),
                                .body = &body,

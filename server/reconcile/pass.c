@@ -160,6 +160,16 @@ void pass_begin_patch(struct json_writer *writer, struct buffer *body, const cha
     json_end_object(writer);
 }
 
+void pass_delete_options(struct buffer *body, const char *uid, const char *resource_version)
+{
+    char *options = k8s_delete_options(uid, resource_version);
+    if (options != NULL)
+        buffer_append_string(body, options);
+    else
+        body->failed = true;
+    free(options);
+}
+
 /* --- saying --- */
 
 void pass_record(struct reconciler *reconciler, const struct pass_event *event)

@@ -46,6 +46,9 @@ void pass_write_finalizer(struct pass *pass, enum pass_finalizer change, const c
 void pass_begin_patch(struct json_writer *writer, struct buffer *body, const char *uid,
                       const char *resource_version);
 
+/* Writes what deletes exactly the object that was looked at, in that version. */
+void pass_delete_options(struct buffer *body, const char *uid, const char *resource_version);
+
 /* Records an event on an object, after the write that it speaks of has succeeded. */
 struct pass_event {
     enum state_kind kind;

@@ -30,7 +30,7 @@ PREFIX = {4: 24, 6: 64}
 FRR = Path("/usr/lib/frr")
 
 
-def missing():
+def _missing():
     """What this machine hasn't got of what is needed, or None."""
     if os.geteuid() != 0:
         return "network namespaces take root"
@@ -110,6 +110,8 @@ class Node:
 
 class Lab:
     def __init__(self, nodes, daemon, router_daemon):
+        if _missing():
+            raise RuntimeError(_missing())
         # FRR's programs give up root, and have to reach their files all the same.
         self.directory = Path(tempfile.mkdtemp(prefix="ipw-bgp-"))
         self.directory.chmod(0o755)

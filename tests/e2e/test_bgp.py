@@ -10,9 +10,6 @@ ADDRESSES = ("198.51.100.7", "2001:db8:51::7")
 # Three lost packets of BFD are 300 ms; without it the route would stay for the hold time of BGP.
 SILENCE_SECONDS = 3
 
-pytestmark = pytest.mark.skipif(bgp_lab.missing() is not None, reason=bgp_lab.missing() or "")
-
-
 DAEMONS = [("bird", "frr"), ("frr", "bird")]
 
 

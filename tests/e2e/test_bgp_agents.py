@@ -16,9 +16,6 @@ NODES = "/api/v1/nodes"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 POOLS = {"IPv4": "anycast", "IPv6": "anycast-6"}
 
-pytestmark = pytest.mark.skipif(bgp_lab.missing() is not None, reason=bgp_lab.missing() or "")
-
-
 @pytest.fixture(scope="module")
 def cluster(binary):
     with harness.Cluster.start() as cluster:
