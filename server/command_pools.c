@@ -45,6 +45,8 @@ static int check_access(const struct command *command, struct error *error)
 {
     for (unsigned int kind = 0; kind < STATE_KINDS; kind++) {
         const struct state_kind_row *row = state_kind((enum state_kind)kind);
+        if (!state_watches(command->state, (enum state_kind)kind))
+            continue;
         const struct k8s_request request = {
             .verb = K8S_LIST, .path = row->path, .query = "limit=1", .deadline = command->deadline};
         struct error cause = {0};
@@ -144,14 +146,15 @@ static int run_connected(struct command *command, struct error *error)
     int code = k8s_config_load(command->kubeconfig, command->context, &command->config, error);
     if (code == 0)
         code = k8s_client_new(command->config, NULL, &command->client, error);
-    if (code == 0)
-        code = check_access(command, error);
     if (code != 0)
         return code;
-    command->state = state_new(NULL);
+    command->state = state_new(&(struct state_options){.books_only = true});
     if (command->state == NULL)
         return error_no_memory(error);
-    code = feed_start(command->state, command->client, &listener, command, &command->feed, error);
+    code = check_access(command, error);
+    if (code == 0)
+        code =
+            feed_start(command->state, command->client, &listener, command, &command->feed, error);
     if (code == 0)
         code = wait_for_lists(command, error);
     return code == 0 ? print(command, error) : code;

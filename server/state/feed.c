@@ -88,6 +88,8 @@ bool feed_is_current(struct feed *feed, int64_t most, char *ret_reason, size_t s
     mutex_guard(&feed->mutex);
     for (size_t i = 0; i < STATE_KINDS; i++) {
         const struct feed_source *source = &feed->sources[i];
+        if (!state_watches(feed->state, (enum state_kind)i))
+            continue;
         bool open = source->healthy && now - source->since >= STEADY;
         if (open || now - source->current_at < most)
             continue;
@@ -177,6 +179,8 @@ int feed_start(struct state *state, struct k8s_client *client, const struct feed
                                        .kind = (enum state_kind)i,
                                        .current_at = feed_now(feed),
                                        .reason = "not listed yet"};
+        if (!state_watches(state, source->kind))
+            continue;
         int result = k8s_informer_new(client, &options, &handler, source, &source->informer, error);
         if (result < 0) {
             feed_stop(feed);

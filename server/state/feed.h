@@ -7,8 +7,7 @@
 
 struct feed;
 
-/* Told from the api thread. kind: "services", "ipclaims", "ipclaimpools", "ipamranges" or
- * "ipamrequests". Each may be NULL. */
+/* Told from the api thread. kind: the name in the kind's row, like "services". Each may be NULL. */
 struct feed_listener {
     /* Whether the watch of a kind works. */
     void (*health)(void *context, const char *kind, bool healthy, const char *reason);
@@ -17,7 +16,7 @@ struct feed_listener {
     void (*unreadable)(void *context, const char *kind, const char *key, const char *reason);
 };
 
-/* Starts the informers. state, client and listener are borrowed. listener may be NULL. */
+/* Starts an informer for each kind that the state watches. state, client and listener are borrowed. listener may be NULL. */
 must_check int feed_start(struct state *state, struct k8s_client *client,
                           const struct feed_listener *listener, void *context,
                           struct feed **ret_feed, struct error *error);

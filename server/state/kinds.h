@@ -34,6 +34,8 @@ struct state_kind_row {
     const char *name;        /* the plural, as in paths and metrics: "ipclaims" */
     const char *api_version; /* "ipcontroller.ext/v2" */
     const char *kind;        /* "IpClaim" */
+    /* Whether it says where addresses can live, which the books of pools and ranges do without. */
+    bool of_places;
     const char *path; /* where all of them are listed: "/apis/ipcontroller.ext/v2/ipclaims" */
     /* Makes plain data of an object of the API, which begins with its struct object_meta. 0,
      * -EINVAL (it is left out, with the reason) or -ENOMEM. */

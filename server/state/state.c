@@ -97,11 +97,16 @@ void state_tell(struct state *state, unsigned int kind, const char *key)
         state->listener(state->listener_context, kind, key);
 }
 
+bool state_watches(const struct state *state, enum state_kind kind)
+{
+    return !state->options.books_only || !state_kind(kind)->of_places;
+}
+
 bool state_knows_everything(const struct state *state)
 {
     assert(mutex_is_held(&state->mutex));
     for (enum state_kind kind = 0; kind < STATE_KINDS; kind++)
-        if (!state->synced[kind])
+        if (state_watches(state, kind) && !state->synced[kind])
             return false;
     return true;
 }

@@ -52,6 +52,8 @@ struct state_options {
     bool foreign_addresses_allowed;
     /* Addresses that a namespace may hold in claims whose Service isn't stored; 0: no limit. */
     size_t unstored_most;
+    bool
+        books_only; /* kinds that say where addresses can live are neither watched nor waited for */
     enum state_node_choice node_choice;
     int64_t monitor;        /* nanoseconds without a heartbeat after which a node is dead; 0: 4 s */
     int64_t node_not_ready; /* nanoseconds for which a Node may be not ready; 0: 40 s */
@@ -356,7 +358,9 @@ void state_set_listener(struct state *state, state_listener listener, void *cont
 /* Calls the listener. With the lock held. */
 void state_tell(struct state *state, unsigned int kind, const char *key);
 
-/* All kinds have been listed in full; from then on, once, the listener is told
+/* Whether the kind is watched. */
+bool state_watches(const struct state *state, enum state_kind kind);
+/* All kinds that are watched have been listed in full; from then on, once, the listener is told
  * STATE_NEWS_EVERYTHING. With the lock held; the second takes it. */
 bool state_knows_everything(const struct state *state);
 bool state_is_synced(struct state *state);

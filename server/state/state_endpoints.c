@@ -137,6 +137,7 @@ const struct state_kind_row state_kind_endpoint_slices = {
     .name = "endpointslices",
     .api_version = "discovery.k8s.io/v1",
     .kind = "EndpointSlice",
+    .of_places = true,
     .path = ENDPOINT_SLICE_PATH,
     .decode = decode,
     .free = destroy,
