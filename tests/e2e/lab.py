@@ -320,8 +320,14 @@ class Lab:
 
     def delete_services(self, namespace=None):
         path = f"/api/v1/namespaces/{namespace or self.namespace}/services"
-        answer = self.request("DELETE", path, timeout=10 * PATIENCE)
-        assert answer.ok, answer
+
+        def attempt():
+            answer = self.request("DELETE", path, timeout=10 * PATIENCE)
+            # The API server gives up after a minute, however many are left.
+            assert answer.ok or answer.status == 504, answer
+            return answer.ok
+
+        wait_until(attempt, f"the Services of {path} to go", 10 * PATIENCE)
 
     def _unstored(self):
         """The uids that claims name and no stored Service has: of creates that came to nothing."""
