@@ -53,11 +53,15 @@ def wait_until(predicate, describe, seconds=None):
     """Polls until the predicate answers something true, and returns that.
 
     describe: what was waited for, for the error; a function is called when it's needed.
+
+    It pauses longer than it looks, which is work for the API server, too: so much that many of these at
+    once would keep one another from what they wait for.
     """
     deadline = time.monotonic() + (PATIENCE if seconds is None else seconds)
     pause = 0.005
     while True:
-        last_try = time.monotonic() > deadline
+        began = time.monotonic()
+        last_try = began > deadline
         answer = predicate()
         if answer:
             return answer
@@ -65,8 +69,8 @@ def wait_until(predicate, describe, seconds=None):
             raise AssertionError(
                 f"waited in vain: {describe() if callable(describe) else describe}"
             )
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
+        time.sleep(max(pause, 2 * (time.monotonic() - began)))
+        pause = min(pause * 1.5, 0.2)
 
 
 def parallel(workers, function, items):

@@ -5,10 +5,9 @@ usage: check_lint.py BUILD
 
 BUILD is a folder that cmake configured: its compile_commands.json says what is compiled, and how. A file
 that was clean is looked at again only when it, something that it includes, its compiler flags or the checks
-have changed: the folder BUILD/lint has an empty file for each that was, named after all of these.
+have changed, in whichever checkout.
 """
 import concurrent.futures
-import hashlib
 import json
 import os
 import pathlib
@@ -18,7 +17,8 @@ import shutil
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from passed_before import ROOT, PassedBefore, digest
+
 FOLDERS = ("allocator", "certs", "k8s", "netlink", "server")
 # Any from the first that knows all the checks; Debian 12 has 14, Debian 13 has 19.
 OLDEST = 14
@@ -48,8 +48,12 @@ def commands(build):
     return found
 
 
-def fingerprint(entry, seed):
+def fingerprint(entry, build, seed):
     """A name for all that the outcome depends on. What the compiler sees, with its comments: NOLINT is one."""
+
+    def anywhere(data):
+        return data.replace(str(build).encode(), b"BUILD").replace(str(ROOT).encode(), b"ROOT")
+
     command = shlex.split(entry["command"])
     if "-o" in command:
         at = command.index("-o")
@@ -58,21 +62,20 @@ def fingerprint(entry, seed):
     seen = subprocess.run([*command, "-E", "-C"], cwd=entry["directory"], capture_output=True, check=False)
     if seen.returncode != 0:
         return None
-    return hashlib.sha256(b"\0".join([seed, entry["command"].encode(), seen.stdout])).hexdigest()
+    return digest([seed, anywhere(entry["command"].encode()), anywhere(seen.stdout)])
 
 
-def check(program, build, path, entry, seed):
+def check(program, build, path, entry, seed, clean):
     """What clang-tidy has to say about the file, which is nothing when it is clean."""
-    name = fingerprint(entry, seed)
-    clean = build / "lint" / (name or "")
-    if name and clean.exists():
+    name = fingerprint(entry, build, seed)
+    if name and clean.knows(name):
         return None
     ran = subprocess.run([program, "-p", str(build), "--quiet", str(path)], capture_output=True, text=True,
                          check=False)
     if ran.returncode != 0:
         return ran.stdout + ran.stderr
     if name:
-        clean.touch()
+        clean.note(name)
     return ""
 
 
@@ -84,10 +87,10 @@ def main():
     found = commands(build)
     if not found:
         sys.exit(f"lint: {build}/compile_commands.json names none of {', '.join(FOLDERS)}")
-    (build / "lint").mkdir(exist_ok=True)
+    clean = PassedBefore("lint")
     seed = version.encode() + (ROOT / ".clang-tidy").read_bytes()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(lambda item: check(program, build, *item, seed), found.items()))
+        outcomes = list(pool.map(lambda item: check(program, build, *item, seed, clean), found.items()))
     for outcome in outcomes:
         if outcome:
             print(outcome)
