@@ -2,6 +2,7 @@
  * API server that others write to, too. */
 #include "server/agent/agent.h"
 
+#include "server/agent/agent_writes.h"
 #include "tests/unit/agent_fixture.h"
 
 #define A "203-0-113-7-32"
@@ -312,9 +313,11 @@ static void test_bounded(void **state)
         snprintf(name, sizeof(name), "203-0-113-%d-32", i);
         report(name, AGENT_BOUND);
     }
-    fake_until(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims") == 50);
+    fake_until(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims") ==
+               AGENT_WRITES_MOST);
     usleep(50000);
-    assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"), 50);
+    assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"),
+                     AGENT_WRITES_MOST);
     fake_nodes_set(world, &world->thinks, false);
     settle();
     assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"), 120);
