@@ -41,14 +41,12 @@ def run(options, programs, report):
     with Cluster.start() as cluster:
         lab = Lab(cluster, programs)
         cluster.kubectl("apply", "--kustomize", TOP / "deploy/agent")
-        lab.remove_webhooks()
-        lab.add_pool()
-        lab.add_webhooks()
         names = [f"node-{index:03}" for index in range(options.agents)]
         tokens = {name: _token(lab, name) for name in names}
         arguments = [f"--grace={GRACE}", "--log-level=info"]
         with lab.ipwarden(extra_args=arguments) as replica:
             until(replica.seems_to_lead, "ipwarden to lead")
+            until(lambda: _has_pool(lab), "the API server to know where the webhooks are")
             with Swarm(cluster.servers[0], _context(cluster), tokens) as swarm:
                 _run(options, lab, replica, swarm, report)
 
@@ -228,6 +226,14 @@ def _path(plural):
 
 def _items(lab, plural):
     return lab.request("GET", _path(plural))["items"]
+
+
+def _has_pool(lab):
+    try:
+        lab.add_pool()
+    except BenchError:
+        return False
+    return True
 
 
 def _context(cluster):
