@@ -157,8 +157,8 @@ static void test_takeover_told_late(void **state)
     (void)state;
     put_claim(BOUND_FINALIZER, STOOD_BY);
     start_agent(false);
-    world->slow = 300;
-    world->silent = "spec.nodeName";
+    fake_nodes_set_slow(world, 300);
+    fake_nodes_set_text(world, &world->silent, "spec.nodeName");
     report(A, AGENT_BOUND);
     agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_nodes_until(world, fake_nodes_has(world, CLAIM, "'boundNode':'me'"));
@@ -283,7 +283,7 @@ static void test_refused_for_ever(void **state)
     (void)state;
     put_claim(BOUND_FINALIZER, HELD);
     start_agent(false);
-    world->refuses = A;
+    fake_nodes_set_text(world, &world->refuses, A);
     report(A, AGENT_BOUND);
     fake_until(fake_nodes_requests(world, PATCHES) == 2); /* at once, and after a read */
     for (int i = 0; i < 100; i++) {

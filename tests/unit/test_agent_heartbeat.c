@@ -108,10 +108,10 @@ static void test_fresh_and_stale(void **state)
     fake_until(atomic_load(&loop.fresh) == 1);
     /* The first heartbeat that isn't accepted says it. */
     int64_t from = clock_monotonic(&world->clock.clock);
-    world->refuses = "ipnodes/me";
+    fake_nodes_set_text(world, &world->refuses, "ipnodes/me");
     fake_nodes_until(world, atomic_load(&loop.fresh) == 0);
     assert_true(clock_monotonic(&world->clock.clock) - from <= 2 * CLOCK_SECOND + 100 * MS);
-    world->refuses = NULL;
+    fake_nodes_set_text(world, &world->refuses, NULL);
     fake_nodes_until(world, atomic_load(&loop.fresh) == 1);
     /* A watch that is broken shows nothing. */
     fake_nodes_set(world, &world->away, true);
