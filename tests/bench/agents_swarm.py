@@ -21,7 +21,7 @@ FIELDS = ("spec.nodeName", "spec.standbyNode", "spec.announce")
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 # As server/agent/agent_heartbeat.c has them, in seconds.
 LEAST, SHARE, COUNT_EVERY = 2.0, 0.055, 30.0
-WRITES = 4  # of statuses at a time, for each agent
+WRITES = 2  # of statuses at a time, for each agent
 
 
 class Agent:
@@ -41,6 +41,7 @@ class Agent:
         self._claims = {}
         self._dirty = asyncio.Queue()
         self._apart = False
+        self._line = None  # a connection for heartbeats, which wait behind nothing
 
     async def live(self):
         body = {
@@ -68,6 +69,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        self._hang_up()
 
     async def _beat(self, path):
         while True:
@@ -78,7 +80,7 @@ class Agent:
                 "heartbeatInterval": f"{int(self.interval * 1000)}ms",
             }
             began = time.monotonic()
-            done = await self._request("PATCH", path, {"status": status}, kind=MERGE)
+            done = await self._send_beat(path, {"status": status})
             self.beaten_at = began if done else self.beaten_at
             self.failed += not done
             pause = self.interval * random.uniform(15 / 16, 1)
@@ -86,6 +88,21 @@ class Agent:
                 self._apart = True
                 pause = self.interval * random.uniform(1 / 8, 1)
             await asyncio.sleep(max(0, pause - (time.monotonic() - began)))
+
+    async def _send_beat(self, path, body):
+        try:
+            self._line = self._line or await self.swarm.connect()
+            send(self._line, "PATCH", path, json.dumps(body).encode(), MERGE, self._token)
+            status, _ = await receive(self._line[0])
+            return status == 200
+        except (OSError, ValueError, asyncio.IncompleteReadError):
+            self._hang_up()
+            return False
+
+    def _hang_up(self):
+        if self._line:
+            self._line[1].close()
+        self._line = None
 
     async def _count(self):
         while True:
@@ -189,10 +206,10 @@ class Swarm:
         connection = await self._free.get()
         fresh = None
         try:
-            connection = connection or await self._connect()
+            connection = connection or await self.connect()
             data = json.dumps(body).encode() if body is not None else b""
-            _send(connection, method, path, data, kind, token)
-            status, text = await _receive(connection[0])
+            send(connection, method, path, data, kind, token)
+            status, text = await receive(connection[0])
             fresh = connection
             return status, json.loads(text)
         finally:
@@ -203,9 +220,9 @@ class Swarm:
 
     async def stream(self, path, token):
         """The events of a watch."""
-        reader, writer = connection = await self._connect()
+        reader, writer = connection = await self.connect()
         try:
-            _send(connection, "GET", path, b"", "application/json", token)
+            send(connection, "GET", path, b"", "application/json", token)
             head = await reader.readuntil(b"\r\n\r\n")
             if b" 200 " not in head.split(b"\r\n")[0]:
                 return
@@ -219,11 +236,11 @@ class Swarm:
         finally:
             writer.close()
 
-    async def _connect(self):
+    async def connect(self):
         return await asyncio.open_connection(*self._target, ssl=self._context, limit=1 << 24)
 
 
-def _send(connection, method, path, data, kind, token):
+def send(connection, method, path, data, kind, token):
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -231,7 +248,7 @@ def _send(connection, method, path, data, kind, token):
     connection[1].write(head.encode() + data)
 
 
-async def _receive(reader):
+async def receive(reader):
     """(status, body) of one answer."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     status = int(head.split()[1])
