@@ -21,6 +21,7 @@ FIELDS = ("spec.nodeName", "spec.standbyNode", "spec.announce")
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 # As server/agent/agent_heartbeat.c has them, in seconds.
 LEAST, SHARE, COUNT_EVERY = 2.0, 0.055, 30.0
+DEADLINE = 10
 WRITES = 2  # of statuses at a time, for each agent
 
 
@@ -91,10 +92,11 @@ class Agent:
 
     async def _send_beat(self, path, body):
         try:
-            self._line = self._line or await self.swarm.connect()
-            send(self._line, "PATCH", path, json.dumps(body).encode(), MERGE, self._token)
-            status, _ = await receive(self._line[0])
-            return status == 200
+            async with asyncio.timeout(max(1, self.interval)):
+                self._line = self._line or await self.swarm.connect()
+                send(self._line, "PATCH", path, json.dumps(body).encode(), MERGE, self._token)
+                status, _ = await receive(self._line[0])
+                return status == 200
         except (OSError, ValueError, asyncio.IncompleteReadError):
             self._hang_up()
             return False
@@ -206,10 +208,11 @@ class Swarm:
         connection = await self._free.get()
         fresh = None
         try:
-            connection = connection or await self.connect()
-            data = json.dumps(body).encode() if body is not None else b""
-            send(connection, method, path, data, kind, token)
-            status, text = await receive(connection[0])
+            async with asyncio.timeout(DEADLINE):
+                connection = connection or await self.connect()
+                data = json.dumps(body).encode() if body is not None else b""
+                send(connection, method, path, data, kind, token)
+                status, text = await receive(connection[0])
             fresh = connection
             return status, json.loads(text)
         finally:
