@@ -13,7 +13,7 @@ from nodes_net import LINK
 
 # The network for benchmarks (RFC 2544): none of the node's links has it, so --link says where it goes.
 FIRST = ipaddress.ip_address("198.18.0.1")
-COUNT = 1000 if FULL else 200
+COUNT = 1000 if FULL else 100
 FINALIZER = "ipcontroller.ext/bound"
 
 
