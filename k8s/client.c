@@ -17,6 +17,7 @@
 
 #define REQUEST_TIMEOUT (30 * CLOCK_SECOND)
 #define CONNECTIONS 16U
+#define SPARE_HANDLES 128U
 #define POLL_MOST_MS 60000
 
 struct k8s_after {
@@ -271,6 +272,7 @@ static int set_up(struct k8s_client *client, const struct k8s_client_options *op
                   struct error *error)
 {
     long connections = options->max_connections > 0 ? (long)options->max_connections : CONNECTIONS;
+    client->spare_most = options->max_spare > 0 ? options->max_spare : SPARE_HANDLES;
     client->clock = options->clock != NULL ? options->clock : clock_system();
     client->observer = options->observer;
     client->observer_context = options->observer_context;

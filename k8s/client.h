@@ -44,7 +44,9 @@ struct k8s_client_options {
     /* Nanoseconds, for requests without a deadline of their own; 0: 30 s. */
     int64_t request_timeout;
     unsigned int max_connections; /* 0: 16; HTTP/2 streams share them */
-    k8s_observer observer;        /* may be NULL */
+    /* How many curl handles are kept for later requests, each of some 50 KB; 0: 128. */
+    unsigned int max_spare;
+    k8s_observer observer; /* may be NULL */
     void *observer_context;
     /* What all waiting and all deadlines are counted by, also those of informers, leases and
      * events; borrowed. NULL: the system's. Nobody can sleep on any other: whoever moves it calls

@@ -59,6 +59,7 @@ struct k8s_client {
     struct k8s_after *afters;  /* waiting k8s_after calls */
     struct k8s_handle *spare;
     unsigned int spare_count;
+    unsigned int spare_most;
 };
 
 /* client.c */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPARE_MOST 128
 #define BODY_KEPT (256U * 1024) /* bytes of memory that a spare handle keeps */
 #define CONNECT_TIMEOUT_MS 5000L
 #define KEEPALIVE_IDLE_SECONDS 15L
@@ -45,6 +44,7 @@ static CURLcode set_transport(struct k8s_client *client, CURL *easy)
         {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
         /* Here and never again: libcurl refuses to change it on a handle that has been used. */
         {CURLOPT_BUFFERSIZE, 32768},
+        {CURLOPT_UPLOAD_BUFFERSIZE, 16384},
     };
     CURLcode code = CURLE_OK;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && code == CURLE_OK; i++)
@@ -118,7 +118,7 @@ struct k8s_handle *k8s_handle_take(struct k8s_client *client)
 
 void k8s_handle_give(struct k8s_client *client, struct k8s_handle *handle)
 {
-    if (client->spare_count >= SPARE_MOST) {
+    if (client->spare_count >= client->spare_most) {
         free_handle(handle);
         return;
     }

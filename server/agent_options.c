@@ -35,7 +35,7 @@ static int parse(int argc, char **argv, struct agent_command_options *options, i
         {"mask6", OPTION_NUMBER, &numbers.mask6, "LENGTH", "128",
          "prefix length with which IPv6 addresses are bound", NULL, 0, NULL},
         {"heartbeat", OPTION_DURATION, &options->heartbeat, "DURATION", "2s",
-         "between heartbeats, at least; more with more than 40 nodes", NULL,
+         "between heartbeats, at least; more with more than 36 nodes", NULL,
          100 * CLOCK_MILLISECOND, "hb"},
         {"probe", OPTION_DURATION, &settings->probe_interval, "DURATION", "100ms",
          "between questions to a watched node; 0: watch none", NULL, 0, NULL},

@@ -30,12 +30,14 @@
 
 #define NAME_SIZE 256
 #define API_CONNECTIONS 4
+#define API_SPARE 4
 #define PLAIN_CONNECTIONS 16
 #define FLUSH_MOST (5 * CLOCK_SECOND)
 #define FLUSH_POLL 5 /* milliseconds */
 #define TURN 5       /* seconds between signs that the loop turns */
 #define TURNS_MISSED 6
 #define LARGE_BLOCK (64 * 1024)
+#define FREE_MOST (128 * 1024) /* bytes of the heap that nobody uses */
 
 struct agent_command {
     struct agent_command_options options;
@@ -115,12 +117,20 @@ static bool is_alive(void *context)
     return silent < TURNS_MISSED * TURN * CLOCK_SECOND;
 }
 
+/* What a thousand writes at once took lies between what stays. */
+static void give_back(void)
+{
+    if (mallinfo2().fordblks > FREE_MOST)
+        malloc_trim(0);
+}
+
 static void loop_turned(void *context)
 {
     struct agent_command *command = context;
     uint64_t expirations;
     (void)!read(command->turns, &expirations, sizeof(expirations));
     atomic_store(&command->turned, clock_monotonic(command->clock));
+    give_back();
 }
 
 /* On the loop's thread. */
@@ -198,6 +208,7 @@ static int start_client(struct agent_command *command, struct error *error)
 {
     struct k8s_client_options options = {.clock = command->clock,
                                          .max_connections = API_CONNECTIONS,
+                                         .max_spare = API_SPARE,
                                          .observer = agent_metrics_observe_api,
                                          .observer_context = &command->metrics};
     int result = k8s_config_load(command->options.kubeconfig, command->options.context,

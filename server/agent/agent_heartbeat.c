@@ -2,6 +2,7 @@
  * count the nodes. Each is under way at most once; what fails is done again at the next beat. */
 #include "server/agent/agent_heartbeat.h"
 
+#include "k8s/backoff.h"
 #include "server/agent/agent_self.h"
 #include "server/base/buffer.h"
 #include "server/base/json_view.h"
@@ -15,7 +16,8 @@
 #include <string.h>
 
 #define BODY_MOST ((size_t)1024 * 1024)
-#define WRITES_A_SECOND 20
+/* For each node there is: 18 writes a second by all of them, and 20 with what is uneven. */
+#define SHARE (55 * CLOCK_MILLISECOND)
 #define COUNT_PERIOD (30 * CLOCK_SECOND)
 #define INTERVALS_FRESH 3
 
@@ -34,6 +36,7 @@ struct agent_heartbeat {
     int64_t sent_at;     /* monotonic: when the last heartbeat was */
     int64_t accepted_at; /* monotonic: when the last accepted heartbeat was sent; 0: none was */
     int64_t counted_at;
+    bool apart; /* it beats at another time than those who started with it */
     bool watches_work;
     bool fresh;
     bool judging; /* a judgement of freshness has been asked for */
@@ -48,7 +51,7 @@ static int64_t now(const struct agent_heartbeat *heartbeat)
 int64_t agent_heartbeat_interval(int64_t least, uint64_t nodes)
 {
     uint64_t most = INT64_MAX / CLOCK_SECOND;
-    int64_t wanted = (int64_t)(nodes < most ? nodes : most) * (CLOCK_SECOND / WRITES_A_SECOND);
+    int64_t wanted = (int64_t)(nodes < most ? nodes : most) * SHARE;
     return wanted > least ? wanted : least;
 }
 
@@ -295,12 +298,23 @@ static void count(struct agent_heartbeat *heartbeat)
 
 /* --- time --- */
 
+/* Agents that start together, as in a rollout, would beat together for ever: the API server would have
+ * all of them to answer at once. */
+static int64_t pause_before_next(struct agent_heartbeat *heartbeat)
+{
+    int64_t interval = heartbeat->interval;
+    if (heartbeat->apart || interval == heartbeat->options.least_interval)
+        return k8s_jitter(interval - interval / 16, 1.0 / 15);
+    heartbeat->apart = true;
+    return k8s_jitter(interval / 8, 7);
+}
+
 static void tick(void *context)
 {
     struct agent_heartbeat *heartbeat = context;
     if (heartbeat->stopping)
         return;
-    (void)!k8s_after(heartbeat->options.client, heartbeat->interval, tick, heartbeat);
+    (void)!k8s_after(heartbeat->options.client, pause_before_next(heartbeat), tick, heartbeat);
     if (heartbeat->known)
         beat(heartbeat);
     else

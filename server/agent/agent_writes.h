@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define AGENT_WRITES_MOST 50
+/* Any API server is busy with these; with more, the heartbeat would wait behind them. */
+#define AGENT_WRITES_MOST 16
 
 struct agent_writes;
 

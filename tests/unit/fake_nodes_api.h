@@ -514,6 +514,21 @@ static inline void fake_nodes_set(struct fake_nodes_api *world, bool *flag, bool
     pthread_mutex_unlock(&world->lock);
 }
 
+static inline void fake_nodes_set_text(struct fake_nodes_api *world, const char **text,
+                                       const char *value)
+{
+    pthread_mutex_lock(&world->lock);
+    *text = value;
+    pthread_mutex_unlock(&world->lock);
+}
+
+static inline void fake_nodes_set_slow(struct fake_nodes_api *world, int milliseconds)
+{
+    pthread_mutex_lock(&world->lock);
+    world->slow = milliseconds;
+    pthread_mutex_unlock(&world->lock);
+}
+
 /* How many requests so far have lines that begin so. */
 static inline unsigned int fake_nodes_requests(struct fake_nodes_api *world, const char *start)
 {

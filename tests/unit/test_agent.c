@@ -2,6 +2,7 @@
  * API server that others write to, too. */
 #include "server/agent/agent.h"
 
+#include "server/agent/agent_writes.h"
 #include "tests/unit/agent_fixture.h"
 
 #define A "203-0-113-7-32"
@@ -156,8 +157,8 @@ static void test_takeover_told_late(void **state)
     (void)state;
     put_claim(BOUND_FINALIZER, STOOD_BY);
     start_agent(false);
-    world->slow = 300;
-    world->silent = "spec.nodeName";
+    fake_nodes_set_slow(world, 300);
+    fake_nodes_set_text(world, &world->silent, "spec.nodeName");
     report(A, AGENT_BOUND);
     agent_messages_upcalls.taken_over(agent_messages(agent), A, "you");
     fake_nodes_until(world, fake_nodes_has(world, CLAIM, "'boundNode':'me'"));
@@ -282,7 +283,7 @@ static void test_refused_for_ever(void **state)
     (void)state;
     put_claim(BOUND_FINALIZER, HELD);
     start_agent(false);
-    world->refuses = A;
+    fake_nodes_set_text(world, &world->refuses, A);
     report(A, AGENT_BOUND);
     fake_until(fake_nodes_requests(world, PATCHES) == 2); /* at once, and after a read */
     for (int i = 0; i < 100; i++) {
@@ -312,9 +313,11 @@ static void test_bounded(void **state)
         snprintf(name, sizeof(name), "203-0-113-%d-32", i);
         report(name, AGENT_BOUND);
     }
-    fake_until(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims") == 50);
+    fake_until(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims") ==
+               AGENT_WRITES_MOST);
     usleep(50000);
-    assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"), 50);
+    assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"),
+                     AGENT_WRITES_MOST);
     fake_nodes_set(world, &world->thinks, false);
     settle();
     assert_int_equal(fake_nodes_requests(world, "PATCH /apis/ipcontroller.ext/v2/ipclaims"), 120);

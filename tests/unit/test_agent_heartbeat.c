@@ -17,13 +17,13 @@ static void test_interval(void **state)
     } cases[] = {
         {2000 * MS, 0, 2000 * MS},
         {2000 * MS, 1, 2000 * MS},
-        {2000 * MS, 40, 2000 * MS},
-        {2000 * MS, 41, 2050 * MS},
-        {2000 * MS, 100, 5000 * MS},
-        {2000 * MS, 5000, 250000 * MS},
+        {2000 * MS, 36, 2000 * MS},
+        {2000 * MS, 37, 2035 * MS},
+        {2000 * MS, 100, 5500 * MS},
+        {2000 * MS, 5000, 275000 * MS},
         {500 * MS, 3, 500 * MS},
-        {500 * MS, 20, 1000 * MS},
-        {500 * MS, UINT64_MAX, INT64_MAX / CLOCK_SECOND * (CLOCK_SECOND / 20)},
+        {500 * MS, 20, 1100 * MS},
+        {500 * MS, UINT64_MAX, INT64_MAX / CLOCK_SECOND * 55 * MS},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -49,7 +49,7 @@ static void expect_beat(uint64_t number, int64_t interval)
     int64_t now = clock_monotonic(&world->clock.clock);
     assert_int_equal(revision(), number);
     if (interval > 0)
-        assert_in_range(now - beaten_at, interval - 200 * MS, 2 * interval);
+        assert_in_range(now - beaten_at, interval - interval / 16 - 200 * MS, 2 * interval);
     beaten_at = now;
 }
 
@@ -82,7 +82,8 @@ static void test_goes_on(void **state)
     fake_until(fake_nodes_has(world, ME, "'type':'Ready'"));
 }
 
-/* With a hundred nodes all of them together may write 20 times in a second. */
+/* With a hundred nodes all of them together may write 20 times in a second. When the first of the
+ * longer intervals ends is left to chance. */
 static void test_stretched(void **state)
 {
     (void)state;
@@ -94,9 +95,10 @@ static void test_stretched(void **state)
     fake_nodes_put(world, ME, "{'metadata':{},'spec':{}}");
     start_agent(false);
     expect_beat(2, 0); /* the nodes have been counted by now */
-    expect_beat(3, 5 * CLOCK_SECOND);
-    expect_beat(4, 5 * CLOCK_SECOND);
-    assert_true(fake_nodes_has(world, ME, "'heartbeatInterval':'5s'"));
+    expect_beat(3, 0);
+    expect_beat(4, 5500 * MS);
+    expect_beat(5, 5500 * MS);
+    assert_true(fake_nodes_has(world, ME, "'heartbeatInterval':'5500ms'"));
 }
 
 static void test_fresh_and_stale(void **state)
@@ -106,10 +108,10 @@ static void test_fresh_and_stale(void **state)
     fake_until(atomic_load(&loop.fresh) == 1);
     /* The first heartbeat that isn't accepted says it. */
     int64_t from = clock_monotonic(&world->clock.clock);
-    world->refuses = "ipnodes/me";
+    fake_nodes_set_text(world, &world->refuses, "ipnodes/me");
     fake_nodes_until(world, atomic_load(&loop.fresh) == 0);
     assert_true(clock_monotonic(&world->clock.clock) - from <= 2 * CLOCK_SECOND + 100 * MS);
-    world->refuses = NULL;
+    fake_nodes_set_text(world, &world->refuses, NULL);
     fake_nodes_until(world, atomic_load(&loop.fresh) == 1);
     /* A watch that is broken shows nothing. */
     fake_nodes_set(world, &world->away, true);

@@ -397,11 +397,14 @@ static double cpu_seconds(void)
 
 static void await_count(struct node *node, const size_t *count)
 {
-    for (unsigned int i = 0; i < 5000 && __atomic_load_n(count, __ATOMIC_RELAXED) < MANY; i++)
+    size_t found = 0;
+    for (unsigned int i = 0; i < 5000 && found < MANY; i++) {
+        pthread_mutex_lock(&node->lock);
+        found = *count;
+        pthread_mutex_unlock(&node->lock);
         (void)poll(NULL, 0, 2);
-    pthread_mutex_lock(&node->lock);
-    assert_int_equal(*count, MANY);
-    pthread_mutex_unlock(&node->lock);
+    }
+    assert_int_equal(found, MANY);
 }
 
 /* Bound at once, idle afterwards, adopted by the next agent, and gone with a drain. */

@@ -1,5 +1,6 @@
 /* The client against a fake API server: what requests look like, what answers become, callbacks,
  * the end. What failures become is in test_transfer.c. */
+#include "k8s/client_private.h"
 #include "tests/unit/client_world.h"
 
 #include <errno.h>
@@ -216,6 +217,28 @@ static void test_concurrent(void **state)
     assert_true(fake_api_connections(api) <= 4);
 }
 
+static void read_spare(void *context)
+{
+    unsigned int *ret_spare = context;
+    *ret_spare = client->spare_count;
+}
+
+/* What a burst took isn't kept for ever. */
+static void test_few_spare_handles(void **state)
+{
+    (void)state;
+    static struct fake_outcome outcomes[20];
+    unsigned int spare = 0;
+    restart(&(struct k8s_client_options){.max_spare = 3});
+    for (size_t i = 0; i < 20; i++)
+        submit(&get, &outcomes[i]);
+    answer(&(struct fake_answer){.times = 20});
+    for (size_t i = 0; i < 20; i++)
+        await(&outcomes[i]);
+    k8s_client_run(client, read_spare, &spare);
+    assert_in_range(spare, 1, 3);
+}
+
 static struct fake_outcome chained[2];
 
 static void submit_next(void *context, const struct k8s_response *response)
@@ -355,10 +378,19 @@ static void test_observer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_verbs),          test(test_large_body), test(test_bad_requests),
-        test(test_error_codes),    test(test_call),       test(test_call_on_api_thread),
-        test(test_delete_options), test(test_concurrent), test(test_submit_from_callback),
-        test(test_cancel_at_free), test(test_after),      test(test_observer),
+        test(test_verbs),
+        test(test_large_body),
+        test(test_bad_requests),
+        test(test_error_codes),
+        test(test_call),
+        test(test_call_on_api_thread),
+        test(test_delete_options),
+        test(test_concurrent),
+        test(test_few_spare_handles),
+        test(test_submit_from_callback),
+        test(test_cancel_at_free),
+        test(test_after),
+        test(test_observer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
