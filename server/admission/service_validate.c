@@ -10,17 +10,19 @@
 #include <string.h>
 
 /* A LoadBalancer that leaves the choice to us, and lists nothing, is never held up: the reconciler
- * serves it later. */
-static bool may_go_without(const struct review *review, const struct service *service)
+ * serves it later. One that shows an address already uses its ports there at once, so they are noted
+ * first. */
+static bool may_go_without(const struct review *review, const struct grant_result *result)
 {
+    const struct service *service = result->service;
     return state_serves_load_balancer(review->admission->state, service) && !service->wants_auto &&
-           service->external.count == 0;
+           service->external.count == 0 && (result->old == NULL || result->old->ingress.count == 0);
 }
 
 static void claimed(void *context, const struct grant_result *result)
 {
     struct review *review = context;
-    if (result->status != 0 && may_go_without(review, result->service))
+    if (result->status != 0 && may_go_without(review, result))
         review_allow(review, NULL,
                      "no address could be claimed just now; the Service gets one soon");
     else if (!service_review_refused(review, result))

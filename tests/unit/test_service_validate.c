@@ -13,6 +13,9 @@
 #define LIST(addresses) "'externalIPs':[" addresses "]"
 #define PORT(port) ",'ports':[{'port':" port "}]"
 #define BALANCER "'type':'LoadBalancer'"
+#define SHOWN(spec)                                                                                \
+    "{'metadata':{'namespace':'a','name':'web','uid':'u-1'},'spec':{" spec                         \
+    "},'status':{'loadBalancer':{'ingress':[{'ip':'192.0.2.1'}]}}}"
 #define CLAIM_AT(version, metadata, services)                                                      \
     "{'metadata':{'name':'192-0-2-1-32','uid':'c-1','resourceVersion':'" version "'" metadata      \
     "},'spec':{'cidr':'192.0.2.1/32','pool':'blue','services':[" services "]}}"
@@ -273,6 +276,14 @@ static const struct row rows[] = {
      .object = WEB("", BALANCER),
      .warning = "soon",
      .requests = "POST"},
+    {.name = "a LoadBalancer uses a port on the address that it shows only once the claim has it",
+     .known = CLAIM(GIVEN),
+     .fault = {.request = "PATCH", .status = 500},
+     .object = SHOWN(BALANCER PORT("80")),
+     .old = SHOWN(BALANCER),
+     .code = 503,
+     .message = "try again",
+     .requests = "PATCH/192-0-2-1-32"},
     {.name = "a LoadBalancer that lists an address by hand is held up, too",
      .fault = {.request = "POST", .status = 500},
      .object = WEB(BY_HAND, BALANCER "," LIST("'192.0.2.1'")),
