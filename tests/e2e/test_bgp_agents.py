@@ -16,6 +16,7 @@ NODES = "/api/v1/nodes"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 POOLS = {"IPv4": "anycast", "IPv6": "anycast-6"}
 
+
 @pytest.fixture(scope="module")
 def cluster(binary):
     with harness.Cluster.start() as cluster:

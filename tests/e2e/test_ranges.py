@@ -64,7 +64,7 @@ def test_every_form_of_a_request_gets_what_it_says(lab):
     lab.check_at_rest()
 
 
-def test_requests_are_granted_at_once(lab):
+def test_requests_are_granted_one_after_the_other(lab):
     chosen = lab.range("10.0.0.0/16", defaultPrefixLength=28)
     seconds = []
     for _ in range(40):

@@ -35,13 +35,14 @@ def fingerprint(root):
         files += sorted(file for file in (root / folder).rglob("*") if file.is_file())
     named = [part for file in files for part in (str(file.relative_to(root)), file.read_bytes())]
     compiler = subprocess.run([os.environ.get("CC", "cc"), "--version"], capture_output=True, check=True)
-    return digest([pathlib.Path(__file__).read_bytes(), compiler.stdout, *named])
+    flags = [os.environ.get(name, "") for name in ("CFLAGS", "LDFLAGS")]
+    return digest([pathlib.Path(__file__).read_bytes(), compiler.stdout, *flags, *named])
 
 
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
-    good, name = PassedBefore("same_program"), fingerprint(root)
-    if good.knows(name):
+    good, sources = PassedBefore("same_program"), fingerprint(root)
+    if good.knows(sources):
         print("same program: 0 findings (all is as it was when there were none)")
         return 0
     with tempfile.TemporaryDirectory(prefix="ipwarden-") as name:
@@ -56,7 +57,7 @@ def main():
         print(f"built in two directories, two programs: {digests}")
     print(f"same program: {len(told) + (not same)} findings")
     if same and not told:
-        good.note(name)
+        good.note(sources)
     return 1 if told or not same else 0
 
 

@@ -30,7 +30,6 @@ static void expect(uint8_t family, int link, const char *gateway)
 static void test_none(void **state)
 {
     (void)state;
-    world_needed();
     struct error error = {.text = ""};
     int link = 7;
     world_ip("address add 192.0.2.1/24 dev here0");
@@ -43,7 +42,6 @@ static void test_none(void **state)
 static void test_ipv4(void **state)
 {
     (void)state;
-    world_needed();
     world_ip("link add name more0 type veth peer name more1");
     world_ip("link set dev more0 up");
     world_ip("address add 198.51.100.1/24 dev more0");
@@ -69,7 +67,6 @@ static void test_ipv4(void **state)
 static void test_ipv6(void **state)
 {
     (void)state;
-    world_needed();
     world_ip("address add 2001:db8::1/64 dev here0 nodad");
     world_ip("-6 route add 2001:db8:1::/64 via 2001:db8::fd");
     world_ip("-6 route add default via 2001:db8::fe metric 500");

@@ -128,7 +128,6 @@ static bool has(const char *text)
 static void test_first_reading(void **state)
 {
     (void)state;
-    world_needed();
     uint8_t mac[FRAME_MAC_SIZE];
     world_mac("here0", mac);
     start(0);
@@ -150,7 +149,6 @@ static void test_first_reading(void **state)
 static void test_addresses(void **state)
 {
     (void)state;
-    world_needed();
     start(0);
     world_ip("address add 192.0.2.1/24 dev here0");
     until(has("192.0.2.1"));
@@ -179,7 +177,6 @@ static void test_addresses(void **state)
 static void test_link_changes(void **state)
 {
     (void)state;
-    world_needed();
     start(0);
     until(here()->carrier);
     world_ip_far("link set dev there0 down");
@@ -202,7 +199,6 @@ static void test_link_changes(void **state)
 static void test_link_comes_and_goes(void **state)
 {
     (void)state;
-    world_needed();
     start(0);
     world_ip("link add name more0 type veth peer name more1");
     world_ip("address add 192.0.2.1/24 dev more0");
@@ -230,7 +226,6 @@ static void test_link_comes_and_goes(void **state)
 static void test_duplicate(void **state)
 {
     (void)state;
-    world_needed();
     start(0);
     world_ip_far("address add 2001:db8::d/64 dev there0 nodad");
     world_ip("address add 2001:db8::d/64 dev here0");
@@ -257,7 +252,6 @@ static size_t count_ours(void)
 static void test_lost_news(void **state)
 {
     (void)state;
-    world_needed();
     static struct link_addresses_change changes[MANY];
     struct link_addresses *addresses;
     for (size_t i = 0; i < MANY; i++) {
@@ -319,7 +313,6 @@ static void remove_again(void *context, const struct link_address *address)
 static void test_never_still(void **state)
 {
     (void)state;
-    world_needed();
     struct monitor_upcalls restless = upcalls;
     restless.address_added = remove_again;
     restless.address_removed = add_again;

@@ -39,7 +39,7 @@ static void on_frame(void *context, const struct frame *frame)
 static int set_up(void **state)
 {
     const int result = world_set_up(state);
-    if (result != 0 || !world.made)
+    if (result != 0)
         return result;
     world_mac("here0", near_mac);
     world_enter(world.far);
@@ -135,7 +135,6 @@ static void add_far(const char *text, uint8_t prefix_length)
 static void test_probe(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         const char *address;
@@ -166,7 +165,6 @@ static void test_probe(void **state)
 static void test_unicast_request(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         const char *source;
@@ -192,7 +190,6 @@ static void test_unicast_request(void **state)
 static void test_echo(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         const char *source;
@@ -223,7 +220,6 @@ static void test_echo(void **state)
 static void test_announcement(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         const char *address;
@@ -258,7 +254,6 @@ static void test_announcement(void **state)
 static void test_hears_probes_of_others(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         const char *address;
@@ -282,7 +277,6 @@ static void test_hears_probes_of_others(void **state)
 static void test_hears_all_groups(void **state)
 {
     (void)state;
-    world_needed();
     open_sockets(PACKET_SOCKET_NDP);
     assert_int_equal(system("ip -d link show dev here0 | grep -q 'allmulti 1 '"), 0);
     close_sockets(NULL);
@@ -295,7 +289,6 @@ static void test_hears_all_groups(void **state)
 static void test_many(void **state)
 {
     (void)state;
-    world_needed();
     enum { MANY = 1000 };
     static struct frame_bytes frames[MANY];
     const struct address address = world_address("192.0.2.2");
@@ -358,7 +351,6 @@ static void send_announcement(const char *text, size_t offset, uint8_t change)
 static void test_filter(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         enum packet_socket_kind kind;
         size_t offset; /* the byte that is another in the hostile frame */
@@ -404,7 +396,6 @@ static void send_echo_reply(const char *from, size_t offset, uint8_t change)
 static void test_filter_of_echo(void **state)
 {
     (void)state;
-    world_needed();
     static const struct {
         size_t offset;
         uint8_t change;
@@ -430,7 +421,6 @@ static void test_filter_of_echo(void **state)
 static void test_hostile(void **state)
 {
     (void)state;
-    world_needed();
     struct frame_bytes frame;
     struct frame_bytes good;
     const struct address address = world_address("2001:db8::ca");
@@ -455,7 +445,6 @@ static void test_hostile(void **state)
 static void test_vlan(void **state)
 {
     (void)state;
-    world_needed();
     struct frame_bytes frame;
     uint8_t tagged[ARP_FRAME_SIZE + 4];
     const struct address foreign = world_address("192.0.2.210");
@@ -473,7 +462,6 @@ static void test_vlan(void **state)
 static void test_not_our_own(void **state)
 {
     (void)state;
-    world_needed();
     struct frame_bytes frame;
     const struct address ours = world_address("192.0.2.220");
     const struct address address = world_address("192.0.2.2");
@@ -495,7 +483,6 @@ static void test_not_our_own(void **state)
 static void test_link_down_and_up(void **state)
 {
     (void)state;
-    world_needed();
     struct frame_bytes frame;
     const struct address address = world_address("192.0.2.2");
     open_sockets(PACKET_SOCKET_ARP);
@@ -521,7 +508,6 @@ static void test_link_down_and_up(void **state)
 static void test_unfit_links(void **state)
 {
     (void)state;
-    world_needed();
     struct error error = {.text = ""};
     struct frame_bytes frame;
     const struct address address = world_address("192.0.2.2");

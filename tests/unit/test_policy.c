@@ -1,5 +1,6 @@
-/* The decision, by tables: at each of the three stages, what becomes of addresses that somebody lists, names, owns or shows.
- * Who may have one address is in test_policy_address.c, what is picked from the pools in test_policy_pick.c. */
+/* The decision, by tables: in the two calls of admission, what becomes of addresses that somebody lists, names, owns or shows.
+ * What the leader decides for stored Services is in test_policy_stored.c,
+ * who may have one address in test_policy_address.c, what is picked from the pools in test_policy_pick.c. */
 #include "tests/unit/policy_fixture.h"
 
 #define OWNED(name) CLAIM("192-0-2-3-32", "192.0.2.3/32", GAVE(name))
@@ -539,145 +540,6 @@ static const struct policy_case claiming[] = {
      .steps = "update 192.0.2.3 given"},
 };
 
-/* The reconciler's look at a stored Service: nothing can be refused any more. */
-static const struct policy_case stored[] = {
-    {.name = "a plain Service has what it lists: adopted, wherever it is",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .services = {HAS("old", "") SPEC(EXTERNAL("'198.51.100.7'"))},
-     .service = HAS("old", "") SPEC(EXTERNAL("'198.51.100.7'")),
-     .external = "198.51.100.7",
-     .given = "",
-     .steps = "create 198.51.100.7 - hand"},
-    {.name = "what nobody set, on a Service that wants one, was given",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("web", AUTO LISTED_BY("ipwarden")) SPEC(EXTERNAL("'192.0.2.3'")),
-     .external = "192.0.2.3",
-     .given = "192.0.2.3",
-     .steps = "create 192.0.2.3 blue given"},
-    {.name = "the ingress of our LoadBalancer is adopted",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("old", "") ",'spec':{'type':'LoadBalancer'},'status':{'loadBalancer':{"
-                               "'ingress':[{'ip':'192.0.2.4'}]}}}",
-     .external = "",
-     .given = "192.0.2.4",
-     .steps = "create 192.0.2.4 blue given"},
-    {.name = "the ingress of another's LoadBalancer is noted when a pool could give it",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("old", "") ",'spec':{'type':'LoadBalancer','loadBalancerClass':'example.com/x'"
-                               "},'status':{'loadBalancer':{'ingress':[{'ip':'192.0.2.4'},"
-                               "{'ip':'198.51.100.4'}]}}}",
-     .external = "",
-     .given = "",
-     .steps = "create 192.0.2.4 blue given"},
-    {.name = "left without an address, it gets one",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("web", "") LB(""),
-     .external = "",
-     .given = "192.0.2.1",
-     .steps = "create 192.0.2.1 blue given"},
-    {.name = "auto without an address gets one, in externalIPs",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("web", AUTO) SPEC(""),
-     .external = "192.0.2.1",
-     .given = "192.0.2.1",
-     .steps = "create 192.0.2.1 blue given"},
-    {.name = "a LoadBalancer whose status isn't written yet keeps what its claim gives",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .claims = {OWNED("web")},
-     .service = HAS("web", "") LB(""),
-     .external = "",
-     .given = "192.0.2.3"},
-    {.name = "what it names and another has is waited for",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .claims = {FIVE(GAVE("first"))},
-     .service = HAS("web", AUTO_AND(NAMES("192.0.2.5"))) SPEC(""),
-     .outcome = POLICY_WAITING,
-     .external = "",
-     .given = "",
-     .text = "belongs to Service default/first",
-     .doubt = "192.0.2.5"},
-    {.name = "nothing is free: it waits, whatever the pool says about creates",
-     .pools = {TINY(",'onExhausted':'Reject'")},
-     .stage = POLICY_STORED,
-     .claims = {CLAIM("192-0-2-1-32", "192.0.2.1/32", GAVE("first"))},
-     .service = HAS("web", AUTO) SPEC(""),
-     .outcome = POLICY_WAITING,
-     .external = "",
-     .given = "",
-     .text = "1 of 1",
-     .doubt = "pools blue"},
-    {.name = "held by another: both keep running",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .claims = {FIVE(GAVE("first"))},
-     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.5'")),
-     .external = "192.0.2.5",
-     .given = "",
-     .text = "192.0.2.5",
-     .doubt = "192.0.2.5",
-     .conflict = true},
-    {.name = "two list it without a claim: the older has it",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .services = {HAS("b", ",'creationTimestamp':'2026-01-02T00:00:00Z'")
-                      SPEC(EXTERNAL("'192.0.2.5'"))},
-     .service =
-         HAS("a", ",'creationTimestamp':'2026-01-03T00:00:00Z'") SPEC(EXTERNAL("'192.0.2.5'")),
-     .external = "192.0.2.5",
-     .given = "",
-     .text = "is used by Service default/b",
-     .doubt = "192.0.2.5",
-     .conflict = true},
-    {.name = "two list it without a claim: so the older one claims it",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .services = {HAS("a", ",'creationTimestamp':'2026-01-03T00:00:00Z'")
-                      SPEC(EXTERNAL("'192.0.2.5'"))},
-     .service =
-         HAS("b", ",'creationTimestamp':'2026-01-02T00:00:00Z'") SPEC(EXTERNAL("'192.0.2.5'")),
-     .external = "192.0.2.5",
-     .given = "",
-     .steps = "create 192.0.2.5 blue hand"},
-    {.name = "it stopped wanting one while nobody looked: what was given is taken out",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .claims = {OWNED("web"), FIVE(HAND("web"))},
-     .service = HAS("web", "") SPEC(EXTERNAL("'192.0.2.3','192.0.2.5'")),
-     .external = "192.0.2.5",
-     .given = ""},
-    {.name = "the family named first stands first, whatever the order of claims",
-     .pools = {BLUE, SIX},
-     .stage = POLICY_STORED,
-     .claims = {CLAIM("2001-0db8-0000-0000-0000-0000-0000-0001-128", "2001:db8::1/128",
-                      GAVE("web")),
-                OWNED("web")},
-     .service = HAS("web", AUTO) SPEC(REQUIRE_DUAL EXTERNAL("'2001:db8::1','192.0.2.3'")),
-     .external = "2001:db8::1,192.0.2.3",
-     .given = "192.0.2.3,2001:db8::1"},
-    {.name = "settled with less, PreferDualStack isn't given more later",
-     .pools = {BLUE, SIX},
-     .stage = POLICY_STORED,
-     .claims = {OWNED("web")},
-     .service = HAS("web", AUTO) SPEC(PREFER_DUAL EXTERNAL("'192.0.2.3'")),
-     .external = "192.0.2.3",
-     .given = "192.0.2.3"},
-    {.name = "a Service under deletion keeps what it lists, and is given nothing",
-     .pools = {BLUE},
-     .stage = POLICY_STORED,
-     .service = HAS("web", ",'deletionTimestamp':'2026-01-01T00:00:00Z','annotations':{"
-                           "'external-ip':'auto'}") SPEC(""),
-     .external = "",
-     .given = ""},
-};
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static void chooses(void **unused)
@@ -690,12 +552,6 @@ static void claims(void **unused)
 {
     (void)unused;
     policy_check_cases(claiming, COUNT(claiming));
-}
-
-static void looks_at_what_is_stored(void **unused)
-{
-    (void)unused;
-    policy_check_cases(stored, COUNT(stored));
 }
 
 /* A claim that this very request wrote needs no second write, and isn't lost to the request itself. */
@@ -727,7 +583,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chooses),
         cmocka_unit_test(claims),
-        cmocka_unit_test(looks_at_what_is_stored),
         cmocka_unit_test(what_was_just_written_is_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
