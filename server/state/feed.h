@@ -16,7 +16,8 @@ struct feed_listener {
     void (*unreadable)(void *context, const char *kind, const char *key, const char *reason);
 };
 
-/* Starts an informer for each kind that the state watches. state, client and listener are borrowed. listener may be NULL. */
+/* Starts an informer for each kind that the state watches. state, client and listener are borrowed.
+ * listener may be NULL. */
 must_check int feed_start(struct state *state, struct k8s_client *client,
                           const struct feed_listener *listener, void *context,
                           struct feed **ret_feed, struct error *error);

@@ -52,8 +52,8 @@ struct state_options {
     bool foreign_addresses_allowed;
     /* Addresses that a namespace may hold in claims whose Service isn't stored; 0: no limit. */
     size_t unstored_most;
-    bool
-        books_only; /* kinds that say where addresses can live are neither watched nor waited for */
+    /* Kinds that say where addresses can live are neither watched nor waited for. */
+    bool books_only;
     enum state_node_choice node_choice;
     int64_t monitor;        /* nanoseconds without a heartbeat after which a node is dead; 0: 4 s */
     int64_t node_not_ready; /* nanoseconds for which a Node may be not ready; 0: 40 s */

@@ -250,6 +250,26 @@ static void is_synced_when_all_kinds_were_listed(void **state)
     assert_false(was_told("everything/")); /* that is news only once */
 }
 
+/* Without the kinds that say where addresses can live. */
+static void books_need_only_theirs(void **state)
+{
+    static const enum state_kind books[] = {STATE_SERVICES, STATE_CLAIMS, STATE_POOLS, STATE_RANGES,
+                                            STATE_REQUESTS};
+    (void)state;
+    world->options.books_only = true;
+    for (size_t i = 0; i < sizeof(books) / sizeof(books[0]); i++) {
+        assert_false(state_is_synced(world));
+        assert_true(state_watches(world, books[i]));
+        state_replace_begin(world, books[i]);
+        state_replace_end(world, books[i]);
+    }
+    assert_true(state_is_synced(world));
+    assert_false(state_watches(world, STATE_NODES));
+    world->options.books_only = false;
+    assert_false(state_is_synced(world));
+    assert_true(state_watches(world, STATE_NODES));
+}
+
 static void a_round_is_complete_when_its_list_has_ended(void **state)
 {
     (void)state;
@@ -545,6 +565,7 @@ int main(void)
         TEST(a_list_that_broke_off_counts_for_nothing),
         TEST(a_write_of_ours_during_a_list_stays),
         TEST(is_synced_when_all_kinds_were_listed),
+        TEST(books_need_only_theirs),
         TEST(a_round_is_complete_when_its_list_has_ended),
         TEST(a_late_answer_does_not_undo_what_the_watch_brought),
         TEST(an_answer_is_good_whatever_earlier_things_the_watch_brings),
