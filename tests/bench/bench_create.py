@@ -2,9 +2,10 @@
 
 On one real API server, in rounds in which each way has its turn: floor: the least that any program
 has to do that gives addresses at admission and keeps them as claims, done with constants; ours:
-`ipwarden serve`; none, if asked for: no webhook. Two kinds of Services, external (spec.externalIPs)
-and loadbalancer. Besides the creates it is measured when the last write that follows them is done.
-In the end a crowd of clients creates all at once.
+`ipwarden serve`. If asked for, also conditions: the floor under the conditions of our webhooks; and
+none: no webhook. Two kinds of Services, external (spec.externalIPs) and loadbalancer. Besides the
+creates it is measured when the last write that follows them is done. In the end a crowd of clients
+creates all at once.
 """
 
 import argparse
@@ -14,11 +15,18 @@ import time
 from bench_lab import CLAIMS, Cluster, Lab
 from bench_programs import cpu_seconds, scratch
 from bench_report import say
-from bench_ways import FOLLOWERS, KINDS, Ways, has_address
+from bench_ways import CONSTANT, FOLLOWERS, KINDS, Ways, has_address
 
 NAME = "create"
-VARIANTS = ("floor", "ours", "none")
+VARIANTS = ("floor", "conditions", "ours", "none")
 DEFAULT_VARIANTS = ("floor", "ours")
+RATIOS = (
+    ("ours", "floor"),
+    ("ours", "conditions"),
+    ("conditions", "floor"),
+    ("ours", "none"),
+    ("floor", "none"),
+)
 # What is reported of each way, and its unit.
 METRICS = {
     "total": "s",
@@ -103,7 +111,7 @@ def _summarise(cell, variants, rounds, report):
         for metric, unit in METRICS.items():
             report.add_median(f"{name}.{metric}", column(variant, metric), unit)
         report.add(f"{name}.failed", sum(column(variant, "failed")), "Services")
-    for over, under in (("ours", "floor"), ("ours", "none"), ("floor", "none")):
+    for over, under in RATIOS:
         if over in variants and under in variants:
             for metric in ("total", "whole", "cpu"):
                 name = f"{_name(cell)}.ratio.{metric}.{over}/{under}"
@@ -201,7 +209,7 @@ class _Bench:
         without = sum(not has_address(plan["kind"], service) for service in stored)
         if without and variant != "none":
             self.report.note(f"{where}: {without} of {len(stored)} have no address")
-        create = result["steps"][1 if variant == "floor" else 0]
+        create = result["steps"][1 if variant in CONSTANT else 0]
         return {
             "total": result["seconds"],
             "settled": result["settled"],

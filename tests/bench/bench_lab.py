@@ -40,7 +40,7 @@ class Lab:
         # In a cluster that was kept they may point to a program that has ended.
         self.remove_webhooks()
         harness.install(cluster)
-        self._webhooks = [
+        self.webhooks = [
             self.request("GET", f"{path}/{harness.NAME}")["webhooks"] for path in WEBHOOKS
         ]
 
@@ -149,7 +149,7 @@ class Lab:
 
     def add_webhooks(self):
         """Those of deploy/, as they are installed; the program fills in where it listens."""
-        self.put_webhooks(self._webhooks)
+        self.put_webhooks(self.webhooks)
 
     def put_webhooks(self, webhooks):
         """(mutating ones, validating ones), in the place of those that remove_webhooks removes."""

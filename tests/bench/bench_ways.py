@@ -3,7 +3,9 @@
 none: no webhook, and Services without an address. floor: the least that any program has to do that
 gives addresses at admission and keeps each as a claim: for a Service with external IPs a mutating
 and a validating call, answered with constants, and one write of a claim; for a load balancer one
-validating call, one claim, and one write of its status. ours: `ipwarden serve`, as deploy/ has it.
+validating call, one claim, and one write of its status. conditions: the floor, called under the
+conditions that deploy/ has for Services, so that their price shows. ours: `ipwarden serve`, as deploy/
+has it.
 """
 
 import base64
@@ -14,6 +16,8 @@ from bench_lab import CLAIMS, CONSTANT_ADDRESS, POOL, constant_answers
 from bench_programs import Program, make_certificate, until
 
 KINDS = ("external", "loadbalancer")
+# Webhooks that answer with constants; who creates writes the claims.
+CONSTANT = ("floor", "conditions")
 # The creators are that many users, so that none of them fills its own queue in the API server.
 USERS = 30
 # Who writes the floor's statuses meanwhile: enough of them not to fall behind.
@@ -30,7 +34,12 @@ class Ways:
         self._tokens = lab.user_tokens(USERS)
         self._folder = folder
         self._certificate, self._key = make_certificate(folder)
-        self._ways = {"none": self._none, "floor": self._floor, "ours": self._ours}
+        self._ways = {
+            "none": self._none,
+            "floor": lambda namespace: self._constant(namespace, self._plain_webhooks),
+            "conditions": lambda namespace: self._constant(namespace, self._webhooks_on_conditions),
+            "ours": self._ours,
+        }
 
     def entered(self, variant, namespace):
         """The way is set up while this lasts; it is tried out in the namespace."""
@@ -40,7 +49,7 @@ class Ways:
         """The requests that create one Service; see client/main.go."""
         path = f"/api/v1/namespaces/{namespace}/services"
         steps = [_step("POST", path, service(kind, namespace), self._tokens)]
-        if variant == "floor":
+        if variant in CONSTANT:
             # Written as ipwarden, so that they go where ours go in the API server's queues.
             own = [self.own_token]
             steps.insert(0, _step("POST", CLAIMS, claim(namespace, "web-@i@", ["TCP/80"]), own))
@@ -58,7 +67,7 @@ class Ways:
         yield
 
     @contextlib.contextmanager
-    def _floor(self, namespace):
+    def _constant(self, namespace, webhooks):
         answers = [f"--answer={answer}" for answer in constant_answers(self._folder)]
         log = self._folder / "bare.log"
         log.unlink(missing_ok=True)
@@ -69,7 +78,7 @@ class Ways:
         )  # fmt: skip
         self.pids = [program.pid]
         try:
-            self.lab.put_webhooks(self._constant_webhooks(int(program.first_line())))
+            self.lab.put_webhooks(webhooks(int(program.first_line())))
             self.lab.wait_for_webhooks(
                 namespace,
                 lambda got: got == [CONSTANT_ADDRESS] and "asked /validate" in log.read_text(),
@@ -90,17 +99,13 @@ class Ways:
             yield
         self.lab.remove_webhooks()
 
-    def _constant_webhooks(self, port):
-        """One mutating webhook for Services with external IPs, one validating one for all.
-
-        Without conditions in CEL, which cost time; those of deploy/ count as ours.
-        """
-        authority = base64.b64encode(self._certificate.read_bytes()).decode()
+    def _plain_webhooks(self, port):
+        """One mutating webhook for Services with external IPs, one validating one for all."""
 
         def webhook(call, **more):
             return {
                 "name": f"{call}.bench.example.com",
-                "clientConfig": {"url": f"https://127.0.0.1:{port}/{call}", "caBundle": authority},
+                "clientConfig": self._client_config(port, call),
                 "admissionReviewVersions": ["v1"],
                 "sideEffects": "None",
                 "failurePolicy": "Fail",
@@ -117,6 +122,28 @@ class Ways:
 
         external = {"matchLabels": {"kind": "external"}}
         return [[webhook("mutate", objectSelector=external)], [webhook("validate")]]
+
+    def _webhooks_on_conditions(self, port):
+        """Those of deploy/ that may be called when a Service is created."""
+        return [
+            [
+                {**webhook, "clientConfig": self._client_config(port, call)}
+                for webhook in webhooks
+                if _concerns_creates(webhook)
+            ]
+            for call, webhooks in zip(("mutate", "validate"), self.lab.webhooks)
+        ]
+
+    def _client_config(self, port, call):
+        authority = base64.b64encode(self._certificate.read_bytes()).decode()
+        return {"url": f"https://127.0.0.1:{port}/{call}", "caBundle": authority}
+
+
+def _concerns_creates(webhook):
+    return any(
+        "services" in rule["resources"] and "CREATE" in rule["operations"]
+        for rule in webhook["rules"]
+    )
 
 
 def service(kind, namespace):
