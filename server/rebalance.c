@@ -35,10 +35,13 @@ static int hop_cost(const struct plan *plan, size_t item, size_t to)
     return (to != one->node) - (plan->places[item] != one->node);
 }
 
+/* Whether an address may go to the node. Back home it always may: where it is now it could stay, even
+ * if it may not go there from elsewhere. */
 static bool is_allowed(const struct plan *plan, size_t item, size_t node)
 {
     const struct rebalance_problem *problem = plan->problem;
-    return problem->allowed[problem->items[item].group * problem->node_count + node];
+    const struct rebalance_item *one = &problem->items[item];
+    return node == one->node || problem->allowed[one->group * problem->node_count + node];
 }
 
 /* Looks again at what can move away from a node. */
