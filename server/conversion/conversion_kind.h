@@ -54,7 +54,7 @@ struct conversion_member {
 typedef void (*conversion_map)(const struct conversion_value *from,
                                const struct conversion_object *object, struct json_writer *writer);
 /* The same where the version that is written had said something before (carried), and the other has
- * been edited since: the edit wins, and what it doesn't touch stays. */
+ * been edited since: the edit wins, and what it doesn't touch stays. Doing it again changes nothing. */
 typedef void (*conversion_merge)(const struct conversion_value *from,
                                  const struct conversion_value *carried,
                                  struct json_writer *writer);

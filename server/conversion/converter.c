@@ -42,6 +42,7 @@ struct converter *converter_new(void)
         scratch_init(&converter->work[i].witness);
         scratch_init(&converter->work[i].mapped);
         scratch_init(&converter->work[i].merged);
+        scratch_init(&converter->work[i].again);
         scratch_init(&converter->work[i].back);
     }
     return converter;
@@ -59,6 +60,7 @@ void converter_free(struct converter *converter)
         scratch_clear(&converter->work[i].witness);
         scratch_clear(&converter->work[i].mapped);
         scratch_clear(&converter->work[i].merged);
+        scratch_clear(&converter->work[i].again);
         scratch_clear(&converter->work[i].back);
     }
     free(converter);
@@ -81,6 +83,7 @@ static void converter_settle(struct converter *converter)
         scratch_settle(&converter->work[i].witness);
         scratch_settle(&converter->work[i].mapped);
         scratch_settle(&converter->work[i].merged);
+        scratch_settle(&converter->work[i].again);
         scratch_settle(&converter->work[i].back);
     }
 }
@@ -134,26 +137,31 @@ static bool has_member(const struct conversion_member *members, size_t i)
     return i < CONVERSION_MEMBERS && members[i].name != NULL;
 }
 
+/* Writes a witness as a member, if the object has it. */
+static void write_witness(const struct conversion_object *object,
+                          const struct conversion_member *member, struct json_writer *writer)
+{
+    struct buffer text _cleanup_buffer_;
+    struct json_writer value;
+    buffer_init(&text, TEXT_MOST);
+    json_writer_init(&value, &text);
+    if (member->witness(object, &value))
+        json_member_raw(writer, member->name, text.data, text.length);
+}
+
 /* What the object says. */
 static int read_from(struct converter *converter, struct group_work *work, struct error *error)
 {
     const struct conversion_member *members = members_of(work->group, converter->from);
     const struct conversion_object *object = &converter->object;
     struct json_writer *writer = scratch_begin(&work->witness);
-    for (size_t i = 0; has_member(members, i); i++) {
-        if (members[i].place != CONVERSION_WITNESS) {
-            const struct json_node *parent = converter->places[members[i].place];
-            work->from[i] =
-                value_of(object->view, json_view_member(object->view, parent, members[i].name));
-            continue;
-        }
-        struct buffer text _cleanup_buffer_;
-        struct json_writer value;
-        buffer_init(&text, TEXT_MOST);
-        json_writer_init(&value, &text);
-        if (members[i].witness(object, &value))
-            json_member_raw(writer, members[i].name, text.data, text.length);
-    }
+    for (size_t i = 0; has_member(members, i); i++)
+        if (members[i].place == CONVERSION_WITNESS)
+            write_witness(object, &members[i], writer);
+        else
+            work->from[i] = value_of(
+                object->view, json_view_member(object->view, converter->places[members[i].place],
+                                               members[i].name));
     int result = scratch_end(&work->witness, error);
     for (size_t i = 0; result == 0 && has_member(members, i); i++)
         if (members[i].place == CONVERSION_WITNESS)
@@ -211,12 +219,53 @@ static bool overlay(const struct converter *converter, const struct group_work *
     return carried;
 }
 
+/* Merges into the scratch and takes what that wrote. Witnesses are those of the object, which are the
+ * same in both versions. */
+static int merge_group(const struct converter *converter, const struct conversion_group *group,
+                       enum conversion_version version, const struct conversion_value *from,
+                       const struct conversion_value *carried, struct scratch *scratch,
+                       struct conversion_value *ret_values, struct error *error)
+{
+    const struct conversion_member *members = members_of(group, version);
+    struct json_writer *writer = scratch_begin(scratch);
+    group->merge[version](from, carried, writer);
+    for (size_t i = 0; has_member(members, i); i++)
+        if (members[i].place == CONVERSION_WITNESS)
+            write_witness(&converter->object, &members[i], writer);
+    int result = scratch_end(scratch, error);
+    for (size_t i = 0; result == 0 && has_member(members, i); i++)
+        ret_values[i] = scratch_value(scratch, members[i].name);
+    return result;
+}
+
+static bool all_same(const struct conversion_member *members, const struct conversion_value *left,
+                     const struct conversion_value *right)
+{
+    bool all = true;
+    for (size_t i = 0; all && has_member(members, i); i++)
+        all = same(&left[i], &right[i]);
+    return all;
+}
+
+/* Whether members of this version come out again when those of the other are merged with them. */
+static int survives_merge(const struct converter *converter, struct group_work *work,
+                          enum conversion_version version, const struct conversion_value *others,
+                          const struct conversion_value *values, bool *ret_same,
+                          struct error *error)
+{
+    struct conversion_value again[CONVERSION_MEMBERS] = {{NULL, NULL}};
+    int result =
+        merge_group(converter, work->group, version, others, values, &work->again, again, error);
+    *ret_same = result == 0 && all_same(members_of(work->group, version), again, values);
+    return result;
+}
+
 /* Maps values back to the version of the object, and finds where that isn't what the object says. */
 static int compare_back(const struct converter *converter, struct group_work *work,
                         const struct conversion_value *values, bool *ret_same, struct error *error)
 {
     const struct conversion_member *members = members_of(work->group, converter->from);
-    struct conversion_value back[CONVERSION_MEMBERS];
+    struct conversion_value back[CONVERSION_MEMBERS] = {{NULL, NULL}};
     int result =
         map_group(converter, work->group, converter->from, values, &work->back, back, error);
     *ret_same = true;
@@ -228,35 +277,47 @@ static int compare_back(const struct converter *converter, struct group_work *wo
     return result;
 }
 
-static int merge_group(const struct converter *converter, struct group_work *work,
-                       const struct conversion_value *carried, struct error *error)
+/* The object was edited. What the edit doesn't touch stays, unless it would get in its way. */
+static int merge_carried(const struct converter *converter, struct group_work *work,
+                         const struct conversion_value *carried, struct error *error)
 {
-    const struct conversion_member *members = members_of(work->group, converter->to);
-    struct json_writer *writer = scratch_begin(&work->merged);
-    work->group->merge[converter->to](work->from, carried, writer);
-    int result = scratch_end(&work->merged, error);
-    for (size_t i = 0; result == 0 && has_member(members, i); i++)
-        work->to[i] = scratch_value(&work->merged, members[i].name);
+    struct conversion_value merged[CONVERSION_MEMBERS] = {{NULL, NULL}};
+    bool stays = false;
+    int result = merge_group(converter, work->group, converter->to, work->from, carried,
+                             &work->merged, merged, error);
+    if (result == 0)
+        result = survives_merge(converter, work, converter->to, work->from, merged, &stays, error);
+    if (stays)
+        memcpy(work->to, merged, sizeof(merged));
     return result;
+}
+
+/* Whether carried members say what the object says: mapped back, or with what will be carried. */
+static int check_carried(const struct converter *converter, struct group_work *work,
+                         const struct conversion_value *carried, bool *ret_holds,
+                         struct error *error)
+{
+    int result = compare_back(converter, work, carried, ret_holds, error);
+    if (result < 0 || *ret_holds || work->group->merge[converter->from] == NULL)
+        return result;
+    return survives_merge(converter, work, converter->from, carried, work->from, ret_holds, error);
 }
 
 static int convert_group(const struct converter *converter, struct group_work *work,
                          struct error *error)
 {
-    struct conversion_value candidate[CONVERSION_MEMBERS];
+    struct conversion_value carried[CONVERSION_MEMBERS] = {{NULL, NULL}};
     bool holds = false;
     int result = map_group(converter, work->group, converter->to, work->from, &work->mapped,
                            work->to, error);
-    if (result < 0)
-        return result;
-    if (overlay(converter, work, candidate)) {
-        result = compare_back(converter, work, candidate, &holds, error);
+    if (result == 0 && overlay(converter, work, carried)) {
+        result = check_carried(converter, work, carried, &holds, error);
         if (result == 0 && holds)
-            memcpy(work->to, candidate, sizeof(candidate));
+            memcpy(work->to, carried, sizeof(carried));
         else if (result == 0 && work->group->merge[converter->to] != NULL)
-            result = merge_group(converter, work, candidate, error);
+            result = merge_carried(converter, work, carried, error);
     }
-    /* What holds says the same by definition, but for its witnesses. */
+    /* Otherwise this has been found out already. */
     if (result == 0 && !holds)
         result = compare_back(converter, work, work->to, &holds, error);
     return result;

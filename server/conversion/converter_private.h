@@ -26,6 +26,7 @@ struct group_work {
     struct scratch witness;
     struct scratch mapped;
     struct scratch merged;
+    struct scratch again;
     struct scratch back;
 };
 

@@ -285,9 +285,12 @@ static void write_carried_spec(const struct converter *converter, struct lazy *l
         if (!is_grouped(kind, converter->to, CONVERSION_SPEC, view, member) &&
             !is_listed(kind->shared, view, member))
             copy_member(lazy_member(lazy), view, member);
-    if (!lazy->begun && spec != NULL && !json_view_is_object(spec) &&
-        !kind->has_spec[converter->from])
+    if (lazy->begun || kind->has_spec[converter->from])
+        return;
+    if (spec != NULL && !json_view_is_object(spec))
         copy_member(lazy->writer, view, spec);
+    else
+        lazy_member(lazy);
 }
 
 /* A section that is there stays, also when it is no object at all. */

@@ -224,13 +224,12 @@ static void addresses_current(const struct conversion_value *from,
     json_end_array(writer);
 }
 
-/* What v1 doesn't see of the list stays: the entries of the other family. */
+/* What v1 doesn't see of the list stays. */
 static void addresses_merge(const struct conversion_value *from,
                             const struct conversion_value *carried, struct json_writer *writer)
 {
     const struct conversion_value *list = &carried[ADDRESSES];
     struct view_of_list look = {.list = list};
-    bool keeps_all = false;
     look_at_list(&look);
     json_member_array(writer, "addresses");
     put_entries(from, writer);
@@ -240,13 +239,11 @@ static void addresses_merge(const struct conversion_value *from,
         struct entry entry;
         size_t length;
         const char *raw = json_view_raw(list->view, item, &length);
-        if (!read_entry(list->view, item, &entry) || entry.first.family == look.first.family)
-            continue;
-        json_put_raw(writer, raw, length);
-        keeps_all = keeps_all || entry.first.family == ADDRESS_IPV4;
+        if (!read_entry(list->view, item, &entry) || entry.first.family != look.first.family)
+            json_put_raw(writer, raw, length);
     }
     json_end_array(writer);
-    if (keeps_all)
+    if (look.first.family == ADDRESS_IPV6)
         conversion_copy(writer, "useNetworkAndBroadcast", &carried[USE_ALL]);
 }
 

@@ -34,6 +34,11 @@ static void says_the_same_in_both(void **state)
         {{.body = "'spec':{'cidr':'10.0.0.0/24','ranges':[['10.0.0.0','10.0.0.255']]}",
           .data = "{'v2':{'spec':{'addresses':['10.0.0.0/24'],'useNetworkAndBroadcast':true}}}"},
          {.body = "'spec':{'addresses':['10.0.0.0/24'],'useNetworkAndBroadcast':true}"}},
+        /* v1's network stays when v2 adds what v1 doesn't see. */
+        {{.body = "'spec':{'cidr':'10.0.0.0/16','ranges':[['10.0.0.2','10.0.0.9']]}",
+          .data = "{'v2':{'spec':{'addresses':['10.0.0.2-10.0.0.9','2001:db8::/120']}}}"},
+         {.body = "'spec':{'addresses':['10.0.0.2-10.0.0.9','2001:db8::/120']}",
+          .data = "{'v1':{'spec':{'cidr':'10.0.0.0/16'}}}"}},
         /* Pools as v2 had them before it had a list. */
         {{.body = "'spec':{'cidr':'10.0.0.0/24'}",
           .data = "{'v2':{'spec':{'addresses':null,'cidr':'10.0.0.0/24'}}}"},
@@ -123,6 +128,10 @@ static void lets_an_edit_of_the_older_version_win(void **state)
                   "'useNetworkAndBroadcast':true}}}"},
          {.body = "'spec':{'addresses':['2001:db8:9::/120','10.0.0.0/24'],"
                   "'useNetworkAndBroadcast':true}"}},
+        /* Of the other family: what v1 doesn't see would be taken for the edit. */
+        {{.body = "'spec':{'cidr':'10.9.0.0/24'}",
+          .data = "{'v2':{'spec':{'addresses':['2001:db8::/120','10.0.0.0/24']}}}"},
+         {.body = "'spec':{'addresses':['10.9.0.0/24']}"}},
         /* Pairs are added. */
         {{.body = "'spec':{'cidr':'10.0.0.0/24','ranges':[['10.0.0.2','10.0.0.9']]}",
           .data = "{'v2':{'spec':{'addresses':['10.0.0.0/24'],'useNetworkAndBroadcast':true}}}"},
