@@ -15,6 +15,7 @@
 
 #define ADDRESS_IPV4 4
 #define ADDRESS_IPV6 6
+#define ADDRESS_FAMILIES 2
 
 /* A 128-bit value, most significant half first. IPv4 sits in the low 32 bits, the rest is zero.
  * An all-zero struct (family 0) is "no address". */
@@ -28,6 +29,16 @@ struct address {
 static inline unsigned int address_bits(uint8_t family)
 {
     return family == ADDRESS_IPV4 ? 32 : 128;
+}
+
+/* Where what there is once a family is kept in an array: 0 for IPv4, 1 for IPv6; and back. */
+static inline unsigned int address_family_index(uint8_t family)
+{
+    return family == ADDRESS_IPV6;
+}
+static inline uint8_t address_family_at(unsigned int index)
+{
+    return index == 0 ? ADDRESS_IPV4 : ADDRESS_IPV6;
 }
 
 /* Parses a whole text, strictly: IPv4 as four decimal parts without leading zeros; IPv6 as in RFC

@@ -6,6 +6,7 @@
 #include "allocator/uint128.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,9 +143,8 @@ static bool is_blank(char character)
     return character == ' ' || character == '\t';
 }
 
-/* "CIDR", "first-last" or one address. */
-static int parse_entry(const char *entry, struct address *ret_first, struct address *ret_last,
-                       struct error *error)
+int ranges_parse(const char *entry, struct address *ret_first, struct address *ret_last,
+                 struct error *error)
 {
     const char *dash = strchr(entry, '-');
     if (dash != NULL) {
@@ -185,17 +185,22 @@ static int check_overlap(const struct ranges *ranges, const struct address *firs
     return error_set(error, -EEXIST, "overlaps an entry before it: both have %s", text);
 }
 
+int ranges_add_span(struct ranges *ranges, const struct address *first, const struct address *last,
+                    struct error *error)
+{
+    int result = check_family(ranges, first->family, error);
+    if (result == 0)
+        result = check_overlap(ranges, first, last, error);
+    return result == 0 ? ranges_merge_span(ranges, first, last, error) : result;
+}
+
 int ranges_add(struct ranges *ranges, const char *entry, struct error *error)
 {
     struct address first;
     struct address last;
-    int result = parse_entry(entry, &first, &last, error);
+    int result = ranges_parse(entry, &first, &last, error);
     if (result == 0)
-        result = check_family(ranges, first.family, error);
-    if (result == 0)
-        result = check_overlap(ranges, &first, &last, error);
-    if (result == 0)
-        result = ranges_merge_span(ranges, &first, &last, error);
+        result = ranges_add_span(ranges, &first, &last, error);
     if (result != 0)
         error_prefix(error, "range \"%.*s\"", QUOTED_MAXIMUM, entry);
     return result;
@@ -205,7 +210,7 @@ int ranges_merge(struct ranges *ranges, const char *entry, struct error *error)
 {
     struct address first;
     struct address last;
-    int result = parse_entry(entry, &first, &last, error);
+    int result = ranges_parse(entry, &first, &last, error);
     if (result == 0)
         result = ranges_merge_span(ranges, &first, &last, error);
     if (result != 0)
@@ -221,11 +226,7 @@ int ranges_add_pair(struct ranges *ranges, const char *first_text, const char *l
     int result = parse_span(first_text, strlen(first_text), last_text, strlen(last_text), &first,
                             &last, error);
     if (result == 0)
-        result = check_family(ranges, first.family, error);
-    if (result == 0)
-        result = check_overlap(ranges, &first, &last, error);
-    if (result == 0)
-        result = ranges_merge_span(ranges, &first, &last, error);
+        result = ranges_add_span(ranges, &first, &last, error);
     if (result != 0)
         error_prefix(error, "range [\"%.*s\", \"%.*s\"]", QUOTED_MAXIMUM / 2, first_text,
                      QUOTED_MAXIMUM / 2, last_text);
@@ -427,6 +428,32 @@ void ranges_span(const struct ranges *ranges, size_t index, struct address *ret_
 {
     *ret_first = uint128_to_address(ranges->family, ranges->spans[index].first);
     *ret_last = uint128_to_address(ranges->family, ranges->spans[index].last);
+}
+
+void ranges_format_span(const struct ranges *ranges, size_t index,
+                        char ret_text[RANGES_SPAN_TEXT_SIZE])
+{
+    struct address first;
+    struct address last;
+    char text[ADDRESS_TEXT_SIZE];
+    char end_text[ADDRESS_TEXT_SIZE];
+    ranges_span(ranges, index, &first, &last);
+    address_format(&first, text);
+    if (address_equal(&first, &last)) {
+        snprintf(ret_text, RANGES_SPAN_TEXT_SIZE, "%s", text);
+        return;
+    }
+    for (unsigned int prefix_length = 0; prefix_length < address_bits(first.family);
+         prefix_length++) {
+        struct cidr cidr = cidr_of(&first, prefix_length);
+        struct address end = cidr_last(&cidr);
+        if (address_equal(&cidr.address, &first) && address_equal(&end, &last)) {
+            snprintf(ret_text, RANGES_SPAN_TEXT_SIZE, "%s/%u", text, prefix_length);
+            return;
+        }
+    }
+    address_format(&last, end_text);
+    snprintf(ret_text, RANGES_SPAN_TEXT_SIZE, "%s-%s", text, end_text);
 }
 
 uint64_t ranges_leaf_mask(const struct ranges *ranges, struct ranges_index leaf,

@@ -26,6 +26,9 @@ static inline void ranges_free_pointer(struct ranges **ranges)
 }
 #define _cleanup_ranges_ __attribute__((cleanup(ranges_free_pointer)))
 
+/* Reads one entry as ranges_add does: its first and its last address. Returns 0 or -EINVAL. */
+must_check int ranges_parse(const char *entry, struct address *ret_first, struct address *ret_last,
+                            struct error *error);
 /* Adds one entry: "10.0.0.0/24", "10.0.0.5-10.0.0.9" or "10.0.0.7", both ends inclusive; blanks
  * around the dash are fine. On any error the set is as before and the text names the entry: -EINVAL
  * bad address, host bits set, last before first, another family than the set's; -EEXIST it overlaps
@@ -36,7 +39,9 @@ must_check int ranges_merge(struct ranges *ranges, const char *entry, struct err
 /* The form of the older pool version: first and last address as two texts. */
 must_check int ranges_add_pair(struct ranges *ranges, const char *first, const char *last,
                                struct error *error);
-/* From values; overlap is fine. */
+/* From values: as ranges_add; those that merge take overlap, too. */
+must_check int ranges_add_span(struct ranges *ranges, const struct address *first,
+                               const struct address *last, struct error *error);
 must_check int ranges_merge_cidr(struct ranges *ranges, const struct cidr *cidr,
                                  struct error *error);
 must_check int ranges_merge_span(struct ranges *ranges, const struct address *first,
@@ -66,6 +71,10 @@ bool ranges_overlap(const struct ranges *left, const struct ranges *right,
 size_t ranges_span_count(const struct ranges *ranges);
 void ranges_span(const struct ranges *ranges, size_t index, struct address *ret_first,
                  struct address *ret_last);
+#define RANGES_SPAN_TEXT_SIZE (2 * ADDRESS_TEXT_SIZE)
+/* "10.0.0.1", "10.0.0.0/24", or "10.0.0.1-10.0.0.254" where the span is no CIDR. */
+void ranges_format_span(const struct ranges *ranges, size_t index,
+                        char ret_text[RANGES_SPAN_TEXT_SIZE]);
 /* An index that may need 128 bits. */
 struct ranges_index {
     uint64_t high;

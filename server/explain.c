@@ -22,9 +22,11 @@ const char *explain_fit_text(enum explain_fit fit)
         [EXPLAIN_FIT_UNFIT] = "no Service can have such an address",
         [EXPLAIN_FIT_NETWORK] = "it is the network's own address",
         [EXPLAIN_FIT_BROADCAST] = "it is the network's broadcast address",
+        [EXPLAIN_FIT_EDGE] = "it is the first or the last address of a network of the pool",
         [EXPLAIN_FIT_EXCLUDED] = "it is excluded",
         [EXPLAIN_FIT_RANGES] = "it is in none of the ranges",
         [EXPLAIN_FIT_INVALID] = "the pool can't be used",
+        [EXPLAIN_FIT_ALLOCATED] = "it stands in spec.allocated as given by the older version",
     };
     return texts[fit];
 }
@@ -83,7 +85,7 @@ static void judge_without_claim(struct explain_judgement *judge)
                     pool->detail != NULL ? ": " : "", pool->detail != NULL ? pool->detail : "");
     switch (pool->fit) {
     case EXPLAIN_FIT_OUTSIDE:
-        explain_remedy(finding, "create an IpClaimPool whose spec.cidr has it");
+        explain_remedy(finding, "create an IpClaimPool whose spec.addresses has it");
         break;
     case EXPLAIN_FIT_EXCLUDED:
         explain_remedy(finding, "take it out of spec.exclude of pool %.63s", name);
@@ -96,6 +98,18 @@ static void judge_without_claim(struct explain_judgement *judge)
         explain_remedy(finding,
                        "take another address, or list it in spec.ranges of pool %.63s if no host "
                        "of that network needs it",
+                       name);
+        break;
+    case EXPLAIN_FIT_EDGE:
+        explain_remedy(finding,
+                       "take another address, or list it by itself in spec.addresses of pool "
+                       "%.63s if no host of that network needs it",
+                       name);
+        break;
+    case EXPLAIN_FIT_ALLOCATED:
+        explain_remedy(finding,
+                       "a Service that names it gets it; for others, ipwarden migrate versions "
+                       "--apply turns such entries of pool %.63s into claims and takes them out",
                        name);
         break;
     case EXPLAIN_FIT_INVALID:

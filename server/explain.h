@@ -28,18 +28,20 @@ enum explain_fit {
     EXPLAIN_FIT_UNFIT,     /* no Service can have such an address */
     EXPLAIN_FIT_NETWORK,   /* the network's own address */
     EXPLAIN_FIT_BROADCAST, /* its broadcast address */
+    EXPLAIN_FIT_EDGE,      /* one of the two, of a network among the pool's addresses */
     EXPLAIN_FIT_EXCLUDED,  /* spec.exclude has it */
     EXPLAIN_FIT_RANGES,    /* spec.ranges doesn't have it */
     EXPLAIN_FIT_INVALID,   /* the specification can't be used */
+    EXPLAIN_FIT_ALLOCATED, /* spec.allocated has it: only who names it gets it */
 };
 
 struct explain_pool {
     const char *name; /* NULL: there is no such pool */
     enum explain_fit fit;
-    const char *detail;   /* the network that makes it unfit, or what is invalid; or NULL */
-    const char *cidr;     /* "203.0.113.0/24"; "" unknown */
-    const char *announce; /* "Layer2", "AllNodes", "None" */
-    const char *selector; /* "zone=a,disk in (ssd)"; "": every node */
+    const char *detail;    /* the network that makes it unfit, or what is invalid; or NULL */
+    const char *addresses; /* those that it is among: "203.0.113.0/24"; "" unknown */
+    const char *announce;  /* "Layer2", "AllNodes", "None" */
+    const char *selector;  /* "zone=a,disk in (ssd)"; "": every node */
 };
 
 struct explain_condition {
@@ -166,7 +168,7 @@ must_check int explain_text(const struct explain_facts *facts, const struct expl
                             struct buffer *buffer, struct error *error);
 /* Appends one line of JSON, with null for what there isn't, and times in RFC 3339:
  * {"address": "203.0.113.7",
- *  "pool": {"name", "cidr", "announce", "nodeSelector"} (the one it belongs to) or null,
+ *  "pool": {"name", "addresses": those that it is among, "announce", "nodeSelector"} (the one it belongs to) or null,
  *  "poolReason": why no pool gives it, or null,
  *  "claim": {"name", "pool", "deleting", "created"} or null,
  *  "services": [{"namespace", "name", "ports": ["TCP/80"], "given", "stored", "deleting", "shown",

@@ -43,7 +43,7 @@ static void json_pool(struct json_writer *writer, const struct explain_pool *poo
     } else {
         json_member_object(writer, "pool");
         json_member_string(writer, "name", pool->name);
-        json_text(writer, "cidr", pool->cidr);
+        json_text(writer, "addresses", pool->addresses);
         json_text(writer, "announce", pool->announce);
         json_text(writer, "nodeSelector", pool->selector);
         json_end_object(writer);

@@ -134,11 +134,10 @@ static int read_claim(struct explain_reading *reading, struct error *error)
     char old_name[ADDRESS_CLAIM_NAME_SIZE + 4];
     address_claim_name(address, name);
     int code = get_claim(reading, name, error);
-    struct cidr cidr = reading->pool != NULL ? explain_pool_cidr(reading->pool) : (struct cidr){0};
-    if ((code == 0 || code == -ENOENT) && address->family == ADDRESS_IPV4 &&
-        cidr.address.family == ADDRESS_IPV4) {
-        snprintf(old_name, sizeof(old_name), "%.*s-%u", (int)(strrchr(name, '-') - name), name,
-                 cidr.prefix_length);
+    const char *mask = reading->pool != NULL ? strchr(reading->facts.pool.addresses, '/') : NULL;
+    if ((code == 0 || code == -ENOENT) && address->family == ADDRESS_IPV4 && mask != NULL) {
+        snprintf(old_name, sizeof(old_name), "%.*s-%.2s", (int)(strrchr(name, '-') - name), name,
+                 mask + 1);
         code = get_claim(reading, old_name, error);
     }
     if (code == 0 || code == -ENOENT)
@@ -148,6 +147,11 @@ static int read_claim(struct explain_reading *reading, struct error *error)
 }
 
 /* --- pools --- */
+
+static bool offers(enum explain_fit fit)
+{
+    return fit == EXPLAIN_FIT_GIVEN || fit == EXPLAIN_FIT_ALLOCATED;
+}
 
 /* Keeps the pool that gives the address, else one whose network has it; of equal ones the one that
  * is asked first. */
@@ -163,8 +167,8 @@ static int look_at_pool(void *context, const struct json_view *view, const struc
         return code == -ENOMEM ? code : 0;
     if (explain_pool_fit(pool, &reading->facts.address, &fit, &detail) < 0)
         return error_no_memory(error);
-    bool gives = fit == EXPLAIN_FIT_GIVEN;
-    bool gave = reading->pool != NULL && reading->facts.pool.fit == EXPLAIN_FIT_GIVEN;
+    bool gives = offers(fit);
+    bool gave = reading->pool != NULL && offers(reading->facts.pool.fit);
     if (fit == EXPLAIN_FIT_OUTSIDE ||
         (reading->pool != NULL && (gives != gave ? gave : pool_compare(reading->pool, pool) <= 0)))
         return 0;
@@ -181,17 +185,16 @@ static int take_pool(struct explain_reading *reading)
     static const char *const announces[] = {"Layer2", "AllNodes", "None"};
     struct explain_pool *facts = &reading->facts.pool;
     struct buffer text _cleanup_buffer_;
-    char cidr_text[CIDR_TEXT_SIZE];
-    struct cidr cidr = explain_pool_cidr(reading->pool);
+    char where[RANGES_SPAN_TEXT_SIZE];
+    explain_pool_where(reading->pool, &reading->facts.address, where);
     buffer_init(&text, POOL_TEXT_MOST);
     explain_pool_selector(&reading->pool->nodes, &text);
-    cidr_format(&cidr, cidr_text);
     facts->name = reading->pool->meta.name;
     facts->announce = announces[reading->pool->announce];
-    facts->cidr = explain_keep(reading, cidr_text);
+    facts->addresses = explain_keep(reading, where);
     facts->selector =
         explain_keep(reading, text.length > 0 && !buffer_failed(&text) ? text.data : "");
-    return facts->cidr == NULL || facts->selector == NULL ? -ENOMEM : 0;
+    return facts->addresses == NULL || facts->selector == NULL ? -ENOMEM : 0;
 }
 
 static int read_pools(struct explain_reading *reading, struct error *error)
@@ -222,6 +225,9 @@ int explain_read(struct k8s_client *client, const struct address *address, int64
     int code = read_pools(reading, error);
     if (code == 0)
         code = read_claim(reading, error);
+    /* Why it isn't chosen matters to nobody once somebody has it. */
+    if (reading->claim != NULL && reading->facts.pool.fit == EXPLAIN_FIT_ALLOCATED)
+        reading->facts.pool.fit = EXPLAIN_FIT_GIVEN;
     if (code == 0 && reading->claim != NULL)
         code = explain_read_nodes(reading, error);
     if (code == 0 && reading->claim != NULL)

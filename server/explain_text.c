@@ -69,7 +69,8 @@ static void text_pool(const struct explain_facts *facts, struct buffer *out)
     if (pool->name != NULL) {
         buffer_append_string(out, pool->fit != EXPLAIN_FIT_GIVEN ? ", pool " : "");
         put_clean(out, pool->name);
-        buffer_printf(out, " (%s%s%s", pool->cidr, *pool->cidr != '\0' ? ", " : "", pool->announce);
+        buffer_printf(out, " (%s%s%s", pool->addresses, *pool->addresses != '\0' ? ", " : "",
+                      pool->announce);
         if (*pool->selector != '\0') {
             buffer_append_string(out, " on nodes with ");
             put_clean(out, pool->selector);

@@ -34,28 +34,26 @@ struct line {
 
 /* ---- the walk ---- */
 
-static void line_of_pool(const struct state *state, const struct state_pool *pool,
-                         struct line *ret_line)
+static void line_of_pool(const struct state_pool *pool, struct line *ret_line)
 {
-    struct blocks_counts ipv6;
     *ret_line = (struct line){
         .namespace_name = "",
         .name = pool->object.meta->name,
         .mode = pool->pool->mode,
-        .addresses = pool->offered,
-        .blocks = pool->blocks,
     };
     ret_line->ready = state_pool_is_usable(pool);
     ret_line->reason = state_pool_reason(pool, ret_line->message, sizeof(ret_line->message));
-    /* One that has no book counts its claims, of whatever family. */
-    state_pool_counts(state, pool, ADDRESS_IPV4, &ret_line->counts);
+}
+
+/* One that has no books counts its claims, of whatever family. */
+static void count_claims(const struct state *state, const struct state_pool *pool,
+                         struct line *line)
+{
+    struct blocks_counts ipv6;
+    state_pool_counts(state, pool, ADDRESS_IPV4, &line->counts);
     state_pool_counts(state, pool, ADDRESS_IPV6, &ipv6);
-    if (pool->family != ADDRESS_IPV4)
-        ret_line->counts =
-            (struct blocks_counts){.total = address_count_add(ret_line->counts.total, ipv6.total),
-                                   .used = address_count_add(ret_line->counts.used, ipv6.used),
-                                   .free = ipv6.free,
-                                   .pending = ipv6.pending};
+    line->counts.total = address_count_add(line->counts.total, ipv6.total);
+    line->counts.used = address_count_add(line->counts.used, ipv6.used);
 }
 
 static void line_of_range(const struct state_range *home, struct line *ret_line)
@@ -104,13 +102,31 @@ static struct state_range **sorted_ranges(const struct state *state, size_t *ret
 
 typedef void (*visitor)(const struct line *line, void *context);
 
-static void walk_pools(const struct state *state, visitor visit, void *context)
+/* A line for each family that the pool has, since their numbers have nothing in common. */
+static void walk_pool(const struct state *state, const struct state_pool *pool, visitor visit,
+                      void *context)
 {
     struct line line;
-    for (size_t i = 0; i < state->pool_count; i++) {
-        line_of_pool(state, state->pools[i], &line);
+    line_of_pool(pool, &line);
+    if (pool->offered == NULL) {
+        count_claims(state, pool, &line);
+        visit(&line, context);
+        return;
+    }
+    for (unsigned int i = 0; i < ADDRESS_FAMILIES; i++) {
+        if (pool->books[i] == NULL)
+            continue;
+        line.addresses = address_set_of(pool->offered, address_family_at(i));
+        line.blocks = pool->books[i];
+        blocks_counts(line.blocks, &line.counts);
         visit(&line, context);
     }
+}
+
+static void walk_pools(const struct state *state, visitor visit, void *context)
+{
+    for (size_t i = 0; i < state->pool_count; i++)
+        walk_pool(state, state->pools[i], visit, context);
 }
 
 static int walk_ranges(const struct state *state, visitor visit, void *context)
@@ -140,34 +156,6 @@ bool pools_table_is_empty(const struct state *state)
     return state->pool_count == 0;
 }
 
-#define SPAN_TEXT_SIZE (2 * ADDRESS_TEXT_SIZE)
-
-/* "10.0.0.1", "10.0.0.0/24", or "10.0.0.1-10.0.0.254" where it is no CIDR. */
-static void format_span(const struct ranges *ranges, size_t index, char ret_text[SPAN_TEXT_SIZE])
-{
-    struct address first;
-    struct address last;
-    char text[ADDRESS_TEXT_SIZE];
-    char end_text[ADDRESS_TEXT_SIZE];
-    ranges_span(ranges, index, &first, &last);
-    address_format(&first, text);
-    if (address_equal(&first, &last)) {
-        snprintf(ret_text, SPAN_TEXT_SIZE, "%s", text);
-        return;
-    }
-    for (unsigned int prefix_length = 0; prefix_length < address_bits(first.family);
-         prefix_length++) {
-        struct cidr cidr = cidr_of(&first, prefix_length);
-        struct address end = cidr_last(&cidr);
-        if (address_equal(&cidr.address, &first) && address_equal(&end, &last)) {
-            snprintf(ret_text, SPAN_TEXT_SIZE, "%s/%u", text, prefix_length);
-            return;
-        }
-    }
-    address_format(&last, end_text);
-    snprintf(ret_text, SPAN_TEXT_SIZE, "%s-%s", text, end_text);
-}
-
 /* ---- the table: cells first, then as wide as the widest of their column ---- */
 
 static void cell_kind(const struct line *line, struct buffer *cell)
@@ -191,6 +179,19 @@ static void cell_ready(const struct line *line, struct buffer *cell)
         buffer_append_string(cell, "yes");
     else
         buffer_printf(cell, "no: %s", line->reason);
+}
+
+/* "IPv4", "IPv6"; NULL: it has no addresses. */
+static const char *family_name(const struct line *line)
+{
+    uint8_t family = line->addresses != NULL ? ranges_family(line->addresses) : 0;
+    return family == 0 ? NULL : family == ADDRESS_IPV4 ? "IPv4" : "IPv6";
+}
+
+static void cell_family(const struct line *line, struct buffer *cell)
+{
+    const char *name = family_name(line);
+    buffer_append_string(cell, name != NULL ? name : "-");
 }
 
 static void append_count(const struct line *line, struct address_count count, struct buffer *cell)
@@ -287,8 +288,8 @@ static void cell_addresses(const struct line *line, struct buffer *cell)
 {
     size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
     for (size_t i = 0; i < count && i < SPANS_SHOWN; i++) {
-        char text[SPAN_TEXT_SIZE];
-        format_span(line->addresses, i, text);
+        char text[RANGES_SPAN_TEXT_SIZE];
+        ranges_format_span(line->addresses, i, text);
         buffer_printf(cell, "%s%s", i > 0 ? "," : "", text);
     }
     if (count > SPANS_SHOWN)
@@ -309,19 +310,13 @@ static const struct column {
     bool wide;  /* only then */
     void (*append)(const struct line *line, struct buffer *cell);
 } columns[] = {
-    {"KIND", false, false, cell_kind},
-    {"NAMESPACE", false, false, cell_namespace},
-    {"NAME", false, false, cell_name},
-    {"READY", false, false, cell_ready},
-    {"TOTAL", true, false, cell_total},
-    {"USED", true, false, cell_used},
-    {"FREE", true, false, cell_free},
-    {"LARGEST", true, false, cell_largest},
-    {"USE", false, false, cell_bar},
-    {"MODE", false, true, cell_mode},
-    {"REQUESTS", true, true, cell_requests},
-    {"WAITING", true, true, cell_waiting},
-    {"ADDRESSES", false, true, cell_addresses},
+    {"KIND", false, false, cell_kind},      {"NAMESPACE", false, false, cell_namespace},
+    {"NAME", false, false, cell_name},      {"READY", false, false, cell_ready},
+    {"FAMILY", false, false, cell_family},  {"TOTAL", true, false, cell_total},
+    {"USED", true, false, cell_used},       {"FREE", true, false, cell_free},
+    {"LARGEST", true, false, cell_largest}, {"USE", false, false, cell_bar},
+    {"MODE", false, true, cell_mode},       {"REQUESTS", true, true, cell_requests},
+    {"WAITING", true, true, cell_waiting},  {"ADDRESSES", false, true, cell_addresses},
     {"MESSAGE", false, true, cell_message},
 };
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
@@ -415,13 +410,6 @@ int pools_table_text(const struct state *state, bool wide, bool headers, struct 
 
 /* ---- JSON ---- */
 
-static void put_family(struct json_writer *writer, const struct line *line)
-{
-    uint8_t family = line->addresses != NULL ? ranges_family(line->addresses) : 0;
-    const char *name = family == 0 ? NULL : family == ADDRESS_IPV4 ? "IPv4" : "IPv6";
-    json_member_string(writer, "family", name);
-}
-
 static void put_largest(struct json_writer *writer, const struct line *line)
 {
     unsigned int prefix_length;
@@ -436,8 +424,8 @@ static void put_addresses(struct json_writer *writer, const struct line *line)
     size_t count = line->addresses != NULL ? ranges_span_count(line->addresses) : 0;
     json_member_array(writer, "addresses");
     for (size_t i = 0; i < count; i++) {
-        char text[SPAN_TEXT_SIZE];
-        format_span(line->addresses, i, text);
+        char text[RANGES_SPAN_TEXT_SIZE];
+        ranges_format_span(line->addresses, i, text);
         json_put_string(writer, text);
     }
     json_end_array(writer);
@@ -453,7 +441,7 @@ static void write_object(const struct line *line, void *context)
     json_member_bool(writer, "ready", line->ready);
     json_member_string(writer, "reason", line->reason);
     json_member_string(writer, "message", line->message);
-    put_family(writer, line);
+    json_member_string(writer, "family", family_name(line));
     json_member_string(writer, "mode", blocks_mode_name(line->mode));
     status_write_count(writer, "total", line->counts.total);
     status_write_count(writer, "used", line->counts.used);

@@ -12,26 +12,28 @@
 
 #define INVALID "FieldValueInvalid"
 #define FORBIDDEN "FieldValueForbidden"
+#define WARNED_RANGES 300 /* bytes of spec.ranges that a warning repeats */
+#define QUOTED_MOST 60    /* characters of a key that a warning repeats */
 
 /* What a pool of the review offers: its own addresses, or those of its request; NULL for none.
  * resolved owns the latter. */
 struct offer {
-    const struct ranges *ranges;
-    struct ranges *resolved;
+    const struct address_set *addresses;
+    struct address_set *resolved;
     unsigned int unfit; /* the networks that it reaches into in vain */
-    int result;         /* of pool_request_ranges; 0 for a pool with addresses of its own */
+    int result;         /* of pool_request_addresses; 0 for a pool with addresses of its own */
 };
 
 static struct offer offer_of(const struct state *state, const struct pool *pool)
 {
-    struct offer offer = {.ranges = pool->offered, .unfit = pool->unfit};
+    struct offer offer = {.addresses = pool->offered, .unfit = pool->unfit};
     struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
     if (pool->invalid != NULL)
-        offer.ranges = NULL;
+        offer.addresses = NULL;
     else if (cidr.address.family != 0)
-        offer.result = pool_request_ranges(pool, &cidr, &offer.resolved, &offer.unfit);
+        offer.result = pool_request_addresses(pool, &cidr, &offer.resolved, &offer.unfit);
     if (offer.resolved != NULL)
-        offer.ranges = offer.resolved;
+        offer.addresses = offer.resolved;
     return offer;
 }
 
@@ -43,51 +45,57 @@ struct findings {
 };
 
 static void check_overlap(const struct state *state, const struct pool *pool,
-                          const struct ranges *offered, struct findings *findings)
+                          const struct address_set *offered, struct findings *findings)
 {
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *other = state->pools[i];
         struct address address;
         char text[ADDRESS_TEXT_SIZE];
-        if (strcmp(other->object.meta->name, pool->meta.name) == 0 || other->offered == NULL ||
-            other->family != ranges_family(offered) ||
-            !ranges_overlap(offered, other->offered, &address))
+        char field[POOL_FIELD_SIZE];
+        if (strcmp(other->object.meta->name, pool->meta.name) == 0 ||
+            !address_set_overlap(offered, other->offered, &address))
             continue;
         address_format(&address, text);
+        pool_field_of(pool, &address, field);
         reread_add(findings->reread, STATE_POOLS, other->object.meta->key);
         field_errors_add(
-            findings->errors, INVALID, "spec.ranges",
+            findings->errors, INVALID, field,
             "%s is offered by pool %s already: two pools may not overlap; leave it out "
-            "with spec.ranges or spec.exclude",
+            "here or with spec.exclude",
             text, other->object.meta->name);
     }
 }
 
-static bool offers(const struct ranges *ranges, const struct address *address)
+/* The field that took the address away. */
+static const char *shrinking_field(const struct pool *pool, const struct address *address)
 {
-    return ranges != NULL && ranges_family(ranges) == address->family &&
-           ranges_contains(ranges, address);
+    if (address_set_contains(pool->excluded, address))
+        return "spec.exclude";
+    if (pool_leaves_out(pool, address))
+        return "spec.useNetworkAndBroadcast";
+    return pool->cidr.address.family != 0 ? "spec.ranges"
+           : pool->from_request != NULL   ? "spec.fromRequest"
+                                          : "spec.addresses";
 }
 
 /* Addresses of the old pool that the new one no longer offers must be free, as far as the claims
  * are this pool's. */
-static void check_shrink(const struct state *state, const struct ranges *old,
-                         const struct pool *pool, const struct ranges *offered,
+static void check_shrink(const struct state *state, const struct address_set *old,
+                         const struct pool *pool, const struct address_set *offered,
                          struct findings *findings)
 {
     struct state_pool_claims_walk walk = {0};
-    if (offered != NULL && ranges_covers_all(offered, old))
+    if (address_set_covers_all(offered, old))
         return;
     for (const struct state_claim *claim;
          (claim = state_pool_claims_next(state, pool->meta.name, &walk)) != NULL;) {
         const struct address *address = &claim->claim->address;
         char text[ADDRESS_TEXT_SIZE];
-        if (!offers(old, address) || offers(offered, address))
+        if (!address_set_contains(old, address) || address_set_contains(offered, address))
             continue;
         address_format(address, text);
-        bool excluded = pool->excluded != NULL && ranges_contains(pool->excluded, address);
         reread_add(findings->reread, STATE_CLAIMS, claim->object.meta->key);
-        field_errors_add(findings->errors, FORBIDDEN, excluded ? "spec.exclude" : "spec.ranges",
+        field_errors_add(findings->errors, FORBIDDEN, shrinking_field(pool, address),
                          "%s is in use (claim %s): delete its Service first, or keep the address "
                          "in the pool",
                          text, claim->object.meta->name);
@@ -96,12 +104,12 @@ static void check_shrink(const struct state *state, const struct ranges *old,
 
 /* What of offered was not there before: of two pools that overlap already, either can be edited. 0
  * or -ENOMEM. */
-static int added_ranges(const struct ranges *offered, const struct ranges *before,
-                        struct ranges **ret_added)
+static int added_addresses(const struct address_set *offered, const struct address_set *before,
+                           struct address_set **ret_added)
 {
-    struct ranges *added = ranges_copy(offered);
-    if (added == NULL || (before != NULL && ranges_subtract(added, before, NULL) < 0)) {
-        ranges_free(added);
+    struct address_set *added = address_set_copy(offered);
+    if (added == NULL || address_set_subtract(added, before, NULL) < 0) {
+        address_set_free(added);
         return -ENOMEM;
     }
     *ret_added = added;
@@ -124,14 +132,52 @@ static void check_leftovers(const struct pool *pool, const struct offer *offer,
                      buffer_failed(&text) ? "a network of special use" : text.data);
 }
 
+/* Whatever the pool is warned of, one after the other. */
+static void begin_warning(struct buffer *warning)
+{
+    if (warning->length > 0)
+        buffer_append_string(warning, "; ");
+}
+
 /* An administrator who divides a large network may not have thought of what else lies in it. */
 static void warn_of_unfit(const struct offer *offer, struct buffer *warning)
 {
     if (offer->unfit == 0)
         return;
+    begin_warning(warning);
     buffer_append_string(warning, "the pool reaches into ");
     unfit_describe(offer->unfit, warning);
     buffer_append_string(warning, ": no Service can have such an address, so none is given");
+}
+
+/* What to write instead is short enough to be shown, or the list of the ranges. */
+static void warn_of_deprecated(const struct review *review, const struct pool *pool,
+                               struct buffer *warning)
+{
+    const struct json_view *view = &review->view;
+    const struct json_node *ranges = json_view_path(view, review->object, "spec", "ranges", NULL);
+    char text[WARNED_RANGES];
+    char cidr[CIDR_TEXT_SIZE];
+    if (pool->cidr.address.family == 0)
+        return;
+    begin_warning(warning);
+    cidr_format(&pool->cidr, cidr);
+    if (pool->has_ranges) {
+        json_view_show(view, ranges, text, sizeof(text));
+        buffer_printf(warning, "spec.cidr and spec.ranges are deprecated: write spec.addresses: %s",
+                      text);
+    } else {
+        buffer_printf(warning, "spec.cidr is deprecated: write spec.addresses: [\"%s\"]", cidr);
+    }
+}
+
+static void warn_of_keys(const struct pool *pool, struct buffer *warning)
+{
+    if (pool->not_allocated == NULL)
+        return;
+    begin_warning(warning);
+    buffer_printf(warning, "spec.allocated: \"%.*s\" is no address and is ignored", QUOTED_MOST,
+                  pool->not_allocated);
 }
 
 /* What the pool says about other pools and about claims. With the lock of state held. */
@@ -140,8 +186,8 @@ static void check_against_state(const struct state *state, const struct pool *po
 {
     struct offer offer = offer_of(state, pool);
     struct offer before = old != NULL ? offer_of(state, old) : (struct offer){0};
-    _cleanup_ranges_ struct ranges *added = NULL;
-    if (offer.ranges != NULL && added_ranges(offer.ranges, before.ranges, &added) < 0)
+    _cleanup_address_set_ struct address_set *added = NULL;
+    if (offer.addresses != NULL && added_addresses(offer.addresses, before.addresses, &added) < 0)
         offer.result = -ENOMEM;
     if (offer.result == -ENOMEM || before.result == -ENOMEM)
         field_errors_no_memory(findings->errors);
@@ -151,10 +197,10 @@ static void check_against_state(const struct state *state, const struct pool *po
     warn_of_unfit(&offer, findings->warning);
     if (added != NULL)
         check_overlap(state, pool, added, findings);
-    if (pool->invalid == NULL && offer.result == 0 && before.ranges != NULL)
-        check_shrink(state, before.ranges, pool, offer.ranges, findings);
-    ranges_free(offer.resolved);
-    ranges_free(before.resolved);
+    if (pool->invalid == NULL && offer.result == 0 && before.addresses != NULL)
+        check_shrink(state, before.addresses, pool, offer.addresses, findings);
+    address_set_free(offer.resolved);
+    address_set_free(before.resolved);
 }
 
 /* Judges, and answers unless a no rests on what may have changed: reread, where it isn't NULL, notes
@@ -174,7 +220,7 @@ static void judge(struct review *review, struct reread *reread)
     struct field_errors errors = {0};
     struct buffer warning _cleanup_buffer_;
     struct error error;
-    buffer_init(&warning, 1024);
+    buffer_init(&warning, 2048);
     int result = pool_decode(&review->view, review->object, &errors, &pool, &error);
     if (result == 0 && review->old_object != NULL)
         result = pool_decode(&review->view, review->old_object, NULL, &old, &error);
@@ -183,6 +229,8 @@ static void judge(struct review *review, struct reread *reread)
         review_refuse_object(review, &error);
         return;
     }
+    warn_of_deprecated(review, pool, &warning);
+    warn_of_keys(pool, &warning);
     struct findings findings = {.errors = &errors, .warning = &warning, .reread = reread};
     mutex_lock(&state->mutex);
     check_against_state(state, pool, old, &findings);

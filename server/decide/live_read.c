@@ -249,9 +249,9 @@ static bool pool_span(struct live_read *read, size_t index, struct address *ret_
 {
     mutex_guard(&read->state->mutex);
     struct state_pool *pool = state_pool(read->state, read->doubt.pool);
-    if (pool == NULL || pool->offered == NULL || index >= ranges_span_count(pool->offered))
+    if (pool == NULL || pool->offered == NULL || index >= address_set_span_count(pool->offered))
         return false;
-    ranges_span(pool->offered, index, ret_first, ret_last);
+    address_set_span(pool->offered, index, ret_first, ret_last);
     return true;
 }
 

@@ -111,11 +111,9 @@ static void judge_sharing(const struct state *state, const struct policy_request
 static const struct state_pool *pool_excluding(const struct state *state,
                                                const struct address *address)
 {
-    for (size_t i = 0; i < state->pool_count; i++) {
-        const struct ranges *excluded = state->pools[i]->pool->excluded;
-        if (excluded != NULL && ranges_contains(excluded, address))
+    for (size_t i = 0; i < state->pool_count; i++)
+        if (address_set_contains(state->pools[i]->pool->excluded, address))
             return state->pools[i];
-    }
     return NULL;
 }
 

@@ -32,7 +32,8 @@ bool policy_pool_is_chosen(const struct service *service, const struct pool *poo
 
 /* Candidates of one pool, one after the other, each once. */
 struct candidates {
-    const struct state_pool *pool;
+    const struct blocks *book;
+    bool round_robin;
     struct address from;  /* RoundRobin: where the search goes on */
     uint64_t nth;         /* FirstMatch: the next free one, counted from the lowest */
     struct address first; /* that came; family 0: none yet */
@@ -41,10 +42,9 @@ struct candidates {
 
 static bool candidates_next(struct candidates *candidates, struct address *ret_address)
 {
-    bool round_robin = candidates->pool->pool->mode == BLOCKS_ROUND_ROBIN;
-    const struct blocks *blocks = candidates->pool->blocks;
-    bool found = round_robin ? blocks_next_free(blocks, &candidates->from, ret_address)
-                             : blocks_nth_free(blocks, candidates->nth++, ret_address);
+    bool found = candidates->round_robin
+                     ? blocks_next_free(candidates->book, &candidates->from, ret_address)
+                     : blocks_nth_free(candidates->book, candidates->nth++, ret_address);
     /* Behind the end the book names the lowest again, or goes on naming the last. */
     if (!found || address_equal(ret_address, &candidates->first) ||
         address_equal(ret_address, &candidates->last))
@@ -62,11 +62,15 @@ static bool candidates_next(struct candidates *candidates, struct address *ret_a
  * RoundRobin pool itself moves when a claim is seen (state_pools_advance), so that a decision
  * which comes to nothing, or a dry run, leaves no trace. */
 static bool pool_take_one(const struct policy_decision *decision, const struct state_pool *pool,
-                          struct address *ret_address)
+                          uint8_t family, struct address *ret_address)
 {
     const struct state *state = decision->state;
     struct candidates candidates = {
-        .pool = pool, .from = pool->next, .nth = decision->request->contention};
+        .book = state_pool_book(pool, family),
+        .round_robin = pool->pool->mode == BLOCKS_ROUND_ROBIN,
+        .from = pool->next[address_family_index(family)],
+        .nth = decision->request->contention,
+    };
     bool found = false;
     struct address address;
     for (size_t tries = 0; tries < TRIES_MOST && candidates_next(&candidates, &address); tries++) {
@@ -79,26 +83,25 @@ static bool pool_take_one(const struct policy_decision *decision, const struct s
             return true;
     }
     if (!found && decision->request->contention > 0) /* those passed over may be free */
-        return blocks_nth_free(pool->blocks, 0, ret_address) &&
+        return blocks_nth_free(candidates.book, 0, ret_address) &&
                state_address(state, ret_address) == NULL;
     return found;
 }
 
 static void describe_full(struct policy_shortage *shortage, size_t *length,
-                          const struct state_pool *pool)
+                          const struct state_pool *pool, uint8_t family)
 {
     struct blocks_counts counts;
     char used[ADDRESS_COUNT_TEXT_SIZE];
     char total[ADDRESS_COUNT_TEXT_SIZE];
-    blocks_counts(pool->blocks, &counts);
+    blocks_counts(state_pool_book(pool, family), &counts);
     address_count_format(counts.used, used);
     address_count_format(counts.total, total);
     if (*length < sizeof(shortage->text) - 120)
-        *length +=
-            (size_t)snprintf(shortage->text + *length, sizeof(shortage->text) - *length,
-                             "%spool %s: %s of %s IPv%u addresses in use",
-                             *length > 0 ? "; " : "no free address: ", pool->object.meta->name,
-                             used, total, pool->family);
+        *length += (size_t)snprintf(
+            shortage->text + *length, sizeof(shortage->text) - *length,
+            "%spool %s: %s of %s IPv%u addresses in use",
+            *length > 0 ? "; " : "no free address: ", pool->object.meta->name, used, total, family);
 }
 
 static void describe_no_pool(struct policy_shortage *shortage, const struct service *service,
@@ -125,11 +128,11 @@ bool policy_pick(const struct policy_decision *decision, uint8_t family,
     *ret_shortage = (struct policy_shortage){0};
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *pool = state->pools[i];
-        if (!state_pool_is_usable(pool) || pool->family != family ||
+        if (!state_pool_is_usable(pool) || state_pool_book(pool, family) == NULL ||
             !policy_pool_is_chosen(service, pool->pool) ||
             !pool_serves_namespace(pool->pool, service->meta.namespace_name))
             continue;
-        if (pool_take_one(decision, pool, &ret_pick->address)) {
+        if (pool_take_one(decision, pool, family, &ret_pick->address)) {
             ret_pick->pool = pool;
             return true;
         }
@@ -137,7 +140,7 @@ bool policy_pick(const struct policy_decision *decision, uint8_t family,
             ret_shortage->on_exhausted = pool->pool->on_exhausted;
             snprintf(ret_shortage->pool, sizeof(ret_shortage->pool), "%s", pool->object.meta->name);
         }
-        describe_full(ret_shortage, &length, pool);
+        describe_full(ret_shortage, &length, pool, family);
     }
     ret_shortage->no_pool = length == 0;
     if (length > 0)

@@ -2,9 +2,9 @@
 #ifndef IPWARDEN_OBJECTS_POOL_H
 #define IPWARDEN_OBJECTS_POOL_H
 
+#include "allocator/address_set.h"
 #include "allocator/blocks.h"
 #include "allocator/cidr.h"
-#include "allocator/ranges.h"
 #include "server/base/error.h"
 #include "server/base/json_view.h"
 #include "server/objects/field_errors.h"
@@ -32,16 +32,28 @@ struct pool_pin {
     struct cidr cidr;
 };
 
+/* One entry of spec.addresses; one that can't be read has family 0. */
+struct pool_entry {
+    struct address first;
+    struct address last;
+};
+
 struct pool {
     struct object_meta meta;
     bool has_finalizer;
-    struct cidr cidr;        /* spec.cidr; family 0 when it says none, or none that can be read */
-    bool has_ranges;         /* spec.ranges says which addresses of cidr serve */
-    uint8_t family;          /* 0 when the specification is invalid, or says a request instead */
-    struct ranges *offered;  /* what the specification offers, less exclude and what is unfit for
-                             * Services; NULL without a family */
-    unsigned int unfit;      /* the networks that it reaches into in vain: see unfit_describe */
-    struct ranges *excluded; /* spec.exclude; NULL when there is none */
+    struct pool_entry *entries; /* spec.addresses, in order */
+    size_t entry_count;
+    struct cidr cidr;            /* spec.cidr, deprecated; family 0: none that can be read */
+    bool has_ranges;             /* spec.ranges, deprecated, says which addresses of cidr serve */
+    bool use_edges;              /* spec.useNetworkAndBroadcast */
+    struct address_set *written; /* all of spec.addresses or spec.cidr, also what isn't offered;
+                                    * NULL: what a request has */
+    struct address_set *offered; /* what the specification offers, less exclude and what is unfit
+                                    * for Services; NULL when it is invalid, or says a request */
+    unsigned int unfit;          /* the networks that it reaches into in vain: see unfit_describe */
+    struct address_set *excluded;  /* spec.exclude; NULL when there is none */
+    struct address_set *allocated; /* spec.allocated: never chosen; NULL when there is none */
+    char *not_allocated;           /* the first key of it that is no address, or NULL */
     enum blocks_mode mode;
     char *from_request; /* "namespace/name" of the IPAMRequest whose CIDR is the pool, or NULL */
     struct pool_pin pin;
@@ -55,8 +67,9 @@ struct pool {
     char link[POOL_LINK_MOST + 1]; /* on which the nodes have the addresses; "": theirs to say */
     struct label_selector nodes;   /* spec.nodeSelector: which nodes may have the addresses */
     char *invalid;                 /* why the specification can't be used, or NULL */
-    struct address next; /* status.roundRobin: where the search goes on; family 0: from the start */
-    char *status;        /* as stored, JSON; "" for none */
+    struct address next[ADDRESS_FAMILIES]; /* status.roundRobin: where the search goes on; family
+                                            * 0: from the start */
+    char *status;                          /* as stored, JSON; "" for none */
 };
 
 /* Decodes and checks. Every fault is added to errors (may be NULL), the first also stands in
@@ -77,8 +90,14 @@ bool pool_is_pinned(const struct pool *pool);
 /* What a pool that comes from a request offers when the request has this CIDR: the CIDR less
  * exclude, and less what is unfit for Services; ret_unfit says what of that there was. 0, -EINVAL
  * when nothing is left, or -ENOMEM. */
-must_check int pool_request_ranges(const struct pool *pool, const struct cidr *cidr,
-                                   struct ranges **ret_ranges, unsigned int *ret_unfit);
+must_check int pool_request_addresses(const struct pool *pool, const struct cidr *cidr,
+                                      struct address_set **ret_addresses, unsigned int *ret_unfit);
+/* Whether the address is the first or the last of a network of the pool, and not given for that. */
+bool pool_leaves_out(const struct pool *pool, const struct address *address);
+#define POOL_FIELD_SIZE 40
+/* The field that brings the pool the address: "spec.addresses[3]". */
+void pool_field_of(const struct pool *pool, const struct address *address,
+                   char ret_field[POOL_FIELD_SIZE]);
 
 /* Whether both say the same of the nodes on which their addresses live. */
 bool pool_places_alike(const struct pool *pool, const struct pool *other);

@@ -43,25 +43,26 @@ static bool reaches_into(const struct ranges *ranges, const struct cidr *cidr)
     return false;
 }
 
-unsigned int unfit_networks(const struct ranges *ranges)
+unsigned int unfit_networks(const struct address_set *set)
 {
     unsigned int found = 0;
-    for (size_t i = 0; i < NETWORKS; i++)
-        if (networks[i].cidr.address.family == ranges_family(ranges) &&
-            reaches_into(ranges, &networks[i].cidr))
+    for (size_t i = 0; i < NETWORKS; i++) {
+        const struct ranges *ranges = address_set_of(set, networks[i].cidr.address.family);
+        if (ranges != NULL && reaches_into(ranges, &networks[i].cidr))
             found |= 1U << i;
+    }
     return found;
 }
 
-int unfit_subtract(struct ranges *ranges)
+int unfit_subtract(struct address_set *set)
 {
-    unsigned int found = unfit_networks(ranges);
+    unsigned int found = unfit_networks(set);
     for (size_t i = 0; i < NETWORKS; i++) {
         if ((found & 1U << i) == 0)
             continue;
-        _cleanup_ranges_ struct ranges *network = ranges_new();
-        if (network == NULL || ranges_merge_cidr(network, &networks[i].cidr, NULL) < 0 ||
-            ranges_subtract(ranges, network, NULL) < 0)
+        _cleanup_address_set_ struct address_set *network = address_set_new();
+        if (network == NULL || address_set_merge_cidr(network, &networks[i].cidr, NULL) < 0 ||
+            address_set_subtract(set, network, NULL) < 0)
             return -ENOMEM;
     }
     return 0;

@@ -4,15 +4,15 @@
 #ifndef IPWARDEN_OBJECTS_UNFIT_H
 #define IPWARDEN_OBJECTS_UNFIT_H
 
-#include "allocator/ranges.h"
+#include "allocator/address_set.h"
 #include "server/base/buffer.h"
 
 #include <stddef.h>
 
 /* Which of the networks the set has addresses of, a bit for each; 0: none. */
-unsigned int unfit_networks(const struct ranges *ranges);
+unsigned int unfit_networks(const struct address_set *set);
 /* Takes their addresses out of the set. 0, or -ENOMEM: then the set may have lost some of them. */
-must_check int unfit_subtract(struct ranges *ranges);
+must_check int unfit_subtract(struct address_set *set);
 /* Appends "127.0.0.0/8 (loopback)", and further ones after a comma. */
 void unfit_describe(unsigned int found, struct buffer *text);
 /* The network of the address: "127.0.0.0/8 (loopback)", to be read; NULL: none. */

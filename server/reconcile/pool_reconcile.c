@@ -52,24 +52,35 @@ static void clear(void *context)
 
 /* --- looking --- */
 
+/* Which of its families have nothing free: "no address is free"; "" when all have. */
+static const char *find_full(const struct state_pool *pool)
+{
+    static const char *const messages[] = {"", "no IPv4 address is free", "no IPv6 address is free",
+                                           "no address is free"};
+    unsigned int full = 0;
+    unsigned int kept = 0;
+    for (unsigned int i = 0; i < ADDRESS_FAMILIES; i++) {
+        struct blocks_counts counts;
+        if (pool->books[i] == NULL)
+            continue;
+        blocks_counts(pool->books[i], &counts);
+        kept |= 1U << i;
+        full |= address_count_is_zero(counts.free) ? 1U << i : 0;
+    }
+    return messages[full == kept && full != 0 ? 3 : full];
+}
+
 static void judge_conditions(const struct state_pool *pool, struct condition *conditions)
 {
     struct condition *ready = &conditions[READY];
     struct condition *conflict = &conditions[CONFLICT];
-    struct blocks_counts counts;
-    bool full = false;
-    if (pool->blocks != NULL) {
-        blocks_counts(pool->blocks, &counts);
-        full = address_count_is_zero(counts.free);
-    }
+    const char *full = find_full(pool);
     *ready = (struct condition){"Ready", state_pool_is_usable(pool), "", ""};
     ready->reason = state_pool_reason(pool, ready->message, sizeof(ready->message));
     *conflict = (struct condition){"Conflict", pool->conflict != NULL, "NoOverlap", ""};
-    conditions[EXHAUSTED] =
-        (struct condition){"Exhausted", full, full ? "NoFreeAddress" : "FreeAddresses", ""};
-    if (full)
-        snprintf(conditions[EXHAUSTED].message, sizeof(conditions[EXHAUSTED].message),
-                 "no address is free");
+    conditions[EXHAUSTED] = (struct condition){
+        "Exhausted", *full != '\0', *full != '\0' ? "NoFreeAddress" : "FreeAddresses", ""};
+    snprintf(conditions[EXHAUSTED].message, sizeof(conditions[EXHAUSTED].message), "%s", full);
     if (pool->conflict == NULL)
         return;
     conflict->reason = "Overlap";
@@ -83,16 +94,22 @@ static void judge_conditions(const struct state_pool *pool, struct condition *co
 
 static void write_round_robin(struct json_writer *writer, const struct state_pool *pool)
 {
-    char text[ADDRESS_TEXT_SIZE];
-    if (pool->pool->mode != BLOCKS_ROUND_ROBIN || pool->family == 0 ||
-        pool->family != pool->next.family) {
-        json_member_null(writer, "roundRobin");
-        return;
+    bool begun = false;
+    for (unsigned int i = 0; i < ADDRESS_FAMILIES; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        if (pool->pool->mode != BLOCKS_ROUND_ROBIN || pool->books[i] == NULL ||
+            pool->next[i].family == 0)
+            continue;
+        if (!begun)
+            json_member_array(writer, "roundRobin");
+        begun = true;
+        address_format(&pool->next[i], text);
+        json_put_format(writer, "%s/%u", text, address_bits(pool->next[i].family));
     }
-    address_format(&pool->next, text);
-    json_member_array(writer, "roundRobin");
-    json_put_format(writer, "%s/%u", text, address_bits(pool->family));
-    json_end_array(writer);
+    if (begun)
+        json_end_array(writer);
+    else
+        json_member_null(writer, "roundRobin");
 }
 
 static void write_family(struct json_writer *writer, const struct state *state,

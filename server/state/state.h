@@ -228,12 +228,14 @@ enum state_pool_backing {
 struct state_pool {
     struct state_object object;
     struct pool *pool;
-    uint8_t family;               /* 0: gives nothing */
-    const struct ranges *offered; /* NULL likewise */
-    struct ranges *resolved;      /* owned: offered of a pool that comes from a request */
-    struct ranges *prospect;      /* owned: what its request has, while that isn't noted; or NULL */
-    struct blocks *blocks;        /* the book over offered; NULL likewise */
-    struct address next; /* RoundRobin: where the search goes on; family 0: from the start */
+    const struct address_set *offered; /* NULL: gives nothing */
+    struct address_set *resolved;      /* owned: offered of a pool that comes from a request */
+    struct address_set *prospect;      /* owned: what its request has, while that isn't noted; or
+                                        * NULL */
+    struct blocks
+        *books[ADDRESS_FAMILIES];          /* over offered; NULL for a family that it has none of */
+    struct address next[ADDRESS_FAMILIES]; /* RoundRobin: where the search goes on; family 0: from
+                                             * the start */
     const struct state_pool *conflict; /* the pool it overlaps: nothing is given from this one */
     enum state_pool_backing backing;
     bool empty;               /* the CIDR of its request leaves no address */

@@ -37,7 +37,7 @@ static struct state_pool_claims *list_ensure(struct state *state, const char *po
 static void tell_pool(struct state *state, const char *name)
 {
     const struct state_pool *pool = state_pool(state, name);
-    if (pool != NULL && (pool->blocks == NULL || pool->object.meta->deleting))
+    if (pool != NULL && (pool->offered == NULL || pool->object.meta->deleting))
         state_tell(state, STATE_POOLS, name);
 }
 
@@ -89,9 +89,10 @@ void state_pool_counts(const struct state *state, const struct state_pool *pool,
                        struct blocks_counts *ret_counts)
 {
     *ret_counts = (struct blocks_counts){0};
-    if (pool->blocks != NULL && pool->family == family)
-        blocks_counts(pool->blocks, ret_counts);
-    if (pool->blocks != NULL)
+    const struct blocks *book = pool->books[address_family_index(family)];
+    if (book != NULL)
+        blocks_counts(book, ret_counts);
+    if (pool->offered != NULL)
         return;
     const struct state_pool_claims *list =
         map_get_string(state->pool_claims, pool->object.meta->name);

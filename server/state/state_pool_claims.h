@@ -13,8 +13,8 @@ void state_pool_claims_remove(struct state *state, struct state_claim *claim);
 /* Tells every claim that names the pool. */
 void state_pool_claims_tell(struct state *state, const char *pool);
 
-/* How many addresses of the family the pool has. One without a book has what claims name it for,
- * all of it used. */
+/* How many addresses of the family the pool has; used are those that are busy or noted in
+ * spec.allocated. One without books has what claims name it for, all of it used. */
 void state_pool_counts(const struct state *state, const struct state_pool *pool, uint8_t family,
                        struct blocks_counts *ret_counts);
 

@@ -13,7 +13,7 @@
 
 bool state_pool_is_usable(const struct state_pool *pool)
 {
-    return pool->family != 0 && pool->backing == STATE_POOL_BACKED &&
+    return pool->offered != NULL && pool->backing == STATE_POOL_BACKED &&
            !pool->object.meta->deleting && pool->conflict == NULL;
 }
 
@@ -68,7 +68,7 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
     }
     if (pool->empty || pool->backing != STATE_POOL_BACKED)
         return backing_reason(pool, ret_message, size);
-    if (pool->family == 0) {
+    if (pool->offered == NULL) {
         snprintf(ret_message, size, "out of memory: its addresses could not be taken in");
         return "Invalid";
     }
@@ -80,9 +80,14 @@ const char *state_pool_reason(const struct state_pool *pool, char *ret_message, 
     return "Serving";
 }
 
+struct blocks *state_pool_book(const struct state_pool *pool, uint8_t family)
+{
+    return pool->books[address_family_index(family)];
+}
+
 bool state_pool_offers(const struct state_pool *pool, const struct address *address)
 {
-    return pool->family == address->family && ranges_contains(pool->offered, address);
+    return address_set_contains(pool->offered, address);
 }
 
 struct state_pool *state_pool_offering(const struct state *state, const struct address *address)
@@ -117,7 +122,7 @@ static void describe_left_out(const struct state_pool *pool, const struct cidr *
     struct address last = cidr_last(network);
     char text[CIDR_TEXT_SIZE];
     cidr_format(network, text);
-    if (pool->pool->invalid != NULL || pool->family == 0)
+    if (pool->pool->invalid != NULL || pool->offered == NULL)
         snprintf(ret_why, size,
                  "is in pool %s (%s), which can't be used: its condition Ready says "
                  "why",
@@ -135,6 +140,22 @@ static void describe_left_out(const struct state_pool *pool, const struct cidr *
         snprintf(ret_why, size, "is not offered by pool %s (%s)", name, text);
 }
 
+/* The same for an address that spec.addresses has. */
+static void describe_written(const struct state_pool *pool, char *ret_why, size_t size)
+{
+    const char *name = pool->object.meta->name;
+    if (pool->offered == NULL)
+        snprintf(ret_why, size,
+                 "is in spec.addresses of pool %s, which can't be used: its condition Ready says "
+                 "why",
+                 name);
+    else
+        snprintf(ret_why, size,
+                 "is the first or the last address of a network of pool %s, which isn't given "
+                 "without spec.useNetworkAndBroadcast",
+                 name);
+}
+
 const struct state_pool *state_pool_why_not(const struct state *state,
                                             const struct address *address, char *ret_why,
                                             size_t size)
@@ -147,7 +168,7 @@ const struct state_pool *state_pool_why_not(const struct state *state,
     }
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *pool = state->pools[i];
-        if (pool->pool->excluded != NULL && ranges_contains(pool->pool->excluded, address)) {
+        if (address_set_contains(pool->pool->excluded, address)) {
             snprintf(ret_why, size, "is excluded by pool %s", pool->object.meta->name);
             return pool;
         }
@@ -155,9 +176,12 @@ const struct state_pool *state_pool_why_not(const struct state *state,
     for (size_t i = 0; i < state->pool_count; i++) {
         const struct state_pool *pool = state->pools[i];
         struct cidr network = network_of(pool);
-        if (network.address.family != address->family || !cidr_contains(&network, address))
+        if (network.address.family == address->family && cidr_contains(&network, address))
+            describe_left_out(pool, &network, address, ret_why, size);
+        else if (address_set_contains(pool->pool->written, address))
+            describe_written(pool, ret_why, size);
+        else
             continue;
-        describe_left_out(pool, &network, address, ret_why, size);
         return pool;
     }
     snprintf(ret_why, size, "is in no pool");
@@ -195,11 +219,14 @@ void state_pools_mark(struct state *state, const struct address *address, bool b
         struct state_pool *pool = state->pools[i];
         if (!state_pool_offers(pool, address))
             continue;
-        int result = busy ? blocks_busy(pool->blocks, &single, NULL)
-                          : blocks_release(pool->blocks, &single, NULL);
-        (void)result;
+        struct blocks *book = state_pool_book(pool, address->family);
+        bool kept = !busy && address_set_contains(pool->pool->allocated, address);
+        if (busy)
+            (void)!blocks_busy(book, &single, NULL);
+        else if (!kept)
+            (void)!blocks_release(book, &single, NULL);
         state_tell(state, STATE_POOLS, pool->object.meta->key);
-        room = room || !busy;
+        room = room || (!busy && !kept);
     }
     if (room)
         state_tell(state, STATE_NEWS_ROOM, "");
@@ -213,18 +240,42 @@ void state_pools_advance(struct state *state, const struct address *address)
     struct state_pool *pool = state_pool_offering(state, address);
     if (pool == NULL || pool->pool->mode != BLOCKS_ROUND_ROBIN)
         return;
-    if (!address_add(address, 1, &pool->next))
-        pool->next = (struct address){0};
+    struct address *next = &pool->next[address_family_index(address->family)];
+    if (!address_add(address, 1, next))
+        *next = (struct address){0};
 }
 
-/* Marks in a new book everything that is busy. 0 or -ENOMEM. */
-static int fill(struct state *state, struct state_pool *pool)
+/* Marks in a new book what spec.allocated has of its addresses. 0 or -ENOMEM. */
+static int fill_allocated(struct blocks *book, const struct ranges *allocated)
 {
+    const struct ranges *offered = blocks_ranges(book);
+    struct ranges_position position = {0};
+    struct cidr cidr;
+    if (allocated == NULL)
+        return 0;
+    /* What is in both is what remains of one without what it has beyond the other. */
+    _cleanup_ranges_ struct ranges *beyond = ranges_copy(allocated);
+    _cleanup_ranges_ struct ranges *both = ranges_copy(allocated);
+    if (beyond == NULL || both == NULL || ranges_subtract(beyond, offered, NULL) < 0 ||
+        ranges_subtract(both, beyond, NULL) < 0)
+        return -ENOMEM;
+    while (ranges_next(both, &position, &cidr))
+        if (blocks_busy(book, &cidr, NULL) == -ENOMEM)
+            return -ENOMEM;
+    return 0;
+}
+
+/* Marks in a new book everything that is busy, or was given by the older version. 0 or -ENOMEM. */
+static int fill(const struct state *state, const struct pool *pool, struct blocks *book)
+{
+    uint8_t family = blocks_family(book);
     size_t position = 0;
+    if (fill_allocated(book, address_set_of(pool->allocated, family)) < 0)
+        return -ENOMEM;
     for (struct state_address *entry; (entry = map_next(state->addresses, &position)) != NULL;) {
         struct cidr single = cidr_single(&entry->address);
-        if (entry->busy && state_pool_offers(pool, &entry->address) &&
-            blocks_busy(pool->blocks, &single, NULL) == -ENOMEM)
+        if (entry->busy && entry->address.family == family &&
+            blocks_busy(book, &single, NULL) == -ENOMEM)
             return -ENOMEM;
     }
     return 0;
@@ -232,14 +283,15 @@ static int fill(struct state *state, struct state_pool *pool)
 
 static void clear_addresses(struct state_pool *pool)
 {
-    blocks_free(pool->blocks);
-    ranges_free(pool->resolved);
-    ranges_free(pool->prospect);
-    pool->blocks = NULL;
+    for (size_t i = 0; i < ADDRESS_FAMILIES; i++) {
+        blocks_free(pool->books[i]);
+        pool->books[i] = NULL;
+    }
+    address_set_free(pool->resolved);
+    address_set_free(pool->prospect);
     pool->resolved = NULL;
     pool->prospect = NULL;
     pool->offered = NULL;
-    pool->family = 0;
     pool->empty = false;
     pool->backing = STATE_POOL_BACKED;
 }
@@ -261,27 +313,69 @@ static enum state_pool_backing backing_of(const struct state *state, const struc
 }
 
 /* What a pool that comes from a request offers, by the CIDR that its status has noted; or, while it
- * has noted none, would offer. 0, -EINVAL when spec.exclude leaves nothing, or -ENOMEM. ret_ranges:
- * NULL for none. */
-static int resolve(const struct state *state, const struct pool *pool, struct ranges **ret_ranges)
+ * has noted none, would offer. 0, -EINVAL when spec.exclude leaves nothing, or -ENOMEM.
+ * ret_addresses: NULL for none. */
+static int resolve(const struct state *state, const struct pool *pool,
+                   struct address_set **ret_addresses)
 {
     struct cidr cidr = pool_is_pinned(pool) ? pool->pin.cidr : state_pool_request_cidr(state, pool);
-    *ret_ranges = NULL;
+    *ret_addresses = NULL;
     if (cidr.address.family == 0)
         return 0;
     unsigned int unfit;
-    return pool_request_ranges(pool, &cidr, ret_ranges, &unfit);
+    return pool_request_addresses(pool, &cidr, ret_addresses, &unfit);
 }
 
-/* Gives the pool the addresses that its specification, or its request, has, and a book that
- * knows what is busy. The old book is kept when nothing has changed: old_offered are its
- * addresses. 0, or -ENOMEM: then it gives nothing. */
-static int set_addresses(struct state *state, struct state_pool *pool, enum blocks_mode old_mode,
-                         const struct ranges *old_offered)
+/* What a pool's books were made from. */
+struct book_basis {
+    enum blocks_mode mode;
+    const struct address_set *offered; /* NULL: there are no books */
+    const struct address_set *allocated;
+};
+
+/* Whether a book made from the one would be the same made from the other. */
+static bool same_book(const struct book_basis *basis, const struct book_basis *other,
+                      uint8_t family)
+{
+    const struct ranges *sets[] = {
+        address_set_of(basis->offered, family), address_set_of(other->offered, family),
+        address_set_of(basis->allocated, family), address_set_of(other->allocated, family)};
+    return basis->mode == other->mode && sets[0] != NULL && sets[1] != NULL &&
+           ranges_equal(sets[0], sets[1]) && (sets[2] == NULL) == (sets[3] == NULL) &&
+           (sets[2] == NULL || ranges_equal(sets[2], sets[3]));
+}
+
+/* Makes the books of pool->offered, or keeps those of old that would become the same. 0 or -ENOMEM.
+ */
+static int make_books(const struct state *state, struct state_pool *pool,
+                      const struct book_basis *old, struct blocks *old_books[ADDRESS_FAMILIES])
 {
     const struct pool *object = pool->pool;
-    struct ranges *resolved = NULL;
-    const struct ranges *offered = object->offered;
+    const struct book_basis basis = {object->mode, pool->offered, object->allocated};
+    for (unsigned int i = 0; i < ADDRESS_FAMILIES; i++) {
+        const struct ranges *ranges = address_set_of(pool->offered, address_family_at(i));
+        if (ranges == NULL)
+            continue;
+        if (old_books[i] != NULL && same_book(old, &basis, address_family_at(i))) {
+            pool->books[i] = old_books[i];
+            old_books[i] = NULL;
+            continue;
+        }
+        pool->books[i] = blocks_new(ranges, object->mode, NULL);
+        if (pool->books[i] == NULL || fill(state, object, pool->books[i]) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* Gives the pool the addresses that its specification, or its request, has, and books that
+ * know what is busy. A book is kept when nothing has changed: old is what the books there were made
+ * from. 0, or -ENOMEM: then it gives nothing. */
+static int set_addresses(struct state *state, struct state_pool *pool, const struct book_basis *old)
+{
+    const struct pool *object = pool->pool;
+    struct address_set *resolved = NULL;
+    const struct address_set *offered = object->offered;
     enum state_pool_backing backing = backing_of(state, object);
     bool empty = false;
     if (object->from_request != NULL && object->invalid == NULL) {
@@ -300,22 +394,19 @@ static int set_addresses(struct state *state, struct state_pool *pool, enum bloc
         pool->prospect = resolved;
         return 0;
     }
-    bool same = old_offered != NULL && pool->blocks != NULL && old_mode == object->mode &&
-                ranges_equal(old_offered, offered);
-    struct blocks *blocks = same ? pool->blocks : blocks_new(offered, object->mode, NULL);
-    if (same)
-        pool->blocks = NULL;
+    struct blocks *old_books[ADDRESS_FAMILIES];
+    memcpy(old_books, pool->books, sizeof(old_books));
+    memset(pool->books, 0, sizeof(pool->books));
     clear_addresses(pool);
     pool->backing = backing;
     pool->resolved = resolved;
     pool->offered = offered;
-    pool->family = ranges_family(offered);
-    pool->blocks = blocks;
-    if (blocks == NULL || (!same && fill(state, pool) < 0)) {
+    int result = make_books(state, pool, old, old_books);
+    for (size_t i = 0; i < ADDRESS_FAMILIES; i++)
+        blocks_free(old_books[i]);
+    if (result < 0)
         clear_addresses(pool);
-        return -ENOMEM;
-    }
-    return 0;
+    return result;
 }
 
 /* --- whose claims --- */
@@ -350,13 +441,7 @@ const struct state_claim *state_pool_claims_next(const struct state *state, cons
 /* Whether a Service runs on an address of the pool without a claim, or is about to. */
 static bool runs_unclaimed(const struct state *state, const struct state_pool *pool)
 {
-    struct blocks_counts counts;
     size_t position = 0;
-    if (pool->blocks == NULL)
-        return false;
-    blocks_counts(pool->blocks, &counts);
-    if (address_count_is_zero(counts.used))
-        return false;
     for (const struct state_address *entry;
          (entry = map_next(state->addresses, &position)) != NULL;)
         if (entry->busy && entry->claims == NULL && state_pool_offers(pool, &entry->address) &&
@@ -418,11 +503,11 @@ static int pool_order(const void *left, const void *right)
  * others. */
 static bool yields_to(const struct state_pool *pool, const struct state_pool *other)
 {
-    const struct ranges *wanted = pool->prospect != NULL ? pool->prospect : pool->offered;
+    const struct address_set *wanted = pool->prospect != NULL ? pool->prospect : pool->offered;
     return other != pool && wanted != NULL && other->offered != NULL &&
-           ranges_family(wanted) == other->family && other->backing == STATE_POOL_BACKED &&
+           other->backing == STATE_POOL_BACKED &&
            (pool->prospect != NULL || pool_is_older(other->pool, pool->pool)) &&
-           ranges_overlap(wanted, other->offered, NULL);
+           address_set_overlap(wanted, other->offered, NULL);
 }
 
 static void find_conflicts(struct state *state)
@@ -451,6 +536,12 @@ static void pools_changed(struct state *state)
     state_tell(state, STATE_NEWS_ROOM, "");
 }
 
+static bool has_books(const struct state_pool *pool,
+                      const struct blocks *const books[ADDRESS_FAMILIES])
+{
+    return pool->books[0] == books[0] && pool->books[1] == books[1];
+}
+
 void state_pools_follow(struct state *state, const char *request_key)
 {
     bool changed = false;
@@ -458,17 +549,18 @@ void state_pools_follow(struct state *state, const char *request_key)
         struct state_pool *pool = state->pools[i];
         if (pool->pool->from_request == NULL || strcmp(pool->pool->from_request, request_key) != 0)
             continue;
-        struct ranges *before = pool->resolved;
-        const struct blocks *book = pool->blocks;
+        struct address_set *before = pool->resolved;
+        const struct blocks *books[ADDRESS_FAMILIES] = {pool->books[0], pool->books[1]};
+        const struct book_basis old = {pool->pool->mode, before, pool->pool->allocated};
         enum state_pool_backing backing = pool->backing;
         bool prospected = pool->prospect != NULL;
         pool->resolved = NULL;
         /* A pool that can't be filled for want of memory gives nothing until the request changes
          * again. */
-        (void)!set_addresses(state, pool, pool->pool->mode, before);
-        ranges_free(before);
+        (void)!set_addresses(state, pool, &old);
+        address_set_free(before);
         state_tell(state, STATE_POOLS, pool->object.meta->key);
-        changed = changed || pool->blocks != book || pool->backing != backing ||
+        changed = changed || !has_books(pool, books) || pool->backing != backing ||
                   pool->prospect != NULL || prospected;
     }
     if (changed)
@@ -516,27 +608,29 @@ static int put(struct state *state, void *object_take)
         return -ENOMEM;
     }
     struct pool *old = entry->pool;
-    const struct blocks *book = entry->blocks;
+    const struct blocks *books[ADDRESS_FAMILIES] = {entry->books[0], entry->books[1]};
     enum state_pool_backing backing = entry->backing;
-    struct ranges *resolved = entry->resolved;
+    struct address_set *resolved = entry->resolved;
+    struct book_basis basis = {0};
+    if (old != NULL)
+        basis = (struct book_basis){old->mode, resolved != NULL ? resolved : old->offered,
+                                    old->allocated};
     entry->resolved = NULL;
     entry->pool = pool;
     entry->object = (struct state_object){
         .meta = &pool->meta, .mark = state->round[STATE_POOLS], .changed = ++state->sequence};
-    if (entry->next.family == 0)
-        entry->next = pool->next;
-    int result = set_addresses(state, entry, old != NULL ? old->mode : pool->mode,
-                               resolved != NULL ? resolved
-                               : old != NULL    ? old->offered
-                                                : NULL);
-    bool status_only = old != NULL && book != NULL && entry->blocks == book &&
+    for (size_t i = 0; i < ADDRESS_FAMILIES; i++)
+        if (entry->next[i].family == 0)
+            entry->next[i] = pool->next[i];
+    int result = set_addresses(state, entry, &basis);
+    bool status_only = old != NULL && entry->offered != NULL && has_books(entry, books) &&
                        entry->backing == backing && strcmp(old->meta.uid, pool->meta.uid) == 0 &&
                        old->meta.generation == pool->meta.generation &&
                        old->meta.deleting == pool->meta.deleting;
     if (old != NULL)
         tell_request(state, old);
     tell_request(state, pool);
-    ranges_free(resolved);
+    address_set_free(resolved);
     if (old != NULL && !pool_places_alike(old, pool))
         state_pool_claims_tell(state, pool->meta.name);
     pool_free(old);

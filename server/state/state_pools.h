@@ -10,11 +10,13 @@ bool state_pool_is_usable(const struct state_pool *pool);
 /* The reason of its condition Ready, one word; ret_message: for people, "" when there is nothing
  * to add. */
 const char *state_pool_reason(const struct state_pool *pool, char *ret_message, size_t size);
+/* The book of its addresses of the family; NULL where it has none. */
+struct blocks *state_pool_book(const struct state_pool *pool, uint8_t family);
 bool state_pool_offers(const struct state_pool *pool, const struct address *address);
 /* The pool that offers the address (usable ones first), or NULL. */
 struct state_pool *state_pool_offering(const struct state *state, const struct address *address);
 /* Why no pool offers the address, for a sentence that begins with it: "is excluded by pool blue", "is
- * the network address of pool blue (203.0.113.0/24)", "is in no pool". Returns the pool that is
+ * the first or the last address of a network of pool blue", "is in no pool". Returns the pool that is
  * spoken of, or NULL. */
 const struct state_pool *state_pool_why_not(const struct state *state,
                                             const struct address *address, char *ret_why,

@@ -17,16 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                          \
     } while (0)
 
-/* Something to offer, and nothing of what is excluded. */
-static void check_offered(const struct pool *pool, const struct ranges *offered,
-                          enum blocks_mode mode)
+static void check_family(const struct ranges *offered, enum blocks_mode mode)
 {
     struct blocks_counts counts;
     struct address lowest;
     _cleanup_blocks_ struct blocks *blocks = blocks_new(offered, mode, NULL);
-    REQUIRE(!ranges_is_empty(offered));
-    REQUIRE(unfit_networks(offered) == 0);
-    REQUIRE(pool->excluded == NULL || !ranges_overlap(offered, pool->excluded, NULL));
     REQUIRE(blocks != NULL);
     blocks_counts(blocks, &counts);
     REQUIRE(address_count_is_zero(counts.used) && !address_count_is_zero(counts.free));
@@ -35,24 +30,52 @@ static void check_offered(const struct pool *pool, const struct ranges *offered,
     REQUIRE(ranges_contains(offered, &lowest));
 }
 
+/* Something to offer, and nothing of what is excluded. */
+static void check_offered(const struct pool *pool, const struct address_set *offered)
+{
+    REQUIRE(!address_set_is_empty(offered));
+    REQUIRE(unfit_networks(offered) == 0);
+    REQUIRE(!address_set_overlap(offered, pool->excluded, NULL));
+    for (unsigned int i = 0; i < ADDRESS_FAMILIES; i++) {
+        const struct ranges *ranges = address_set_of(offered, address_family_at(i));
+        if (ranges == NULL)
+            continue;
+        REQUIRE(ranges_family(ranges) == address_family_at(i));
+        check_family(ranges, pool->mode);
+    }
+}
+
 static void check_request(const struct pool *pool)
 {
     static const char *const cidrs[] = {"10.0.0.0/24", "2001:db8::/64", "0.0.0.0/0",
                                         "192.0.2.1/32"};
-    REQUIRE(pool->family == 0 && pool->offered == NULL);
+    REQUIRE(pool->offered == NULL && pool->written == NULL && pool->entry_count == 0);
     REQUIRE(strchr(pool->from_request, '/') != NULL);
     for (size_t i = 0; i < sizeof(cidrs) / sizeof(cidrs[0]); i++) {
         struct cidr cidr;
-        _cleanup_ranges_ struct ranges *offered = NULL;
+        _cleanup_address_set_ struct address_set *offered = NULL;
         unsigned int unfit = 0;
         REQUIRE(cidr_parse(cidrs[i], &cidr, NULL) == 0);
-        int result = pool_request_ranges(pool, &cidr, &offered, &unfit);
+        int result = pool_request_addresses(pool, &cidr, &offered, &unfit);
         REQUIRE(result == 0 || (result == -EINVAL && pool->excluded != NULL));
         REQUIRE((result == 0) == (offered != NULL));
         if (result == 0) {
-            REQUIRE(ranges_family(offered) == cidr.address.family);
-            check_offered(pool, offered, pool->mode);
+            REQUIRE(address_set_of(offered, cidr.address.family) != NULL);
+            check_offered(pool, offered);
         }
+    }
+}
+
+/* Every address comes from the entry that is said to have it. */
+static void check_entries(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->entry_count; i++) {
+        char field[POOL_FIELD_SIZE];
+        char expected[POOL_FIELD_SIZE];
+        REQUIRE(pool->entries[i].first.family != 0);
+        pool_field_of(pool, &pool->entries[i].last, field);
+        snprintf(expected, sizeof(expected), "spec.addresses[%zu]", i);
+        REQUIRE(strcmp(field, expected) == 0);
     }
 }
 
@@ -62,9 +85,10 @@ static void check_valid(const struct pool *pool)
         check_request(pool);
         return;
     }
-    REQUIRE(pool->family == ADDRESS_IPV4 || pool->family == ADDRESS_IPV6);
-    REQUIRE(pool->offered != NULL && ranges_family(pool->offered) == pool->family);
-    check_offered(pool, pool->offered, pool->mode);
+    REQUIRE(pool->offered != NULL && address_set_covers_all(pool->written, pool->offered));
+    REQUIRE((pool->cidr.address.family != 0) == (pool->entry_count == 0));
+    check_offered(pool, pool->offered);
+    check_entries(pool);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

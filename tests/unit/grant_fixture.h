@@ -12,10 +12,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
-#define TINY "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32'}}"
-#define STRICT "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32','onExhausted':'Reject'}}"
-#define SIX "{'metadata':{'name':'six'},'spec':{'cidr':'2001:db8::/128'}}"
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29']}}"
+#define TINY "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.1/32']}}"
+#define STRICT                                                                                     \
+    "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.1/32'],'onExhausted':'Reject'}}"
+#define SIX "{'metadata':{'name':'six'},'spec':{'addresses':['2001:db8::/128']}}"
 #define NAMED(name, more)                                                                          \
     "{'metadata':{'namespace':'a','name':'" name "','uid':'u-" name "'" more "}"
 #define AUTO ",'annotations':{'external-ip':'auto'}"

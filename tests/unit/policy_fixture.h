@@ -9,11 +9,11 @@
 #include <stdio.h>
 
 #define POOL(name, cidr, more)                                                                     \
-    "{'metadata':{'name':'" name "','uid':'p-" name "','generation':1},'spec':{'cidr':'" cidr      \
-    "'" more "}}"
+    "{'metadata':{'name':'" name "','uid':'p-" name                                                \
+    "','generation':1},'spec':{'addresses':['" cidr "']" more "}}"
 #define BLUE POOL("blue", "192.0.2.0/29", "")
 #define SIX POOL("six", "2001:db8::/124", "")
-#define TINY(more) POOL("blue", "192.0.2.0/30", ",'ranges':['192.0.2.1']" more)
+#define TINY(more) POOL("blue", "192.0.2.1", more)
 
 /* A Service as somebody asks for it, and one that has its uid. */
 #define NEW(name, more) "{'metadata':{'namespace':'default','name':'" name "'" more "}"

@@ -17,7 +17,7 @@
 #define GRACE (90 * CLOCK_SECOND)
 #define ONE "192-0-2-1-32"
 #define TWO "192-0-2-2-32"
-#define BLUE "{'metadata':{'name':'blue','uid':'p-1'},'spec':{'cidr':'192.0.2.0/29'}}"
+#define BLUE "{'metadata':{'name':'blue','uid':'p-1'},'spec':{'addresses':['192.0.2.0/29']}}"
 #define WEB_PATH "/api/v1/namespaces/a/services/web"
 #define EVENTS_PATH "/api/v1/namespaces/a/events"
 #define WEB(uid, more) SERVICE("web", uid, "192.0.2.1", more)

@@ -109,10 +109,12 @@ static inline const struct state_pool *pool_of(const char *name)
     return pool;
 }
 
+/* Of a pool with one family. */
 static inline uint64_t used_of(const char *name)
 {
+    const struct state_pool *pool = pool_of(name);
     struct blocks_counts counts;
-    blocks_counts(pool_of(name)->blocks, &counts);
+    blocks_counts(pool->books[0] != NULL ? pool->books[0] : pool->books[1], &counts);
     return counts.used.low;
 }
 

@@ -62,7 +62,7 @@ static void put_event(const char *path, const char *kind, const char *name, cons
 /* Served by node a, with b standing by; c is cordoned. */
 static void put_all(void)
 {
-    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'cidr':'10.0.0.0/24',"
+    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'addresses':['10.0.0.0/24'],"
               "'exclude':['10.0.0.20-10.0.0.29'],'nodeSelector':{'matchExpressions':["
               "{'key':'zone','operator':'In','values':['a','b','c']}]}}}");
     put_claim(",'nodeName':'a','standbyNode':'b','announce':'Layer2'",
@@ -193,8 +193,8 @@ static void test_pools(void **state)
     expect("10.0.0.8", "Claim:      none\n");
     expect_json("10.0.0.8", "no", "NoClaim");
     expect("10.0.0.25", "none gives it: it is excluded, pool edge");
-    expect("10.0.0.0", "the network's own address");
-    expect("10.0.0.255", "the network's broadcast address");
+    expect("10.0.0.0", "it is the first or the last address of a network of the pool, pool edge");
+    expect("10.0.0.255", "list it by itself in spec.addresses of pool edge");
     expect("10.0.1.1", "outside all pools");
     expect("127.0.0.1", "127.0.0.0/8 (loopback)");
     expect("2001:db8::1", "outside all pools");
@@ -206,6 +206,12 @@ static void test_pools(void **state)
               "'cidr':'10.0.0.0/26'}}}");
     expect("10.0.0.9", "edge (10.0.0.0/26, Layer2)");
     expect("10.0.0.64", "outside all pools");
+    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'addresses':['10.0.0.0/24'],"
+              "'allocated':{'10.0.0.9':'old','10.0.0.5':'held'}}}");
+    expect("10.0.0.9", "it stands in spec.allocated as given by the older version, pool edge");
+    put(GROUP "/ipclaims/10-0-0-5-32",
+        "{'metadata':{'name':'10-0-0-5-32'},'spec':{'cidr':'10.0.0.5/32','pool':'edge'}}");
+    expect("10.0.0.5", "Pool:       edge (10.0.0.0/24");
 }
 
 static void test_local(void **state)
@@ -241,7 +247,7 @@ static void test_no_node(void **state)
     put_claim("", "");
     expect_json("10.0.0.7", "no", "NotPlaced");
     put_node("a", "02:00:00:00:00:0a", "False", "{}");
-    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'cidr':'10.0.0.0/24',"
+    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'addresses':['10.0.0.0/24'],"
               "'nodeSelector':{'matchLabels':{'zone':'a'}}}}");
     expect("10.0.0.7", "      a: dead since 2026-11-21T12:00:00Z\n"
                        "      b: the pool's nodeSelector (zone=a) doesn't match it\n"

@@ -48,7 +48,8 @@ static void put(const char *path, const char *text)
 
 static void put_all(void)
 {
-    put(POOLS "/edge", "{'metadata':{'name':'edge','uid':'1'},'spec':{'cidr':'10.0.0.0/24'}}");
+    put(POOLS "/edge",
+        "{'metadata':{'name':'edge','uid':'1'},'spec':{'addresses':['10.0.0.0/24']}}");
     put(CLAIMS "/10-0-0-7-32", "{'metadata':{'name':'10-0-0-7-32','uid':'2'},"
                                "'spec':{'cidr':'10.0.0.7/32','pool':'edge'}}");
     /* One request has its CIDR, another was granted one that its status doesn't say yet. */
@@ -69,11 +70,12 @@ static void test_table(void **state)
     unsigned int writes = cluster.writes;
     if (run_api("") != 0)
         fail_msg("%s", errors);
-    assert_string_equal(
-        output,
-        "KIND   NAMESPACE  NAME  READY  TOTAL  USED  FREE  LARGEST  USE\n"
-        "Pool              edge  yes      254     1   253      /26  [#...................]  <1%\n"
-        "Range  team       nets  yes     1024   512   512      /24  [##########..........]  50%\n");
+    assert_string_equal(output,
+                        "KIND   NAMESPACE  NAME  READY  FAMILY  TOTAL  USED  FREE  LARGEST  USE\n"
+                        "Pool              edge  yes    IPv4      254     1   253      /26  "
+                        "[#...................]  <1%\n"
+                        "Range  team       nets  yes    IPv4     1024   512   512      /24  "
+                        "[##########..........]  50%\n");
     assert_string_equal(errors, "");
     assert_int_equal(run_api("--no-headers"), 0);
     assert_null(strstr(output, "KIND"));

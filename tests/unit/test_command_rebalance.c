@@ -115,9 +115,11 @@ static int begin(void **state)
     meddled = false;
     patches = unbound_when_patched = 0;
     command_begin(fake_api_url(front));
-    put(GROUP "/ipclaimpools/edge", "{'metadata':{'name':'edge'},'spec':{'cidr':'10.0.0.0/24'}}");
-    put(GROUP "/ipclaimpools/narrow", "{'metadata':{'name':'narrow'},'spec':{'cidr':'10.0.1.0/24',"
-                                      "'nodeSelector':{'matchLabels':{'zone':'b'}}}}");
+    put(GROUP "/ipclaimpools/edge",
+        "{'metadata':{'name':'edge'},'spec':{'addresses':['10.0.0.0/24']}}");
+    put(GROUP "/ipclaimpools/narrow",
+        "{'metadata':{'name':'narrow'},'spec':{'addresses':['10.0.1.0/24'],"
+        "'nodeSelector':{'matchLabels':{'zone':'b'}}}}");
     put_node("a", "True", "{}");
     put_node("b", "True", "{}");
     put_node("c", "True", "{}");

@@ -68,7 +68,7 @@ static void healthy(struct scene *scene)
     scene->facts = (struct explain_facts){
         .now = NOW,
         .pool = {.name = "public",
-                 .cidr = "203.0.113.0/24",
+                 .addresses = "203.0.113.0/24",
                  .announce = "Layer2",
                  .selector = "zone=a"},
         .claim = {.name = "203-0-113-7-32",
@@ -561,7 +561,7 @@ static void test_text(void **state)
         "  - NoClaim: there is no claim: no Service has the address\n"
         "    -> give it to a Service: annotation ipcontroller.ext/addresses: 203.0.113.7\n"
         "  - NoPool: no pool gives it: it is outside all pools\n"
-        "    -> create an IpClaimPool whose spec.cidr has it\n");
+        "    -> create an IpClaimPool whose spec.addresses has it\n");
     buffer_clear(&text);
 }
 

@@ -51,6 +51,21 @@ static const struct {
     {"'spec':{'cidr':'126.0.0.0/7'}", "127.0.0.1", EXPLAIN_FIT_UNFIT, "127.0.0.0/8"},
     {"'spec':{}", "10.0.0.1", EXPLAIN_FIT_OUTSIDE, NULL},
     {"'spec':{'fromRequest':{'name':'r','namespace':'n'}}", "10.0.0.1", EXPLAIN_FIT_OUTSIDE, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24','fd00::/112']}", "10.0.0.1", EXPLAIN_FIT_GIVEN, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24','fd00::/112']}", "fd00::1", EXPLAIN_FIT_GIVEN, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24','fd00::/112']}", "10.0.0.255", EXPLAIN_FIT_EDGE, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24','fd00::/112']}", "10.0.1.0", EXPLAIN_FIT_OUTSIDE, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24'],'exclude':['10.0.0.0']}", "10.0.0.0",
+     EXPLAIN_FIT_EXCLUDED, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24'],'mode':'m'}", "10.0.0.1", EXPLAIN_FIT_INVALID,
+     "spec.mode"},
+    {"'spec':{'addresses':['126.0.0.0/7']}", "127.0.0.1", EXPLAIN_FIT_UNFIT, "127.0.0.0/8"},
+    {"'spec':{'addresses':['10.0.0.0/24'],'allocated':{'10.0.0.7':'x'}}", "10.0.0.7",
+     EXPLAIN_FIT_ALLOCATED, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24'],'allocated':{'10.0.0.7':'x'}}", "10.0.0.8",
+     EXPLAIN_FIT_GIVEN, NULL},
+    {"'spec':{'addresses':['10.0.0.0/24'],'allocated':{'10.0.0.0':'x'}}", "10.0.0.0",
+     EXPLAIN_FIT_EDGE, NULL},
     {REQUEST, "10.0.0.1", EXPLAIN_FIT_GIVEN, NULL},
     {REQUEST, "10.0.0.5", EXPLAIN_FIT_EXCLUDED, NULL},
     {REQUEST, "10.0.0.15", EXPLAIN_FIT_BROADCAST, NULL},
@@ -71,6 +86,35 @@ static void test_fit(void **state)
             (detail != NULL && strstr(detail, cases[i].detail) == NULL))
             fail_msg("%s in %s: %s (%s)", cases[i].address, cases[i].pool, explain_fit_text(fit),
                      detail != NULL ? detail : "");
+        pool_free(pool);
+    }
+}
+
+static void test_where(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pool;
+        const char *address;
+        const char *where;
+    } places[] = {
+        {"'spec':{'cidr':'10.0.0.0/24','ranges':['10.0.0.9']}", "10.0.0.9", "10.0.0.0/24"},
+        {REQUEST, "10.0.0.9", "10.0.0.0/28"},
+        {"'spec':{'addresses':['10.0.0.0/24','10.0.2.1','fd00::5-fd00::8']}", "10.0.0.0",
+         "10.0.0.0/24"},
+        {"'spec':{'addresses':['10.0.0.0/24','10.0.2.1','fd00::5-fd00::8']}", "10.0.2.1",
+         "10.0.2.1"},
+        {"'spec':{'addresses':['10.0.0.0/24','10.0.2.1','fd00::5-fd00::8']}", "fd00::6",
+         "fd00::5-fd00::8"},
+        {"'spec':{'addresses':['10.0.0.0/24']}", "fd00::6", ""},
+    };
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        struct pool *pool = read_pool(places[i].pool);
+        struct address address;
+        char where[RANGES_SPAN_TEXT_SIZE];
+        assert_int_equal(address_parse(places[i].address, &address, NULL), 0);
+        explain_pool_where(pool, &address, where);
+        assert_string_equal(where, places[i].where);
         pool_free(pool);
     }
 }
@@ -106,6 +150,7 @@ static void test_selector(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fit), cmocka_unit_test(test_selector)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fit), cmocka_unit_test(test_where),
+                                       cmocka_unit_test(test_selector)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

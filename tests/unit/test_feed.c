@@ -27,7 +27,7 @@
     "{'metadata':{'namespace':'a','name':'" name "','uid':'q','creationTimestamp':"                \
     "'2026-01-01T00:00:00Z'},'spec':{'range':{'name':'lan'},'request':'28'},'status':{" status     \
     "}}"
-#define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'cidr':'" cidr "'}}"
+#define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'addresses':['" cidr "']}}"
 
 static struct fake_api *api;
 static struct k8s_config config;

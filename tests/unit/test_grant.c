@@ -263,7 +263,8 @@ static void the_first_is_kept_while_the_second_looks_further(void **state)
 {
     (void)state;
     struct outcome outcome;
-    fixture_put_pool(world, Q("{'metadata':{'name':'six'},'spec':{'cidr':'2001:db8::/127'}}"));
+    fixture_put_pool(world,
+                     Q("{'metadata':{'name':'six'},'spec':{'addresses':['2001:db8::/127']}}"));
     fake_cluster_put(cluster, CLAIM_PATH "/" SIX_NAME, CLAIM(SIX_NAME, "2001:db8::", "other"));
     ask(&(struct ask){.service = DUAL}, &outcome);
     assert_granted(&outcome, "192.0.2.1,2001:db8::1");

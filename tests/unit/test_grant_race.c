@@ -35,7 +35,8 @@ static void a_choice_that_is_asked_about_again_is_kept(void **state)
 static void when_nothing_else_is_free_the_oldest_choice_is_given_again(void **state)
 {
     (void)state;
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/30'}}"));
+    fixture_put_pool(world,
+                     Q("{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/30']}}"));
     choose(CHOSEN("one", ""), "192.0.2.1");
     choose(CHOSEN("two", ""), "192.0.2.2");
     choose(CHOSEN("three", ""), "192.0.2.1");
@@ -62,7 +63,8 @@ static void a_taken_address_is_learnt_and_another_is_taken(void **state)
 {
     (void)state;
     struct outcome outcome;
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/30'}}"));
+    fixture_put_pool(world,
+                     Q("{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/30']}}"));
     fake_cluster_put(cluster, CLAIM_PATH "/" ONE, CLAIM(ONE, "192.0.2.1", "other"));
     ask_for_web(&outcome);
     assert_granted(&outcome, "192.0.2.2");

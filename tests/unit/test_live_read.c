@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'cidr':'" cidr "'}}"
+#define POOL(name, cidr) "{'metadata':{'name':'" name "'},'spec':{'addresses':['" cidr "']}}"
 #define BLUE POOL("blue", "192.0.2.0/29")
 #define CLAIM_IN(pool, name, address, service)                                                     \
     "{'metadata':{'name':'" name "','uid':'c-" name                                                \

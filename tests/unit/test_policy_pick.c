@@ -4,6 +4,7 @@
 #include "server/state/state_addresses.h"
 #include "server/state/state_replicas.h"
 
+#define BOTH(more) POOL("both", "192.0.2.0/29','2001:db8::/64", more)
 #define RED(more) POOL("red", "198.51.100.0/29", more)
 #define FIRST CLAIM("192-0-2-1-32", "192.0.2.1/32", GAVE("first"))
 
@@ -48,7 +49,7 @@ static const struct policy_case cases[] = {
      .steps = "create 198.51.100.1 red given"},
     {.name = "nothing is given from a pool under deletion",
      .pools = {"{'metadata':{'name':'blue','uid':'p','deletionTimestamp':'2026-01-01T00:00:00Z'},"
-               "'spec':{'cidr':'192.0.2.0/29'}}",
+               "'spec':{'addresses':['192.0.2.0/29']}}",
                RED("")},
      .service = NEW("web", AUTO) SPEC(""),
      .external = "198.51.100.1",
@@ -119,6 +120,59 @@ static const struct policy_case cases[] = {
      .external = "192.0.2.1,2001:db8::",
      .given = "192.0.2.1,2001:db8::",
      .steps = "create 192.0.2.1 blue given; create 2001:db8:: six given"},
+    {.name = "RequireDualStack gets one of each from one pool",
+     .pools = {BOTH("")},
+     .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
+     .external = "192.0.2.1,2001:db8::",
+     .given = "192.0.2.1,2001:db8::",
+     .steps = "create 192.0.2.1 both given; create 2001:db8:: both given"},
+    {.name = "and from the pool that it names",
+     .pools = {BLUE, SIX, POOL("other", "203.0.113.0/29','2001:db8:1::/64", ",'autoAssign':false")},
+     .service = NEW("web", AUTO_AND(IN_POOL("other"))) SPEC(REQUIRE_DUAL),
+     .external = "203.0.113.1,2001:db8:1::",
+     .given = "203.0.113.1,2001:db8:1::",
+     .steps = "create 203.0.113.1 other given; create 2001:db8:1:: other given"},
+    {.name = "a pool that is full in one family says so of that one",
+     .pools = {POOL("both", "192.0.2.1','2001:db8::/64", "")},
+     .claims = {FIRST},
+     .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
+     .outcome = POLICY_REFUSED,
+     .text = "pool both: 1 of 1 IPv4 addresses in use",
+     .doubt = "pools both"},
+    {.name = "and gives of the other",
+     .pools = {POOL("both", "192.0.2.1','2001:db8::/64", "")},
+     .claims = {FIRST},
+     .service = NEW("web", AUTO) SPEC(PREFER_DUAL),
+     .external = "2001:db8::",
+     .given = "2001:db8::",
+     .steps = "create 2001:db8:: both given"},
+    {.name = "each family goes on where it was",
+     .pools = {"{'metadata':{'name':'both','uid':'p'},'spec':{'addresses':['192.0.2.0/29',"
+               "'2001:db8::/64'],'mode':'RoundRobin'},'status':{'roundRobin':['192.0.2.4/32',"
+               "'2001:db8::9/128']}}"},
+     .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
+     .external = "192.0.2.4,2001:db8::9",
+     .given = "192.0.2.4,2001:db8::9",
+     .steps = "create 192.0.2.4 both given; create 2001:db8::9 both given"},
+    {.name = "what the older version gave isn't chosen",
+     .pools = {BOTH(",'allocated':{'192.0.2.1':'a','192.0.2.3':'b','2001:db8::':'c'}")},
+     .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", GAVE("other"))},
+     .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
+     .external = "192.0.2.4,2001:db8::1",
+     .given = "192.0.2.4,2001:db8::1",
+     .steps = "create 192.0.2.4 both given; create 2001:db8::1 both given"},
+    {.name = "nor when nothing else is left",
+     .pools = {TINY(",'allocated':{'192.0.2.1':'a'}")},
+     .service = NEW("web", AUTO) SPEC(""),
+     .outcome = POLICY_REFUSED,
+     .text = "pool blue: 1 of 1 IPv4 addresses in use",
+     .doubt = "pools blue"},
+    {.name = "but who names it gets it",
+     .pools = {TINY(",'allocated':{'192.0.2.1':'a'}")},
+     .service = NEW("web", AUTO_AND(NAMES("192.0.2.1"))) SPEC(""),
+     .external = "192.0.2.1",
+     .given = "192.0.2.1",
+     .steps = "create 192.0.2.1 blue given"},
     {.name = "RequireDualStack without a pool of one family waits whole",
      .pools = {BLUE},
      .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
@@ -292,7 +346,7 @@ static void round_robin_goes_on_behind_what_was_claimed(void **unused)
     struct address lagging = fixture_address("192.0.2.3");
     struct cidr single = cidr_single(&lagging);
     mutex_lock(&state->mutex);
-    assert_int_equal(blocks_release(state_pool(state, "blue")->blocks, &single, NULL), 0);
+    assert_int_equal(blocks_release(state_pool(state, "blue")->books[0], &single, NULL), 0);
     mutex_unlock(&state->mutex);
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
         char json[512];

@@ -7,15 +7,15 @@
 #define APPLY "PATCH" POOL_URL "?fieldManager=ipwarden-finalizer&force=true"
 #define KEPT(more)                                                                                 \
     "{'metadata':{'name':'blue','uid':'p-1','generation':3,'finalizers':['ipcontroller.ext/"       \
-    "pool']" more "},'spec':{'cidr':'192.0.2.0/29'}"
+    "pool']" more "},'spec':{'addresses':['192.0.2.0/29']}"
 #define KEPT_ROUND_ROBIN                                                                           \
     "{'metadata':{'name':'blue','uid':'p-1','generation':2,'finalizers':['ipcontroller.ext/pool']" \
-    "},'spec':{'cidr':'192.0.2.0/29','mode':'RoundRobin'}}"
+    "},'spec':{'addresses':['192.0.2.0/29'],'mode':'RoundRobin'}}"
 
 #define STATUS_URL POOL_URL "/status"
 #define OLDER                                                                                      \
     "{'metadata':{'name':'older','finalizers':['ipcontroller.ext/pool'],'creationTimestamp':"      \
-    "'1970-01-01T00:00:01Z'},'spec':{'cidr':'198.51.100.0/24'}}"
+    "'1970-01-01T00:00:01Z'},'spec':{'addresses':['198.51.100.0/24']}}"
 #define NAMELESS(pool, more, services)                                                             \
     "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7'" more                         \
     "},'spec':{'cidr':'192.0.2.1/32','pool':" pool ",'services':[" services "]}}"
@@ -96,17 +96,29 @@ static const struct {
     const char *spec;
     const char *said[5];
 } sayings[] = {
-    {"'cidr':'192.0.2.1/32'",
+    {"'addresses':['192.0.2.1/32']",
      {"'type':'Exhausted','status':'True','reason':'NoFreeAddress'",
       "'message':'no address is free'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null",
       "'type':'Ready','status':'True'", "'type':'Conflict','status':'False','reason':'NoOverlap'"}},
-    {"'cidr':'2001:db8::/126'",
+    {"'addresses':['2001:db8::/126']",
      {"'type':'Exhausted','status':'False','reason':'FreeAddresses'",
       "'ipv4':null,'ipv6':{'total':4,'used':0,'free':4}", "'roundRobin':null"}},
-    {"'cidr':'192.0.2.0/33'",
-     {"'type':'Ready','status':'False','reason':'Invalid'", "spec.cidr",
+    {"'addresses':['192.0.2.0/29','2001:db8::/126'],'allocated':{'2001:db8::1':'x'}",
+     {"'type':'Exhausted','status':'False'",
+      "'ipv4':{'total':6,'used':1,'free':5},'ipv6':{'total':4,'used':1,'free':3}"}},
+    {"'addresses':['192.0.2.1','2001:db8::/126']",
+     {"'type':'Exhausted','status':'True'", "'message':'no IPv4 address is free'",
+      "'ipv4':{'total':1,'used':1,'free':0},'ipv6':{'total':4,'used':0,'free':4}"}},
+    {"'addresses':['192.0.2.1-192.0.2.2','2001:db8::1'],'allocated':{'2001:db8::1':'x'}",
+     {"'type':'Exhausted','status':'True'", "'message':'no IPv6 address is free'"}},
+    {"'addresses':['192.0.2.1','2001:db8::1'],'allocated':{'2001:db8::1':'x'}",
+     {"'type':'Exhausted','status':'True'", "'message':'no address is free'"}},
+    {"'addresses':['192.0.2.0/29','2001:db8::/126'],'mode':'RoundRobin'",
+     {"'roundRobin':['192.0.2.2/32']"}},
+    {"'addresses':['192.0.2.0/33']",
+     {"'type':'Ready','status':'False','reason':'Invalid'", "spec.addresses[0]",
       "'type':'Exhausted','status':'False'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null"}},
-    {"'cidr':'192.0.2.0/24','sharing':'any'",
+    {"'addresses':['192.0.2.0/24'],'sharing':'any'",
      {"'type':'Ready','status':'False','reason':'Invalid'", "spec.sharing",
       "'type':'Exhausted','status':'False'", "'ipv4':{'total':1,'used':1,'free':0},'ipv6':null"}},
 };
@@ -136,8 +148,8 @@ static void a_pool_that_overlaps_says_with_whom(void **state)
 {
     (void)state;
     fixture_put_pool(world, Q("{'metadata':{'name':'older','finalizers':['ipcontroller.ext/pool'],"
-                              "'creationTimestamp':'1970-01-01T00:00:01Z'},'spec':{'cidr':"
-                              "'192.0.2.0/24'}}"));
+                              "'creationTimestamp':'1970-01-01T00:00:01Z'},'spec':{'addresses':"
+                              "['192.0.2.0/24']}}"));
     fixture_put_pool(world, Q(KEPT(",'creationTimestamp':'1970-01-01T00:00:02Z'") "}"));
     lead();
     fake_until(fake_api_count(cluster->api) >= 2);
@@ -218,8 +230,8 @@ static const struct {
     {FROM_NET("{}"), KEPT_REQUEST, "'cidr':'192.0.2.128/28'", NULL},
     /* From a request no more. */
     {"{'metadata':{'name':'blue','uid':'p-1','resourceVersion':'3','finalizers':["
-     "'ipcontroller.ext/pool']},'spec':{'cidr':'192.0.2.0/29'},'status':" PIN("net", "q-1",
-                                                                              "192.0.2.64/28") "}",
+     "'ipcontroller.ext/pool']},'spec':{'addresses':['192.0.2.0/29']},'status':" PIN(
+         "net", "q-1", "192.0.2.64/28") "}",
      KEPT_REQUEST, "'cidr':'192.0.2.64/28'", "{'request':null}"},
 };
 
@@ -238,9 +250,10 @@ static void a_pool_notes_its_request_once(void **state)
         fixture_put_range(world, Q("{'metadata':{'namespace':'a','name':'lan','uid':'r-1'},"
                                    "'spec':{'ranges':['192.0.2.0/24']}}"));
         fixture_put_request(world, Q(json));
-        fixture_put_pool(world, Q("{'metadata':{'name':'younger','finalizers':["
-                                  "'ipcontroller.ext/pool'],'creationTimestamp':"
-                                  "'1970-01-01T00:00:09Z'},'spec':{'cidr':'192.0.2.128/25'}}"));
+        fixture_put_pool(world,
+                         Q("{'metadata':{'name':'younger','finalizers':["
+                           "'ipcontroller.ext/pool'],'creationTimestamp':"
+                           "'1970-01-01T00:00:09Z'},'spec':{'addresses':['192.0.2.128/25']}}"));
         fixture_put_pool(world, Q(pins[i].pool));
         lead();
         fake_until(count_of("PATCH " STATUS_URL) > 0);
@@ -259,7 +272,7 @@ static void a_round_robin_pool_remembers_where_it_is(void **state)
     (void)state;
     fixture_put_pool(world,
                      Q("{'metadata':{'name':'blue','uid':'p-1','finalizers':['ipcontroller.ext/"
-                       "pool']},'spec':{'cidr':'192.0.2.0/29','mode':'RoundRobin'}}"));
+                       "pool']},'spec':{'addresses':['192.0.2.0/29'],'mode':'RoundRobin'}}"));
     put_claim_everywhere(ONE, CLAIM(""));
     lead();
     await_requests("PATCH" POOL_URL "/status");
@@ -285,7 +298,7 @@ static void what_somebody_else_keeps_says_what_becomes_of_it(void **state)
     (void)state;
     fixture_put_pool(world, Q("{'metadata':{'name':'blue','uid':'p-1','finalizers':['other'],"
                               "'deletionTimestamp':'1970-01-01T00:00:10Z'},"
-                              "'spec':{'cidr':'192.0.2.0/29'}}"));
+                              "'spec':{'addresses':['192.0.2.0/29']}}"));
     lead();
     await_requests(STATUS);
     assert_in(body_of(0), "'type':'Ready','status':'False','reason':'Deleting'");
@@ -301,18 +314,18 @@ static const struct {
     const char *service; /* the addresses that it lists; NULL: there is none */
     bool stays;
 } ends[] = {
-    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'blue'"), NULL, true},
-    {"'cidr':'192.0.2.0/33'", CLAIM_OF("'blue'"), NULL, true},
+    {"'addresses':['192.0.2.0/29']", CLAIM_OF("'blue'"), NULL, true},
+    {"'addresses':['192.0.2.0/33']", CLAIM_OF("'blue'"), NULL, true},
     {"'fromRequest':{'namespace':'a','name':'net'}", CLAIM_OF("'blue'"), NULL, true},
     /* Its addresses were others when it was claimed. */
-    {"'cidr':'203.0.113.0/29'", CLAIM_OF("'blue'"), NULL, true},
-    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'older'"), NULL, false},
-    {"'cidr':'192.0.2.0/29'", CLAIM_OF("'gone'"), NULL, true},
-    {"'cidr':'192.0.2.0/29'", CLAIM_OF("null"), NULL, true},
-    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), NULL, false},
-    {"'cidr':'192.0.2.0/33'", CLAIM_OF("null"), NULL, false},
-    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), "'203.0.113.1'", true},
-    {"'cidr':'203.0.113.0/29'", CLAIM_OF("null"), "'192.0.2.1'", false},
+    {"'addresses':['203.0.113.0/29']", CLAIM_OF("'blue'"), NULL, true},
+    {"'addresses':['192.0.2.0/29']", CLAIM_OF("'older'"), NULL, false},
+    {"'addresses':['192.0.2.0/29']", CLAIM_OF("'gone'"), NULL, true},
+    {"'addresses':['192.0.2.0/29']", CLAIM_OF("null"), NULL, true},
+    {"'addresses':['203.0.113.0/29']", CLAIM_OF("null"), NULL, false},
+    {"'addresses':['192.0.2.0/33']", CLAIM_OF("null"), NULL, false},
+    {"'addresses':['203.0.113.0/29']", CLAIM_OF("null"), "'203.0.113.1'", true},
+    {"'addresses':['203.0.113.0/29']", CLAIM_OF("null"), "'192.0.2.1'", false},
 };
 
 static void a_pool_stays_for_the_claims_that_name_it(void **state)
@@ -348,7 +361,7 @@ static void a_pool_without_a_book_goes_with_its_last_claim(void **state)
     (void)state;
     fixture_put_pool(world, Q("{'metadata':{'name':'blue','uid':'p-1','deletionTimestamp':"
                               "'1970-01-01T00:00:10Z','finalizers':['ipcontroller.ext/pool']},"
-                              "'spec':{'cidr':'x'}}"));
+                              "'spec':{'addresses':['x']}}"));
     fixture_put_claim(world, Q(CLAIM_OF("'blue'")));
     lead();
     await_requests(STATUS);
@@ -445,10 +458,10 @@ static const struct {
     const char *reason; /* NULL: they are told nothing */
     const char *message;
 } tellings[] = {
-    {"'cidr':'192.0.2.0/29'", NULL, NULL},
-    {"'cidr':'192.0.2.0/33'", NULL, NULL},
-    {"'cidr':'192.0.2.1/32'", "PoolExhausted", "no address is free"},
-    {"'cidr':'198.51.100.8/29'", "PoolConflict", "overlaps pool older, which is older"},
+    {"'addresses':['192.0.2.0/29']", NULL, NULL},
+    {"'addresses':['192.0.2.0/33']", NULL, NULL},
+    {"'addresses':['192.0.2.1/32']", "PoolExhausted", "no address is free"},
+    {"'addresses':['198.51.100.8/29']", "PoolConflict", "overlaps pool older, which is older"},
 };
 
 static void put_telling(const char *spec)
@@ -495,7 +508,7 @@ static void what_could_not_be_written_is_not_told(void **state)
     (void)state;
     static const struct fake_answer fault = {.request = "PATCH", .status = 500};
     fake_cluster_fault(cluster, &fault);
-    put_telling("'cidr':'192.0.2.1/32'");
+    put_telling("'addresses':['192.0.2.1/32']");
     lead();
     assert_true(fake_api_wait(cluster->api, 1));
     await_look(STATE_POOLS, "blue");

@@ -4,6 +4,8 @@
 #define POOL(name, spec) "{'metadata':{'name':'" name "'},'spec':{" spec "}}"
 #define WHOLE POOL("blue", "'cidr':'192.0.2.0/24'")
 
+#define MIXED "'addresses':['192.0.2.0/24','2001:db8::/64']"
+
 struct row {
     const char *name;
     const char *object;
@@ -12,13 +14,13 @@ struct row {
     const char *message;
 };
 
-/* Pool red offers 198.51.100.0/24; 192.0.2.5 is claimed; the Service web lists 192.0.2.6 without a claim. */
+/* Pool red offers 198.51.100.0/24 and six 2001:db8:6::1; 192.0.2.5 and 203.0.113.64 are claimed; the Service web lists 192.0.2.6 without a claim. */
 static const struct row rows[] = {
     {"good", WHOLE, NULL, NULL, NULL},
     {"everything wrong at once",
      POOL("blue", "'ranges':['x','y'],'sharing':'Perhaps','onExhausted':'Maybe'"), NULL,
-     "spec.cidr spec.ranges[0] spec.ranges[1] spec.sharing spec.onExhausted",
-     "IpClaimPool \"the-name\" is invalid: spec.cidr: "},
+     "spec.addresses spec.ranges[0] spec.ranges[1] spec.sharing spec.onExhausted",
+     "IpClaimPool \"the-name\" is invalid: spec.addresses: "},
     {"overlap", POOL("blue", "'cidr':'198.51.100.128/25'"), NULL, "spec.ranges",
      "198.51.100.129 is offered by pool red"},
     {"no overlap once excluded",
@@ -45,6 +47,44 @@ static const struct row rows[] = {
      POOL("blue", "'cidr':'198.51.100.0/24'"), NULL, NULL},
     {"a new overlap", POOL("blue", "'cidr':'198.51.100.0/24'"),
      POOL("blue", "'cidr':'198.51.100.0/25'"), "spec.ranges", "198.51.100.127 is offered by"},
+
+    {"both families", POOL("blue", MIXED), NULL, NULL, NULL},
+    {"every fault of a list",
+     POOL("blue", "'addresses':['192.0.2.0/24','x','2001:db8::/33/2','192.0.2.9',7]"), NULL,
+     "spec.addresses[1] spec.addresses[2] spec.addresses[3] spec.addresses[4]", NULL},
+    {"an overlap inside the list", POOL("blue", "'addresses':['10.0.0.0/24','10.0.0.9']"), NULL,
+     "spec.addresses[1]", "overlaps an entry before it: both have 10.0.0.9"},
+    {"the new beside the old", POOL("blue", "'addresses':['10.0.0.0/24'],'cidr':'10.0.1.0/24'"),
+     NULL, "spec.cidr", "not together with spec.addresses, which takes its place: write it there"},
+    {"the new beside ranges", POOL("blue", "'addresses':['10.0.0.0/24'],'ranges':['10.0.1.7']"),
+     NULL, "spec.ranges", "not together with spec.addresses"},
+    {"an entry that another pool has",
+     POOL("blue", "'addresses':['10.0.0.0/24','2001:db8::7','198.51.100.7-198.51.101.9']"), NULL,
+     "spec.addresses[2]", "198.51.100.7 is offered by pool red already"},
+    {"an entry of another family that another pool has",
+     POOL("blue", "'addresses':['10.0.0.0/24','2001:db8:6::/64']"), NULL, "spec.addresses[1]",
+     "2001:db8:6::1 is offered by pool six already"},
+    {"from the old form to the new", POOL("blue", "'addresses':['192.0.2.0/24']"), WHOLE, NULL,
+     NULL},
+    {"another family beside it", POOL("blue", MIXED), POOL("blue", "'addresses':['192.0.2.0/24']"),
+     NULL, NULL},
+    {"an entry taken away that is in use", POOL("blue", "'addresses':['2001:db8::/64']"),
+     POOL("blue", MIXED), "spec.addresses", "192.0.2.5 is in use (claim 192-0-2-5-32)"},
+    {"an entry of the other family taken away", POOL("blue", "'addresses':['192.0.2.0/24']"),
+     POOL("blue", MIXED), NULL, NULL},
+    {"the free ends of a network taken away",
+     POOL("blue", "'addresses':['192.0.2.4/30','192.0.2.8/29']"),
+     POOL("blue", "'addresses':['192.0.2.4/30','192.0.2.8/29'],'useNetworkAndBroadcast':true"),
+     NULL, NULL},
+    {"the end of a network taken away that is in use",
+     POOL("blue", "'addresses':['203.0.113.64/26']"),
+     POOL("blue", "'addresses':['203.0.113.64/26'],'useNetworkAndBroadcast':true"),
+     "spec.useNetworkAndBroadcast", "203.0.113.64 is in use (claim 203-0-113-64-32)"},
+    {"an exclusion that excludes nothing",
+     POOL("blue", "'addresses':['10.0.0.0/24'],'exclude':['10.0.0.9','10.0.1.9']"), NULL,
+     "spec.exclude[1]", "excludes nothing: spec.addresses has none of it"},
+    {"what was given by the older version", POOL("blue", MIXED ",'allocated':{'192.0.2.9':'old'}"),
+     NULL, NULL, NULL},
 };
 
 /* Claims of 192.0.2.5: what pool they name, and whether an edit may take the address from the pool
@@ -108,8 +148,11 @@ static void says_all_that_is_wrong(void **state)
 {
     (void)state;
     put_pool_everywhere("red", POOL("red", "'cidr':'198.51.100.0/24'"));
+    put_pool_everywhere("six", POOL("six", "'addresses':['2001:db8:6::1','203.0.113.9']"));
     put_claim_everywhere("192-0-2-5-32",
                          "{'metadata':{'name':'192-0-2-5-32'},'spec':{'cidr':'192.0.2.5'}}");
+    put_claim_everywhere("203-0-113-64-32",
+                         "{'metadata':{'name':'203-0-113-64-32'},'spec':{'cidr':'203.0.113.64'}}");
     fixture_put_service(
         world,
         Q("{'metadata':{'namespace':'a','name':'web'},'spec':{'externalIPs':['192.0.2.6']}}"));
@@ -130,9 +173,14 @@ static void networks_that_no_service_can_have_are_warned_of(void **state)
     review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'126.0.0.0/7'"), NULL, "",
            &verdict);
     assert_true(verdict.allowed);
-    assert_non_null(strstr(verdict.warning, "reaches into 127.0.0.0/8 (loopback)"));
+    assert_string_equal(
+        verdict.warning,
+        Q("spec.cidr is deprecated: write spec.addresses: ['126.0.0.0/7']; the pool "
+          "reaches into 127.0.0.0/8 (loopback): no Service can have such an "
+          "address, so none is given"));
     review(false, "ipclaimpools", "CREATE",
-           POOL("blue", "'cidr':'126.0.0.0/7','exclude':['127.0.0.0/8']"), NULL, "", &verdict);
+           POOL("blue", "'addresses':['126.0.0.0/7'],'exclude':['127.0.0.0/8']"), NULL, "",
+           &verdict);
     assert_true(verdict.allowed);
     assert_string_equal(verdict.warning, "");
     review(false, "ipclaimpools", "CREATE", POOL("blue", "'cidr':'ff02::/64'"), NULL, "", &verdict);
@@ -160,7 +208,7 @@ static const struct row from_rows[] = {
     {"good", FROM(""), NULL, NULL, NULL},
     {"not there yet", FROM_NOBODY, NULL, NULL, NULL},
     {"with a cidr", FROM(",'cidr':'10.0.0.0/8'"), NULL, "spec.cidr", "not together"},
-    {"overlap", FROM_OTHER(""), NULL, "spec.ranges", "10.0.0.44 is offered by pool near"},
+    {"overlap", FROM_OTHER(""), NULL, "spec.fromRequest", "10.0.0.44 is offered by pool near"},
     {"no overlap once excluded", FROM_OTHER(",'exclude':['10.0.0.44']"), NULL, NULL, NULL},
     {"nothing is left", FROM(",'exclude':['10.0.0.0/24']"), NULL, "spec.exclude",
      "leaves no address"},
@@ -175,14 +223,15 @@ static const struct row from_rows[] = {
     {"from an invalid one anything may be made", POOL("from", "'cidr':'192.0.2.0/24'"),
      FROM(",'mode':'m'"), NULL, NULL},
     {"a CIDR that another request has", FROM_LATE(",'exclude':['10.0.0.0/24']"), NULL, NULL, NULL},
-    {"to a CIDR that another request has", FROM_LATE(""), FROM(""), "spec.ranges",
+    {"to a CIDR that another request has", FROM_LATE(""), FROM(""), "spec.fromRequest",
      "10.0.0.20 is in use"},
     {"excluded what is in use", FROM(",'exclude':['10.0.0.20']"), FROM(""), "spec.exclude",
      "10.0.0.20 is in use"},
     {"excluded what is free", FROM(",'exclude':['10.0.0.21']"), FROM(""), NULL, NULL},
-    {"another request", FROM_OTHER(",'exclude':['10.0.0.44']"), FROM(""), "spec.ranges",
+    {"another request", FROM_OTHER(",'exclude':['10.0.0.44']"), FROM(""), "spec.fromRequest",
      "10.0.0.20 is in use"},
-    {"a request that has nothing yet", FROM_NOBODY, FROM(""), "spec.ranges", "10.0.0.20 is in use"},
+    {"a request that has nothing yet", FROM_NOBODY, FROM(""), "spec.fromRequest",
+     "10.0.0.20 is in use"},
     {"from one that had nothing", FROM(""), FROM_NOBODY, NULL, NULL},
     {"the same by hand", POOL("from", "'cidr':'10.0.0.16/28'"), FROM(""), NULL, NULL},
 };
@@ -251,6 +300,36 @@ static void a_pool_without_a_name_is_refused(void **state)
     assert_non_null(strstr(verdict.message, "metadata.name"));
 }
 
+static const struct {
+    const char *spec;
+    const char *warning;
+} warned[] = {
+    {"'addresses':['192.0.2.0/24']", ""},
+    {"'cidr':'192.0.2.0/24'", "spec.cidr is deprecated: write spec.addresses: ['192.0.2.0/24']"},
+    {"'cidr':'192.0.2.0/24','ranges':['192.0.2.7','192.0.2.64/26']",
+     "spec.cidr and spec.ranges are deprecated: write spec.addresses: "
+     "['192.0.2.7','192.0.2.64/26']"},
+    {"'addresses':['192.0.2.0/24'],'allocated':{'192.0.2.7':'a','192.000.002.8':'b'}", ""},
+    {"'addresses':['192.0.2.0/24'],'allocated':{'192.0.2.7':'a','192.0.2.8/24':'b','x':'c'}",
+     "spec.allocated: '192.0.2.8/24' is no address and is ignored"},
+    {"'cidr':'192.0.2.0/24','allocated':{'':'a'}",
+     "spec.cidr is deprecated: write spec.addresses: ['192.0.2.0/24']; spec.allocated: '' is no "
+     "address and is ignored"},
+};
+
+static void what_is_old_is_warned_of(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(warned) / sizeof(warned[0]); i++) {
+        char json[512];
+        struct verdict verdict;
+        snprintf(json, sizeof(json), "{'metadata':{'name':'blue'},'spec':{%s}}", warned[i].spec);
+        review(false, "ipclaimpools", "CREATE", json, NULL, "", &verdict);
+        assert_true(verdict.allowed);
+        assert_string_equal(verdict.warning, Q(warned[i].warning));
+    }
+}
+
 #define TEST(function)                                                                             \
     cmocka_unit_test_setup_teardown(function, admission_set_up, admission_tear_down)
 
@@ -261,6 +340,7 @@ int main(void)
         TEST(a_claim_is_that_of_the_pool_that_it_names),
         TEST(networks_that_no_service_can_have_are_warned_of),
         TEST(a_pool_from_a_request_is_judged_by_its_cidr),
+        TEST(what_is_old_is_warned_of),
         TEST(a_no_rests_on_what_is_read_live),
         TEST(a_pool_without_a_name_is_refused),
     };

@@ -47,10 +47,10 @@ static struct state *empty_world(void)
 static struct state *filled_world(void)
 {
     struct state *world = empty_world();
-    put_pool(world, "edge", "'cidr':'10.0.0.0/24','mode':'RoundRobin'");
-    put_pool(world, "six", "'cidr':'2001:db8::/64','priority':5");
+    put_pool(world, "edge", "'addresses':['10.0.0.0/24'],'mode':'RoundRobin'");
+    put_pool(world, "six", "'addresses':['2001:db8::/64','192.0.2.8/30'],'priority':5");
     put_pool(world, "twin", "'cidr':'10.0.0.0/30','ranges':['10.0.0.1']");
-    put_pool(world, "wrong", "'cidr':'10.0.0.0/33'");
+    put_pool(world, "wrong", "'addresses':['10.0.0.0/33']");
     put_pool(world, "lent", "'fromRequest':{'name':'b','namespace':'team'}");
     fixture_put_claim(world, Q("{'metadata':{'name':'10-0-0-7-32','uid':'c'},'spec':{'cidr':"
                                "'10.0.0.7/32','pool':'edge'}}"));
@@ -92,22 +92,24 @@ static void test_table(void **state)
     struct state *world = filled_world();
     check_text(
         world, false, true,
-        "KIND   NAMESPACE  NAME   READY                                 TOTAL  USED                "
-        "  FREE  LARGEST  USE\n"
-        "Pool              edge   yes                                     254     1                "
-        "   253      /26  " BAR1 "\n"
-        "Pool              lent   no: WaitingForRequest                     -     -                "
-        "     -        -  -\n"
-        "Pool              twin   no: Conflict                              1     0                "
-        "     1      /32  " BAR0 "\n"
-        "Pool              wrong  no: Invalid                               -     -                "
-        "     -        -  -\n"
-        "Pool              six    yes                    18446744073709551616     0  "
+        "KIND   NAMESPACE  NAME   READY                  FAMILY                 TOTAL  USED        "
+        "          FREE  LARGEST  USE\n"
+        "Pool              edge   yes                    IPv4                     254     1        "
+        "           253      /26  " BAR1 "\n"
+        "Pool              lent   no: WaitingForRequest  -                          -     -        "
+        "             -        -  -\n"
+        "Pool              twin   no: Conflict           IPv4                       1     0        "
+        "             1      /32  " BAR0 "\n"
+        "Pool              wrong  no: Invalid            -                          -     -        "
+        "             -        -  -\n"
+        "Pool              six    yes                    IPv4                       2     0        "
+        "             2      /32  " BAR0 "\n"
+        "Pool              six    yes                    IPv6    18446744073709551616     0  "
         "18446744073709551616      /64  " BAR0 "\n"
-        "Range  team       aged   no: Deleting                            263     0                "
-        "   263      /24  " BAR0 "\n"
-        "Range  team       nets   yes                                    1025   256                "
-        "   769      /23  " BAR25 "\n");
+        "Range  team       aged   no: Deleting           IPv4                     263     0        "
+        "           263      /24  " BAR0 "\n"
+        "Range  team       nets   yes                    IPv4                    1025   256        "
+        "           769      /23  " BAR25 "\n");
     state_free(world);
 }
 
@@ -115,7 +117,7 @@ static void test_wide(void **state)
 {
     (void)state;
     struct state *world = empty_world();
-    put_pool(world, "edge", "'cidr':'10.0.0.0/24'");
+    put_pool(world, "edge", "'addresses':['10.0.0.0/24']");
     put_pool(world, "twin", "'cidr':'10.0.0.0/30','ranges':['10.0.0.1']");
     put_range(world, "nets", "",
               "'ranges':['10.1.0.1','10.1.0.3-10.1.0.6','10.1.1.0/24','10.3.0.0',"
@@ -123,14 +125,15 @@ static void test_wide(void **state)
     put_request(world, "a", "nets", "24", "");
     check_text(
         world, true, true,
-        "KIND   NAMESPACE  NAME  READY         TOTAL  USED  FREE  LARGEST  USE                     "
+        "KIND   NAMESPACE  NAME  READY         FAMILY  TOTAL  USED  FREE  LARGEST  USE             "
+        "        "
         "     MODE        REQUESTS  WAITING  ADDRESSES                                  MESSAGE\n"
-        "Pool              edge  yes             254     0   254      /26  " BAR0
+        "Pool              edge  yes           IPv4      254     0   254      /26  " BAR0
         "  FirstMatch         -        -  10.0.0.1-10.0.0.254\n"
-        "Pool              twin  no: Conflict      1     0     1      /32  " BAR0
+        "Pool              twin  no: Conflict  IPv4        1     0     1      /32  " BAR0
         "  FirstMatch         -        -  10.0.0.1                                   overlaps pool "
         "edge, which is older\n"
-        "Range  team       nets  yes             263     0   263      /24  " BAR0
+        "Range  team       nets  yes           IPv4      263     0   263      /24  " BAR0
         "  FirstMatch         1        1  10.1.0.1,10.1.0.3-10.1.0.6,10.1.1.0/24,+2\n");
     state_free(world);
 }
@@ -140,8 +143,8 @@ static void test_no_headers(void **state)
 {
     (void)state;
     struct state *world = empty_world();
-    put_pool(world, "edge", "'cidr':'10.0.0.0/24'");
-    check_text(world, false, false, "Pool    edge  yes  254  0  254  /26  " BAR0 "\n");
+    put_pool(world, "edge", "'addresses':['10.0.0.0/24']");
+    check_text(world, false, false, "Pool    edge  yes  IPv4  254  0  254  /26  " BAR0 "\n");
     state_free(world);
 }
 
@@ -158,7 +161,7 @@ static void test_empty(void **state)
     put_request(world, "c", "none", "25", "");
     assert_true(is_empty(world));
     check_text(world, false, true,
-               "KIND  NAMESPACE  NAME  READY  TOTAL  USED  FREE  LARGEST  USE\n");
+               "KIND  NAMESPACE  NAME  READY  FAMILY  TOTAL  USED  FREE  LARGEST  USE\n");
     put_range(world, "nets", "", "'ranges':['10.1.0.1']");
     assert_false(is_empty(world));
     state_free(world);
@@ -230,7 +233,7 @@ static void test_json(void **state)
     json_t *document = json_of(world);
     const json_t *pools = json_object_get(document, "pools");
     const json_t *ranges = json_object_get(document, "ranges");
-    assert_int_equal(json_array_size(pools), 5);
+    assert_int_equal(json_array_size(pools), 6); /* one of them has both families */
     assert_int_equal(json_array_size(ranges), 2);
     check_json(json_array_get(pools, 0),
                "{'name':'edge','ready':true,'reason':'Serving','message':'','family':'IPv4',"
@@ -246,6 +249,10 @@ static void test_json(void **state)
     assert_true(json_is_null(json_object_get(wrong, "family")));
     assert_true(json_is_null(json_object_get(wrong, "largestFreePrefixLength")));
     check_json(json_array_get(pools, 4),
+               "{'name':'six','ready':true,'reason':'Serving','message':'','family':'IPv4','mode':"
+               "'FirstMatch','total':2,'used':0,'free':2,'largestFreePrefixLength':32,"
+               "'addresses':['192.0.2.9-192.0.2.10']}");
+    check_json(json_array_get(pools, 5),
                "{'name':'six','ready':true,'reason':'Serving','message':'','family':'IPv6','mode':"
                "'FirstMatch','total':'18446744073709551616','used':0,'free':'18446744073709551616',"
                "'largestFreePrefixLength':64,'addresses':['2001:db8::/64']}");

@@ -192,7 +192,8 @@ static void each_kind_has_its_path(void **state)
     } kinds[] = {
         {"services", PLAIN, true, true},
         {"services/status", PLAIN, false, true},
-        {"ipclaimpools", "{'metadata':{'name':'p'},'spec':{'cidr':'192.0.2.0/24'}}", false, true},
+        {"ipclaimpools", "{'metadata':{'name':'p'},'spec':{'addresses':['192.0.2.0/24']}}", false,
+         true},
         {"ipclaims", "{'metadata':{'name':'192-0-2-1-32'},'spec':{'cidr':'192.0.2.1/32'}}", false,
          true},
         {"ipamranges", "{'metadata':{'name':'r'},'spec':{'ranges':['192.0.2.0/24']}}", true, true},
@@ -254,7 +255,8 @@ static void answers_within_the_caller_s_timeout(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct verdict verdict;
         int64_t start = fake_now();
-        fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/24'}}"));
+        fixture_put_pool(world,
+                         Q("{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/24']}}"));
         fake_api_answer(cluster->api,
                         &(struct fake_answer){.request = "POST", .ending = FAKE_HOLD});
         review_text(false, "application/json", cases[i].timeout,

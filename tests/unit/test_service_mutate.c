@@ -3,11 +3,12 @@
 #include "server/state/state_addresses.h"
 #include "tests/unit/admission_fixture.h"
 
-#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
-#define TINY "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32'}}"
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29']}}"
+#define TINY "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.1/32']}}"
 #define TINY_WAITS                                                                                 \
-    "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32','onExhausted':'Pending'}}"
-#define GREEN "{'metadata':{'name':'green'},'spec':{'cidr':'203.0.113.0/29','autoAssign':false}}"
+    "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.1/32'],'onExhausted':'Pending'}}"
+#define GREEN                                                                                      \
+    "{'metadata':{'name':'green'},'spec':{'addresses':['203.0.113.0/29'],'autoAssign':false}}"
 #define NEW(metadata, spec) "{'metadata':{'name':'web'" metadata "},'spec':{" spec "}}"
 #define STORED(metadata, spec)                                                                     \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1'" metadata "},'spec':{" spec "}}"
@@ -335,8 +336,8 @@ static void a_choice_holds_nothing_up(void **state)
 {
     (void)state;
     struct verdict verdict;
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/30"
-                              "'}}"));
+    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/30'"
+                              "]}}"));
     static const char *const patches[] = {SETS("'192.0.2.1'"), SETS("'192.0.2.2'"),
                                           SETS("'192.0.2.1'"), SETS("'192.0.2.2'")};
     for (size_t i = 0; i < 4; i++) {
@@ -388,8 +389,9 @@ static void only_claims_move_the_pointer(void **state)
         {SETS("'192.0.2.2'"), CLAIM("192-0-2-2-32", "192.0.2.2", OWNER)},
         {SETS("'192.0.2.3'"), CLAIM("192-0-2-3-32", "192.0.2.3", OWNER)},
     };
-    fixture_put_pool(world, Q("{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29','mode':"
-                              "'RoundRobin'}}"));
+    fixture_put_pool(world,
+                     Q("{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29'],'mode':"
+                       "'RoundRobin'}}"));
     for (size_t i = 0; i < 3; i++) {
         struct verdict verdict;
         for (int dry = 2; dry >= 0; dry--) {

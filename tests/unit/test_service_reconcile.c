@@ -5,7 +5,7 @@
 #define CLAIM_COMES_WITHIN (500 * CLOCK_MILLISECOND)
 #define POOL(range)                                                                                \
     "{'metadata':{'name':'blue','uid':'p-1','finalizers':['ipcontroller.ext/pool']},'spec':{"      \
-    "'cidr':'" range "'}}"
+    "'addresses':['" range "']}}"
 #define BALANCER(status)                                                                           \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1','resourceVersion':'20','generation':3"  \
     "},'spec':{'type':'LoadBalancer'},'status':{" status "}}"
@@ -66,9 +66,10 @@ static void what_runs_without_a_claim_is_claimed(void **state)
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         /* The pool gives nothing any more, and yet. */
-        fixture_put_pool(world, Q("{'metadata':{'name':'blue','finalizers':['ipcontroller.ext/pool'"
-                                  "],'deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'cidr':"
-                                  "'192.0.2.0/29'}}"));
+        fixture_put_pool(world,
+                         Q("{'metadata':{'name':'blue','finalizers':['ipcontroller.ext/pool'"
+                           "],'deletionTimestamp':'1970-01-01T00:00:10Z'},'spec':{'addresses':"
+                           "['192.0.2.0/29']}}"));
         fixture_put_service(world, Q(table[i].service));
         let_claims_come();
         lead();

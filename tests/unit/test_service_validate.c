@@ -2,8 +2,8 @@
  * the answer is, and what the claim of 192.0.2.1 says afterwards. */
 #include "tests/unit/admission_fixture.h"
 
-#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
-#define TINY "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.1/32'}}"
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29']}}"
+#define TINY "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.1/32']}}"
 #define WEB(metadata, spec)                                                                        \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1'" metadata "},'spec':{" spec "}}"
 #define AUTO ",'annotations':{'external-ip':'auto'}"

@@ -1,7 +1,7 @@
 /* The limit on what a namespace holds for Services that are never stored, as a review meets it. */
 #include "tests/unit/admission_fixture.h"
 
-#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29']}}"
 #define WEB(metadata, spec)                                                                        \
     "{'metadata':{'namespace':'a','name':'web','uid':'u-1'" metadata "},'spec':{" spec "}}"
 #define AUTO ",'annotations':{'external-ip':'auto'}"

@@ -13,7 +13,7 @@ static const struct {
 } samples[STATE_KINDS] = {
     [STATE_SERVICES] = {"services", "a/one", ",'namespace':'a'", "'externalIPs':['192.0.2.1']"},
     [STATE_CLAIMS] = {"ipclaims", "one", "", "'cidr':'192.0.2.1/32'"},
-    [STATE_POOLS] = {"ipclaimpools", "one", "", "'cidr':'192.0.2.0/24'"},
+    [STATE_POOLS] = {"ipclaimpools", "one", "", "'addresses':['192.0.2.0/24']"},
     [STATE_RANGES] = {"ipamranges", "a/one", ",'namespace':'a'", "'ranges':['10.0.0.0/24']"},
     [STATE_REQUESTS] = {"ipamrequests", "a/one",
                         ",'namespace':'a','creationTimestamp':'2026-01-01T00:00:00Z'",

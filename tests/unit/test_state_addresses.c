@@ -1,7 +1,7 @@
 /* The index by address: what makes an address busy, when it is free again, and the choices that answers have named. */
 #include "tests/unit/state_world.h"
 
-#define BLUE "'cidr':'192.0.2.0/24'"
+#define BLUE "'addresses':['192.0.2.0/24']"
 #define ADDRESS "192.0.2.1"
 
 /* --- what makes busy --- */

@@ -358,10 +358,11 @@ static void what_is_known_decides(void **state)
     assert_string_equal(found(NULL, "192.0.2.9"), "/ ");
     put_placed("one", "192.0.2.1/32", ",'nodeName':'a','standbyNode':'b'");
     assert_string_equal(found("unseen", "192.0.2.9"), "b/a ");
-    put_pool("x", 1, 1,
-             "'cidr':'192.0.2.0/24','link':'eth1','nodeSelector':{'matchLabels':{'zone':'x'}}");
+    put_pool(
+        "x", 1, 1,
+        "'addresses':['192.0.2.0/24'],'link':'eth1','nodeSelector':{'matchLabels':{'zone':'x'}}");
     assert_string_equal(found("x", "192.0.2.9"), "a/ eth1");
-    put_pool("x", 1, 2, "'cidr':'192.0.2.0/24','announce':'None'");
+    put_pool("x", 1, 2, "'addresses':['192.0.2.0/24'],'announce':'None'");
     assert_string_equal(found("x", "192.0.2.9"), "/ ");
     fixture_put_service(world, Q("{'metadata':{'namespace':'a','name':'web','uid':'w'},'spec':{"
                                  "'externalTrafficPolicy':'Local'}}"));

@@ -33,7 +33,7 @@ static void a_pool_waits_for_its_request(void **state)
     assert_true(offers(pool, &inside));
     assert_true(was_told("pool/blue") && was_told("room/"));
     struct blocks_counts counts;
-    blocks_counts(pool->blocks, &counts);
+    blocks_counts(state_pool_book(pool, ADDRESS_IPV4), &counts);
     assert_int_equal(counts.total.low, 14); /* without its network and broadcast addresses */
     assert_int_equal(counts.used.low, 1);   /* what was claimed before */
     mutex_lock(&world->mutex);
@@ -45,7 +45,7 @@ static void a_pool_waits_for_its_request(void **state)
     put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ",'exclude':['10.0.0.20']"));
     pool = pool_of("blue");
     assert_true(is_usable(pool));
-    blocks_counts(pool->blocks, &counts);
+    blocks_counts(state_pool_book(pool, ADDRESS_IPV4), &counts);
     assert_int_equal(counts.total.low, 13);
     assert_int_equal(counts.used.low, 1);
     state_remove(world, STATE_POOLS, "blue", NULL);
@@ -91,7 +91,7 @@ static void a_pool_is_made_from_one_request_for_good(void **state)
             ipam_set_up(state);
         }
         put_pool("blue", 1, MADE_FROM("one", "u-one", "10.0.0.16/28", ""));
-        put_pool("younger", 2, "'cidr':'10.0.0.0/25'");
+        put_pool("younger", 2, "'addresses':['10.0.0.0/25']");
         assert_reason("blue", "RequestChanged", "is gone");
         assert_true(is_usable(pool_of("younger"))); /* nothing is kept from others */
         forget_told();
@@ -136,9 +136,9 @@ static void a_pool_of_a_request_may_come_last(void **state)
     put_pool("six", 1, MADE_FROM("one", "u-one", "2001:db8::/120", ""));
     const struct state_pool *pool = pool_of("six");
     assert_true(is_usable(pool));
-    assert_int_equal(pool->family, ADDRESS_IPV6);
+    assert_null(state_pool_book(pool, ADDRESS_IPV4));
     struct blocks_counts counts;
-    blocks_counts(pool->blocks, &counts);
+    blocks_counts(state_pool_book(pool, ADDRESS_IPV6), &counts);
     assert_int_equal(counts.total.low, 256);
     /* And its range may go, and come again. */
     state_remove(world, STATE_RANGES, "a/lan", NULL);
@@ -163,7 +163,7 @@ static void a_conflict_leaves_a_pool_without_addresses(void **state)
 static void a_pool_that_gets_addresses_may_overlap_another(void **state)
 {
     (void)state;
-    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_pool("younger", 9, "'addresses':['10.0.0.0/25']");
     put_pool("older", 1, MADE_FROM("one", "u-one", "10.0.0.64/28", ""));
     put_range("lan", "10.0.0.0/24");
     assert_true(is_usable(pool_of("younger")));
@@ -182,7 +182,7 @@ static void what_a_request_brings_yields_to_every_pool(void **state)
 {
     (void)state;
     put_pool("older", 1, FROM("one"));
-    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_pool("younger", 9, "'addresses':['10.0.0.0/25']");
     put_range("lan", "10.0.0.0/24");
     forget_told();
     put_request(.name = "one", .cidr = "10.0.0.64/28");
@@ -193,11 +193,11 @@ static void what_a_request_brings_yields_to_every_pool(void **state)
     assert_true(was_told("pool/older"));
     /* It is noted when there is room. */
     forget_told();
-    put_pool("younger", 9, "'cidr':'10.0.0.0/26'");
+    put_pool("younger", 9, "'addresses':['10.0.0.0/26']");
     assert_null(pool_of("older")->conflict);
     assert_reason("older", "WaitingForRequest", "");
     assert_true(was_told("pool/older"));
-    put_pool("younger", 9, "'cidr':'10.0.0.0/25'");
+    put_pool("younger", 9, "'addresses':['10.0.0.0/25']");
     assert_non_null(pool_of("older")->conflict);
     put_pool("older", 1, FROM("one") ",'exclude':['10.0.0.64/27']");
     assert_null(pool_of("older")->conflict);

@@ -7,12 +7,12 @@ static void a_new_pool_knows_what_is_busy(void **state)
     (void)state;
     put_service("web", "1", "'192.0.2.1','198.51.100.1'");
     put_claim("c2", "192.0.2.2", ENTRY("web", ""));
-    put_pool("blue", 1, 1, "'cidr':'192.0.2.0/24'");
+    put_pool("blue", 1, 1, "'addresses':['192.0.2.0/24']");
     assert_int_equal(used_of("blue"), 2);
-    put_pool("blue", 1, 2, "'cidr':'192.0.2.0/24','exclude':['192.0.2.2']");
+    put_pool("blue", 1, 2, "'addresses':['192.0.2.0/24'],'exclude':['192.0.2.2']");
     assert_int_equal(used_of("blue"), 1);
     put_pool("blue", 1, 3, "'cidr':'nonsense'");
-    assert_null(pool_of("blue")->blocks);
+    assert_null(pool_of("blue")->offered);
     put_service("two", "2", "'192.0.2.3'");
     put_pool("blue", 1, 4, "'cidr':'192.0.2.0/24'");
     assert_int_equal(used_of("blue"), 3);
@@ -98,6 +98,9 @@ static const struct {
     bool offers;         /* 192.0.2.1, which it may have given, though it gives nothing more */
 } sayings[] = {
     {"", "'cidr':'192.0.2.0/24','ranges':['192.0.2.128/25']", "Serving", "", false},
+    {"", "'addresses':['198.51.100.1','192.0.2.0/24']", "Conflict", "overlaps pool older", true},
+    {"", "'addresses':['198.51.100.1','2001:db8::1']", "Serving", "", false},
+    {"", "'addresses':['192.0.2.0/24','x']", "Invalid", "spec.addresses[1]", false},
     {"", "'cidr':'192.0.2.0/24'", "Conflict", "overlaps pool older, which is older", true},
     {"", "'cidr':'192.0.2.0/33'", "Invalid", "spec.cidr", false},
     {"", "'cidr':'192.0.2.0/24','mode':'Random'", "Invalid", "spec.mode", false},
@@ -134,14 +137,14 @@ static void says_why_a_pool_gives_nothing(void **state)
             fail_msg("%s: %s, and yet", json, reason);
         if (state_pool_offers(pool, &address) != sayings[i].offers)
             fail_msg("%s: offers", json);
-        assert_int_equal(pool->blocks != NULL, pool->family != 0);
+        assert_int_equal(pool->books[0] != NULL, pool->offered != NULL);
         mutex_unlock(&world->mutex);
     }
 }
 
 /* Beside the pools "near" with 192.0.2.64/26, "some" with some ranges of 198.51.100.0/24, "two" with
- * 203.0.113.0/31, "six" with 2001:db8::/64, "made" from a request with 10.0.0.16/28 and "wrong",
- * whose namesake is no address. */
+ * 203.0.113.0/31, "six" with 2001:db8::/64, "made" from a request with 10.0.0.16/28, "wrong",
+ * "list" with 100.64.0.0/24 among others, and "wrong list". */
 static const struct {
     const char *address;
     const char *pool; /* NULL: none is spoken of */
@@ -165,6 +168,16 @@ static const struct {
     {"10.0.0.32", NULL, "is in no pool"},
     {"172.16.0.1", "wrong",
      "is in pool wrong (172.16.0.0/24), which can't be used: its condition Ready says why"},
+    {"100.64.0.0", "list",
+     "is the first or the last address of a network of pool list, which isn't given without "
+     "spec.useNetworkAndBroadcast"},
+    {"100.64.0.255", "list",
+     "is the first or the last address of a network of pool list, which isn't given without "
+     "spec.useNetworkAndBroadcast"},
+    {"100.64.0.9", "list", "is excluded by pool list"},
+    {"100.64.1.0", NULL, "is in no pool"},
+    {"2001:db8:7::1", "wrong list",
+     "is in spec.addresses of pool wrong list, which can't be used: its condition Ready says why"},
     {"127.0.0.1", NULL, "is in 127.0.0.0/8 (loopback): no Service can have such an address"},
 };
 
@@ -179,6 +192,8 @@ static void says_why_an_address_is_not_offered(void **state)
              "'fromRequest':{'namespace':'a','name':'net'}},'status':{'request':{'namespace':'a',"
              "'name':'net','uid':'q-1','cidr':'10.0.0.16/28'}");
     put_pool("wrong", 1, 1, "'cidr':'172.16.0.0/24','mode':'Random'");
+    put_pool("list", 1, 1, "'addresses':['100.64.0.0/24','fd00::7'],'exclude':['100.64.0.9']");
+    put_pool("wrong list", 1, 1, "'addresses':['2001:db8:7::/64'],'mode':'Random'");
     for (size_t i = 0; i < sizeof(absences) / sizeof(absences[0]); i++) {
         struct address address = fixture_address(absences[i].address);
         char why[400];
@@ -213,6 +228,95 @@ static void assert_counts(const char *pool, uint8_t family, uint64_t total, uint
     assert_int_equal(counts.free.low, total - used);
 }
 
+#define BOTH "'addresses':['192.0.2.0/29','2001:db8::/126']"
+
+static void a_pool_counts_each_family_by_itself(void **state)
+{
+    (void)state;
+    put_service("web", "1", "'192.0.2.1','2001:db8::2'");
+    put_pool("blue", 1, 1, BOTH);
+    assert_counts("blue", ADDRESS_IPV4, 6, 1);
+    assert_counts("blue", ADDRESS_IPV6, 4, 1);
+    put_claim_of("six", "2001:db8::3", "blue");
+    put_claim_of("four", "192.0.2.2", "blue");
+    put_claim_of("five", "192.0.2.7", "blue"); /* the broadcast address */
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_counts("blue", ADDRESS_IPV6, 4, 2);
+    /* An edit keeps the book of the family that it leaves alone. */
+    const struct blocks *four = pool_of("blue")->books[0];
+    const struct blocks *six = pool_of("blue")->books[1];
+    put_pool("blue", 1, 2, BOTH ",'useNetworkAndBroadcast':true");
+    assert_counts("blue", ADDRESS_IPV4, 8, 3);
+    assert_counts("blue", ADDRESS_IPV6, 4, 2);
+    assert_ptr_equal(pool_of("blue")->books[1], six);
+    four = pool_of("blue")->books[0];
+    put_pool("blue", 1, 3, "'addresses':['192.0.2.0-192.0.2.7','2001:db8::/125']");
+    assert_ptr_equal(pool_of("blue")->books[0], four);
+    assert_counts("blue", ADDRESS_IPV6, 8, 2);
+    put_pool("blue", 1, 4, "'addresses':['192.0.2.0/29']");
+    assert_null(pool_of("blue")->books[1]);
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_counts("blue", ADDRESS_IPV6, 0, 0);
+}
+
+static void what_the_older_version_gave_is_not_free(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_claim_of("one", "192.0.2.1", "blue");
+    put_pool("blue", 1, 1,
+             BOTH ",'allocated':{'192.0.2.1':'a','192.0.2.2':'b','192.0.2.7':'c','192.0.2.99':'d',"
+                  "'2001:db8::':'e'}");
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_counts("blue", ADDRESS_IPV6, 4, 1);
+    /* Its claims come and go, and free nothing. */
+    put_claim_of("two", "192.0.2.2", "blue");
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    told[0] = '\0';
+    state_remove(world, STATE_CLAIMS, "two", NULL);
+    state_remove(world, STATE_CLAIMS, "one", NULL);
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_false(was_told("room/"));
+    /* An entry that is taken out frees its address, unless somebody has it. */
+    put_claim_of("one", "192.0.2.1", "blue");
+    put_pool("blue", 1, 2, BOTH ",'allocated':{'192.0.2.2':'b'}");
+    assert_true(was_told("room/"));
+    assert_counts("blue", ADDRESS_IPV4, 6, 2);
+    assert_counts("blue", ADDRESS_IPV6, 4, 0);
+    put_pool("blue", 1, 3, BOTH);
+    assert_counts("blue", ADDRESS_IPV4, 6, 1);
+    /* Nobody has it: the pool can go. */
+    state_remove(world, STATE_CLAIMS, "one", NULL);
+    put_pool("blue", 1, 4, BOTH ",'allocated':{'192.0.2.2':'b'}");
+    mutex_lock(&world->mutex);
+    assert_false(state_pool_is_in_use(world, state_pool(world, "blue")));
+    mutex_unlock(&world->mutex);
+}
+
+static void pools_overlap_in_either_family(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        bool conflict;
+    } cases[] = {
+        {"'addresses':['192.0.2.6']", true},
+        {"'addresses':['192.0.2.7','198.51.100.0/24']", false}, /* its broadcast address */
+        {"'addresses':['198.51.100.0/24','2001:db8::3']", true},
+        {"'addresses':['198.51.100.0/24','2001:db8::4']", false},
+        {"'cidr':'2001:db8::/64'", true},
+        {"'addresses':['2001:db8::/64'],'exclude':['2001:db8::/125']", false},
+    };
+    fixture_synced(world);
+    put_pool("older", 1, 1, BOTH);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        put_pool("younger", 2, (int)i + 1, cases[i].spec);
+        if ((pool_of("younger")->conflict != NULL) != cases[i].conflict)
+            fail_msg("%s", cases[i].spec);
+        assert_null(pool_of("older")->conflict);
+    }
+}
+
 static void a_pool_without_a_book_counts_its_claims(void **state)
 {
     (void)state;
@@ -244,9 +348,12 @@ static void a_pool_without_a_book_counts_its_claims(void **state)
 /* "" for the start */
 static void assert_next(const char *pool, const char *expected)
 {
-    char text[ADDRESS_TEXT_SIZE] = "";
-    if (pool_of(pool)->next.family != 0)
-        address_format(&pool_of(pool)->next, text);
+    char text[2 * ADDRESS_TEXT_SIZE] = "";
+    for (size_t i = 0; i < ADDRESS_FAMILIES; i++)
+        if (pool_of(pool)->next[i].family != 0) {
+            strcat(text, *text != '\0' ? " " : "");
+            address_format(&pool_of(pool)->next[i], text + strlen(text));
+        }
     assert_string_equal(text, expected);
 }
 
@@ -274,6 +381,20 @@ static void a_claim_moves_the_pointer_of_its_pool(void **state)
     fixture_put_pool(world, Q("{'metadata':{'name':'around','uid':'p-around','generation':2},"
                               "'spec':{" AROUND "},'status':{'roundRobin':['192.0.2.6/32']}}"));
     assert_next("around", "192.0.2.2");
+}
+
+static void each_family_has_its_pointer(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    fixture_put_pool(world, Q("{'metadata':{'name':'both','uid':'p-1'},'spec':{" BOTH
+                              ",'mode':'RoundRobin'},'status':{'roundRobin':['192.0.2.3/32',"
+                              "'2001:db8::1/128']}}"));
+    assert_next("both", "192.0.2.3 2001:db8::1");
+    put_claim("six", "2001:db8::2", ENTRY("web", ""));
+    assert_next("both", "192.0.2.3 2001:db8::3");
+    put_claim("four", "192.0.2.5", ENTRY("web", ""));
+    assert_next("both", "192.0.2.6 2001:db8::3");
 }
 
 /* Behind the last address that there is comes the first. */
@@ -310,8 +431,12 @@ int main(void)
         TEST(pools_stay_in_order),
         TEST(says_why_a_pool_gives_nothing),
         TEST(says_why_an_address_is_not_offered),
+        TEST(a_pool_counts_each_family_by_itself),
+        TEST(what_the_older_version_gave_is_not_free),
+        TEST(pools_overlap_in_either_family),
         TEST(a_pool_without_a_book_counts_its_claims),
         TEST(a_claim_moves_the_pointer_of_its_pool),
+        TEST(each_family_has_its_pointer),
         TEST(the_pointer_comes_round),
         TEST(a_start_keeps_the_pointer),
     };

@@ -2,7 +2,7 @@
  * server has it now: the claim is renewed, under its resourceVersion, before the address is shown. */
 #include "tests/unit/admission_fixture.h"
 
-#define BLUE "{'metadata':{'name':'blue'},'spec':{'cidr':'192.0.2.0/29'}}"
+#define BLUE "{'metadata':{'name':'blue'},'spec':{'addresses':['192.0.2.0/29']}}"
 #define OURS "'type':'LoadBalancer','loadBalancerClass':'ipcontroller.ext/ipwarden'"
 #define OTHERS "'type':'LoadBalancer','loadBalancerClass':'example.com/other'"
 #define GOING ",'deletionTimestamp':'1970-01-01T00:00:10Z'"
