@@ -7,10 +7,7 @@ import pytest
 import harness
 import objects
 from harness import wait_until
-from versions import Object, Watch, cluster_path
-
-DATA = {"ipcontroller.ext": "ipcontroller.ext/conversion-data"}
-
+from versions import Object, Watch
 
 @pytest.fixture
 def both(lab):
@@ -32,6 +29,58 @@ def data_of(item):
         if name.endswith("/conversion-data"):
             return json.loads(value)
     return None
+
+
+def test_a_pool(lab, both):
+    network = harness.SPACE.ipv4(28)
+    pool = both("IpClaimPool", lab.unique(f"{lab.name}-p"))
+    pairs = [[str(network[2]), str(network[4])], [str(network[9]), str(network[9])]]
+    claimed = f"{network[3]}".replace(".", "-") + "-28"
+    pool.create(
+        "v1",
+        spec={"cidr": str(network), "ranges": pairs, "allocated": {str(network[3]): claimed}},
+    )
+    new = pool.read("v2")
+    assert new["spec"]["addresses"] == [f"{network[2]}-{network[4]}", str(network[9])]
+    assert new["spec"]["allocated"] == {str(network[3]): claimed}
+    wait_until(
+        lambda: objects.condition(pool.read("v2"), "Ready").get("status") == "True",
+        lambda: f"{pool.read('v2')} to be ready",
+    )
+    # What the older system had allocated isn't given again.
+    given = [objects.external(lab.create(lab.service(auto=True)))[0] for _ in range(3)]
+    assert sorted(given) == sorted(str(network[i]) for i in (2, 4, 9))
+    # More of what only v2 can say, and v1 still says what it said.
+    six = harness.SPACE.ipv6(120)
+    pool.patch("v2", {"spec": {"addresses": [*new["spec"]["addresses"], str(six)], "priority": 7}})
+    old = pool.read("v1")
+    assert old["spec"]["cidr"] == str(network) and old["spec"]["ranges"] == pairs
+    assert data_of(old)["v2"]["spec"]["priority"] == 7
+    # Widened by whoever knows v1 only: the other family stays.
+    old["spec"]["ranges"] = [[str(network[2]), str(network[9])]]
+    pool.replace("v1", old)
+    new = pool.read("v2")
+    assert new["spec"]["addresses"] == [f"{network[2]}-{network[9]}", str(six)]
+    assert new["spec"]["priority"] == 7
+    assert pool.read("v1")["spec"]["cidr"] == str(network)
+    # An edit that takes away what is claimed is refused in either version.
+    refused = pool.try_patch("v1", {"spec": {"ranges": [[str(network[3]), str(network[3])]]}})
+    assert refused.status == 422, refused
+
+
+def test_a_pool_of_one_network(lab, both):
+    network = harness.SPACE.ipv4(29)
+    pool = both("IpClaimPool", lab.unique(f"{lab.name}-p"))
+    # By one of its addresses, as the older system took it.
+    pool.create("v1", spec={"cidr": f"{network[3]}/29"})
+    assert pool.read("v2")["spec"]["addresses"] == [str(network)]
+    assert pool.read("v1")["spec"]["cidr"] == f"{network[3]}/29"
+    wait_until(
+        lambda: pool.read("v2")["status"].get("ipv4", {}).get("total") == 6,
+        lambda: f"six addresses in {pool.read('v2')}",
+    )
+    refused = both("IpClaimPool", lab.unique("bad")).try_create("v1", spec={"cidr": "nowhere"})
+    assert refused.status == 422 and "nowhere" in refused.message, refused
 
 
 def address():
@@ -84,8 +133,9 @@ def owner(key):
 
 def test_a_claim_of_the_older_system_keeps_its_address(lab, both):
     """Its name has the mask of the link, and references name its Services."""
-    pool = lab.pool(size=4)
-    first = pool["spec"]["ranges"][0].split("-")[0]
+    network = harness.SPACE.ipv4(28)
+    first = str(network[1])
+    lab.pool(network=network)
     service = lab.create(lab.service(externalIPs=[first]))
     lab.request("DELETE", objects.path_of(lab.claim(first) | {"kind": "IpClaim"}))
     claim = both("IpClaim", f"{first.replace('.', '-')}-24")
@@ -266,59 +316,4 @@ def test_kubectl_shows_the_columns_of_either_version(lab, both):
         lambda: "Ready"
         in lab.kubectl("get", "ipamrequests.v1alpha1.ipam.mandelsoft.org", "some").stdout.split(),
         "the state to be shown",
-    )
-
-
-# Going
-
-
-def test_a_namespace_goes_with_what_is_in_it(lab, both):
-    """Garbage collection and the namespace's end list all kinds, also those of the older version."""
-    space = lab.unique("gone")
-    lab.request("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
-    path = cluster_path("IPAMRange", "v1alpha1", space)
-    lan = {
-        "apiVersion": "ipam.mandelsoft.org/v1alpha1",
-        "kind": "IPAMRange",
-        "metadata": {"name": "lan"},
-        "spec": {"ranges": [str(harness.SPACE.ipv4(24))]},
-    }
-    assert lab.request("POST", path, lan).status == 201
-    request = {
-        "apiVersion": "ipam.mandelsoft.org/v1alpha1",
-        "kind": "IPAMRequest",
-        "metadata": {"name": "one"},
-        "spec": {"ipam": {"name": "lan"}, "size": 28},
-    }
-    made = lab.request("POST", cluster_path("IPAMRequest", "v1alpha1", space), request)
-    assert made.status == 201
-    # A dependent of the older version, which goes with its owner.
-    dependent = lab.request(
-        "POST",
-        cluster_path("IPAMRequest", "v1alpha1", space),
-        {
-            **request,
-            "metadata": {
-                "name": "two",
-                "ownerReferences": [
-                    {
-                        "apiVersion": "ipam.mandelsoft.org/v1alpha1",
-                        "kind": "IPAMRequest",
-                        "name": "one",
-                        "uid": made.body["metadata"]["uid"],
-                    }
-                ],
-            },
-        },
-    )
-    assert dependent.status == 201
-    one = f"{cluster_path('IPAMRequest', 'v1alpha1', space)}/one"
-    two = f"{cluster_path('IPAMRequest', 'v1alpha1', space)}/two"
-    lab.request("DELETE", one)
-    wait_until(lambda: lab.request("GET", two).status == 404, "the dependent to go with its owner")
-    lab.request("DELETE", f"/api/v1/namespaces/{space}")
-    wait_until(
-        lambda: lab.request("GET", f"/api/v1/namespaces/{space}").status == 404,
-        lambda: f"the namespace to go: {lab.request('GET', f'/api/v1/namespaces/{space}').body}",
-        5 * harness.PATIENCE,
     )
