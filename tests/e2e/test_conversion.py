@@ -231,7 +231,7 @@ def test_a_range_and_its_requests(lab, both):
     )
     # Immutable, as in the current version, and the refusal is understood by users of either.
     refused = by_size.try_patch("v1alpha1", {"spec": {"size": 25}})
-    assert refused.status == 422 and "spec.request" in refused.message, refused
+    assert refused.status == 422 and "in v1alpha1 this is spec.size" in refused.message, refused
     refused = both("IPAMRange", "bad").try_create("v1alpha1", spec={"ranges": ["nowhere"]})
     assert refused.status == 422 and "nowhere" in refused.message, refused
     # Edited in the new, read in the old.

@@ -48,7 +48,8 @@ def fill(lab, space):
     put(lab, "IPAMRequest", space, {"metadata": metadata, **request})
     wait_until(
         lambda: all(
-            lab.request("GET", f"{path_of(space)}/{name}").body["status"].get("state") == "Ready"
+            lab.request("GET", f"{path_of(space)}/{name}").body.get("status", {}).get("state")
+            == "Ready"
             for name in ("one", "two")
         ),
         "both to have their sub-networks",
