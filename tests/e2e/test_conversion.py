@@ -76,7 +76,7 @@ def test_a_pool_of_one_network(lab, both):
     assert pool.read("v2")["spec"]["addresses"] == [str(network)]
     assert pool.read("v1")["spec"]["cidr"] == f"{network[3]}/29"
     wait_until(
-        lambda: pool.read("v2")["status"].get("ipv4", {}).get("total") == 6,
+        lambda: pool.read("v2").get("status", {}).get("ipv4", {}).get("total") == 6,
         lambda: f"six addresses in {pool.read('v2')}",
     )
     refused = both("IpClaimPool", lab.unique("bad")).try_create("v1", spec={"cidr": "nowhere"})
