@@ -317,3 +317,35 @@ def test_kubectl_shows_the_columns_of_either_version(lab, both):
         in lab.kubectl("get", "ipamrequests.v1alpha1.ipam.mandelsoft.org", "some").stdout.split(),
         "the state to be shown",
     )
+
+
+def test_lists_in_either_version_are_whole_under_load(lab, both):
+    lan = both("IPAMRange", "lan")
+    lan.create("v1alpha1", spec={"ranges": [str(harness.SPACE.ipv4(20))]})
+    versions = ("v1alpha1", "v1beta1")
+
+    def create(index):
+        request = both("IPAMRequest", f"q-{index}")
+        version = versions[index % 2]
+        old = {"ipam": {"name": "lan"}, "size": 30}
+        new = {"range": {"name": "lan"}, "request": "30"}
+        request.create(version, spec=new if index % 2 else old)
+        return request.name
+
+    done = []
+    with harness.Load(3, create) as load:
+        for index in range(20):
+            before = set(load.results)
+            version = versions[index % 2]
+            answer = lab.read(f"/apis/ipam.mandelsoft.org/{version}/ipamrequests")
+            mine = [
+                item
+                for item in answer.body["items"]
+                if item["metadata"]["namespace"] == lab.namespace
+            ]
+            assert before <= {item["metadata"]["name"] for item in mine}
+            spec = [item["spec"] for item in mine]
+            assert all(s.get("size") == 30 or s.get("request") == "30" for s in spec), spec
+            lines = lab.kubectl("get", f"ipamrequests.{version}.ipam.mandelsoft.org").stdout
+            done.append(len(lines.splitlines()))
+    assert done[-1] > 20

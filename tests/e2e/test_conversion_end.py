@@ -76,6 +76,12 @@ def delete_and_see_it_go(lab, path, seconds=LONG):
     )
 
 
+def test_kinds_that_are_applied_again_stay_as_they_are(controlled):
+    done = controlled.kubectl("apply", "-f", harness.TOP / "deploy" / "crds")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and all(line.endswith(" unchanged") for line in lines), done.stdout
+
+
 def test_dependents_and_namespaces_go(spaces):
     lab = spaces
     fill(lab, "ends-a")
