@@ -2,7 +2,7 @@
  * them. Here: the pools, the claim, and all of it in order. */
 #include "server/explain_pool.h"
 #include "server/explain_read_private.h"
-#include "server/live_list.h"
+#include "k8s/live_list.h"
 #include "server/objects/unfit.h"
 
 #include <errno.h>
