@@ -5,9 +5,13 @@
 #include "k8s/client.h"
 #include "k8s/config.h"
 #include "server/base/clock.h"
+#include "server/migrate/crew.h"
 #include "server/migrate/metallb_apply.h"
 #include "server/migrate/metallb_output.h"
 #include "server/migrate/metallb_read.h"
+#include "server/migrate/versions_apply.h"
+#include "server/migrate/versions_output.h"
+#include "server/migrate/versions_read.h"
 #include "server/options.h"
 
 #include <errno.h>
@@ -18,6 +22,11 @@
 #define OUTPUT_MOST (256U << 20)
 #define REQUEST_TIMEOUT (30 * CLOCK_SECOND)
 
+/* How both ends are told. */
+#define NOT_ALL                                                                                    \
+    "%zu could not be written, all else is done; run it again when what is in the way has gone"
+#define CONFLICTS_LEFT "conflicts are left: settle them, and run it again"
+
 enum output { OUTPUT_TEXT, OUTPUT_JSON };
 
 struct command {
@@ -27,6 +36,7 @@ struct command {
     const char *namespace_name;
     int output; /* enum output */
     bool apply;
+    bool check;
     int64_t timeout;
     struct k8s_config *config;
     struct k8s_client *client;
@@ -87,14 +97,68 @@ static int run_metallb(struct command *command, struct error *error)
     size_t failures =
         code == 0 && command->apply ? metallb_apply(command->client, &plan, REQUEST_TIMEOUT) : 0;
     if (failures > 0)
-        code = error_set(error, -EIO,
-                         "%zu could not be written, all else is done; run it again when what is "
-                         "in the way has gone",
-                         failures);
+        code = error_set(error, -EIO, NOT_ALL, failures);
     else if (code == 0 && plan.conflicts > 0)
-        code = error_set(error, -EEXIST, "conflicts are left: settle them, and run it again");
+        code = error_set(error, -EEXIST, CONFLICTS_LEFT);
     metallb_plan_clear(&plan);
     metallb_facts_clear(&facts);
+    return code;
+}
+
+/* --- versions --- */
+
+static int print_versions(const struct command *command, const struct versions_facts *facts,
+                          const struct versions_plan *plan, struct error *error)
+{
+    _cleanup_buffer_ struct buffer text;
+    buffer_init(&text, OUTPUT_MOST);
+    int code = command->output == OUTPUT_JSON ? versions_json(facts, plan, &text, error)
+                                              : versions_text(facts, plan, &text, error);
+    return code == 0 ? print(&text, error) : code;
+}
+
+static void remark_versions(const struct command *command, const struct versions_plan *plan)
+{
+    size_t claims = plan->adoption.changes;
+    size_t conflicts = versions_plan_conflicts(plan);
+    char rewrites[CREW_NUMBER_SIZE];
+    crew_format_number(plan->rewrites, rewrites);
+    if (versions_plan_is_empty(plan))
+        fputs("nothing to do: every address is claimed, every object stored in the current "
+              "version\n",
+              stderr);
+    else if (!command->apply)
+        fprintf(stderr,
+                "%zu claim%s, %zu entr%s of spec.allocated and %s object%s to write anew, of %zu "
+                "kind%s; nothing was changed: --apply does it\n",
+                claims, plural(claims), plan->allocated_count,
+                plan->allocated_count == 1 ? "y" : "ies", rewrites, plural(plan->rewrites),
+                plan->untrimmed, plural(plan->untrimmed));
+    if (conflicts > 0)
+        fprintf(stderr, "%zu conflict%s, left alone\n", conflicts, plural(conflicts));
+}
+
+static int run_versions(struct command *command, struct error *error)
+{
+    struct versions_facts facts;
+    struct versions_plan plan = {0};
+    int64_t deadline = clock_monotonic(command->clock) + command->timeout;
+    int code = versions_read(command->client, deadline, &facts, error);
+    if (code == 0)
+        code = versions_plan_make(&facts, clock_wall(command->clock), &plan, error);
+    if (code == 0)
+        code = print_versions(command, &facts, &plan, error);
+    if (code == 0)
+        remark_versions(command, &plan);
+    size_t failures = code == 0 && command->apply
+                          ? versions_apply(command->client, &facts, &plan, REQUEST_TIMEOUT)
+                          : 0;
+    if (failures > 0)
+        code = error_set(error, -EIO, NOT_ALL, failures);
+    else if (code == 0 && versions_plan_conflicts(&plan) > 0)
+        code = error_set(error, -EEXIST, CONFLICTS_LEFT);
+    versions_plan_clear(&plan);
+    versions_facts_clear(&facts);
     return code;
 }
 
@@ -107,6 +171,8 @@ static const struct {
 } verbs[] = {
     {"metallb", run_metallb,
      "pools and claims for what MetalLB has given, so that every Service keeps its address"},
+    {"versions", run_versions,
+     "claims for addresses that have none, and every object stored in the current version"},
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -147,6 +213,8 @@ int command_migrate(int argc, char **argv)
         {"context", OPTION_TEXT, &command.context, "NAME", NULL, "context of the kubeconfig", NULL,
          0, NULL},
         {"apply", OPTION_BOOL, &command.apply, NULL, "false", "do what is planned", NULL, 0, NULL},
+        {"check", OPTION_BOOL, &command.check, NULL, "false",
+         "versions: show what would be done, which is the default", NULL, 0, NULL},
         {"namespace", OPTION_TEXT, &command.namespace_name, "NAME", "metallb-system",
          "metallb: namespace of its objects", NULL, 0, NULL},
         {"output", OPTION_CHOICE, &command.output, "text|json", "text", "the plan; also -o",
@@ -168,6 +236,8 @@ int command_migrate(int argc, char **argv)
         error_set(&error, code, "metallb or versions?");
     if (code == 0 && positional < argc - 1)
         code = error_set(&error, -EINVAL, "unexpected argument \"%s\"", argv[1 + positional]);
+    if (code == 0 && command.check && command.apply)
+        code = error_set(&error, -EINVAL, "--check and --apply: one of them");
     if (code == 0)
         return run(&command, verb);
     if (code == 1) {

@@ -12,7 +12,7 @@
 #define BODY_MOST (4U << 20)
 
 struct job {
-    const struct adoption *adoption;
+    struct adoption *adoption;
     const struct adoption_applying *applying;
     struct crew crew;
 };
@@ -73,7 +73,7 @@ static bool is_written(const struct adoption_applying *applying, const struct ad
 static void work(void *context, size_t index)
 {
     struct job *job = context;
-    const struct adoption_claim *claim = &job->adoption->claims[index];
+    struct adoption_claim *claim = &job->adoption->claims[index];
     char name[ADDRESS_CLAIM_NAME_SIZE];
     struct error error = {0};
     if (claim->action != ADOPTION_CREATE && claim->action != ADOPTION_JOIN)
@@ -86,18 +86,17 @@ static void work(void *context, size_t index)
     address_claim_name(&claim->address, name);
     const char *stored = claim->action == ADOPTION_JOIN ? claim->name : name;
     int code = write_claim(job->applying, claim, stored, &error);
-    if (code == 0 || code == -EACCES || is_written(job->applying, claim, stored)) {
-        if (code == -EACCES)
-            crew_fail(&job->crew, "claim %s: %.200s", stored, error.text);
-        return;
-    }
-    if (code == -EEXIST || code == -EAGAIN)
+    if (code == 0 || (code != -EACCES && is_written(job->applying, claim, stored)))
+        claim->action = ADOPTION_PRESENT;
+    else if (code == -EEXIST || code == -EAGAIN)
         crew_fail(&job->crew, "claim %s has changed meanwhile: run the command again", stored);
     else
         crew_fail(&job->crew, "claim %s: %.200s", stored, error.text);
+    if (code == -ECONNREFUSED)
+        crew_give_up(&job->crew);
 }
 
-size_t adoption_apply(const struct adoption *adoption, const struct adoption_applying *applying)
+size_t adoption_apply(struct adoption *adoption, const struct adoption_applying *applying)
 {
     struct job job = {.adoption = adoption, .applying = applying};
     if (adoption->changes == 0)

@@ -14,7 +14,8 @@ struct adoption_applying {
 };
 
 /* Creates and joins; a claim that turns out to say all of it already is fine. Tells on standard
- * error how far it is and what failed. Returns how many could not be written. */
-size_t adoption_apply(const struct adoption *adoption, const struct adoption_applying *applying);
+ * error how far it is and what failed; what was written is ADOPTION_PRESENT afterwards. Returns how
+ * many could not be written. */
+size_t adoption_apply(struct adoption *adoption, const struct adoption_applying *applying);
 
 #endif

@@ -62,7 +62,7 @@ static void *work(void *context)
     struct crew *crew = run->crew;
     for (;;) {
         mutex_lock(&crew->mutex);
-        size_t index = crew->next < run->count ? crew->next++ : run->count;
+        size_t index = crew->next < run->count && !crew->given_up ? crew->next++ : run->count;
         mutex_unlock(&crew->mutex);
         if (index == run->count)
             return NULL;
@@ -101,4 +101,10 @@ void crew_fail(struct crew *crew, const char *format, ...)
         fprintf(stderr, "ipwarden migrate: %s\n", text);
     if (crew->failures == TOLD_MOST + 1)
         fputs("ipwarden migrate: and more like these\n", stderr);
+}
+
+void crew_give_up(struct crew *crew)
+{
+    mutex_guard(&crew->mutex);
+    crew->given_up = true;
 }

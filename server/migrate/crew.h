@@ -7,6 +7,7 @@
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct crew {
@@ -16,7 +17,8 @@ struct crew {
     struct mutex mutex; /* guards what follows */
     size_t done;
     size_t failures;
-    size_t next;  /* of the run */
+    size_t next; /* of the run */
+    bool given_up;
     int64_t told; /* when it was told how far it is; monotonic nanoseconds, 0: never */
 };
 
@@ -29,6 +31,9 @@ void crew_run(struct crew *crew, size_t count, void (*work)(void *context, size_
               void *context);
 /* Notes something that failed and tells it, unless many were told before. Any thread of the crew. */
 void crew_fail(struct crew *crew, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Notes a failure that all further work would share, such as a server that nobody reaches: what
+ * hasn't begun isn't done any more, in this run and in later ones. */
+void crew_give_up(struct crew *crew);
 /* Writes "3,200". */
 #define CREW_NUMBER_SIZE 32
 void crew_format_number(size_t number, char ret_text[CREW_NUMBER_SIZE]);
