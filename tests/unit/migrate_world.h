@@ -43,6 +43,17 @@ static inline void meddle(const char *line)
     meddled = NULL;
 }
 
+/* A status is part of its object here. */
+static inline bool answer_status(void *context, const struct fake_request *request,
+                                 struct fake_answer *ret_answer)
+{
+    struct fake_request whole = *request;
+    char *status = strstr(whole.line, "/status");
+    if (strncmp(whole.line, "PATCH ", 6) == 0 && status != NULL)
+        *status = '\0';
+    return fake_objects_answer(context, &whole, ret_answer);
+}
+
 static inline bool world_answer(void *context, const struct fake_request *request,
                                 struct fake_answer *ret_answer)
 {
@@ -60,7 +71,7 @@ static inline bool world_answer(void *context, const struct fake_request *reques
     pthread_mutex_unlock(&cluster.lock);
     if (refused)
         return fake_objects_status(ret_answer, 500, "InternalError");
-    return done || fake_objects_answer(context, request, ret_answer);
+    return done || answer_status(context, request, ret_answer);
 }
 
 static inline void put(const char *path, const char *text)
