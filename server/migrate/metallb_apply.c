@@ -194,8 +194,7 @@ static void work(void *context, size_t index)
     struct job *job = context;
     const struct metallb_planned_service *planned = &job->plan->services[index];
     struct error error = {0};
-    if (planned->problem == NULL && (planned->pool != NULL || planned->addresses != NULL) &&
-        annotate(job, planned, &error) < 0)
+    if ((planned->pool != NULL || planned->addresses != NULL) && annotate(job, planned, &error) < 0)
         crew_fail(&job->crew, "Service %s: %s", planned->service->meta.key, error.text);
 }
 

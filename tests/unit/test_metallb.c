@@ -25,10 +25,11 @@ static void test_pool(void **state)
     metallb_pool_free(pool);
     /* What is absent, or of a wrong type. */
     pool = metallb_test_pool("{'metadata':{'name':'e'},'spec':{'addresses':'10.0.0.0/24',"
-                             "'serviceAllocation':{},'autoAssign':null}}");
+                             "'serviceAllocation':{'priority':-1},'autoAssign':null}}");
     assert_int_equal(pool->addresses.count, 0);
     assert_true(pool->auto_assign);
-    assert_false(pool->allocates);
+    assert_true(pool->allocates);
+    assert_int_equal(pool->priority, 0);
     metallb_pool_free(pool);
 }
 

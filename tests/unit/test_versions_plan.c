@@ -37,6 +37,7 @@ static const struct planned cases[] = {
      .wanted = {"ipclaims.ipcontroller.ext current 0 v2 0", "ipnodes.ipcontroller.ext not there 0"},
      .empty = true},
     {.stored = {"v1", "v2"}, .wanted = {"ipclaims.ipcontroller.ext rewrite 0 v1,v2 0"}},
+    {.stored = {"v2", "v1"}, .wanted = {"ipclaims.ipcontroller.ext rewrite 0 v2,v1 0"}},
     {.stored = {"v1"}, .wanted = {"ipclaims.ipcontroller.ext rewrite 0 v1 0"}},
     {.storage = "v1",
      .stored = {"v1"},
