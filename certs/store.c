@@ -28,7 +28,8 @@ void certs_published_clear(struct certs_published *published)
 int certs_published_add(struct certs_published *published, const char *ca_pem, const char *path,
                         bool misdirected, struct error *error)
 {
-    struct certs_published_entry entry = {.ca_pem = strdup(ca_pem), .misdirected = misdirected};
+    struct certs_published_entry entry = {
+        .ca_pem = strdup(ca_pem), .is_open = path == NULL, .misdirected = misdirected};
     struct certs_published_entry *entries = NULL;
     if (entry.ca_pem != NULL)
         entries = realloc(published->entries, (published->count + 1) * sizeof(*entries));
@@ -36,7 +37,7 @@ int certs_published_add(struct certs_published *published, const char *ca_pem, c
         free(entry.ca_pem);
         return error_no_memory(error);
     }
-    if (certs_path_is_sane(path))
+    if (path != NULL && certs_path_is_sane(path))
         memcpy(entry.path, path, sizeof(entry.path));
     entries[published->count++] = entry;
     published->entries = entries;

@@ -37,6 +37,7 @@ struct certs_published_entry {
     char *ca_pem; /* "" when nothing is set */
     /* The secret segment that the entry calls; "" when there is none or one of another form. */
     char path[CERTS_PATH_LENGTH + 1];
+    bool is_open;     /* is to call no segment: a conversion webhook */
     bool misdirected; /* points elsewhere than to us, and must be written in any case */
 };
 
@@ -45,7 +46,7 @@ struct certs_published {
     size_t count;
 };
 void certs_published_clear(struct certs_published *published);
-/* Adds an entry; ca_pem is copied. */
+/* Adds an entry; ca_pem is copied. path NULL: one that is open. */
 must_check int certs_published_add(struct certs_published *published, const char *ca_pem,
                                    const char *path, bool misdirected, struct error *error);
 

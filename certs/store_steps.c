@@ -180,7 +180,7 @@ static bool publish_due(const struct certs_store *store, const struct certs_look
         return false;
     for (size_t i = 0; i < look->published.count; i++) {
         const struct certs_published_entry *entry = &look->published.entries[i];
-        bool elsewhere = strcmp(entry->path, look->bundle.path) != 0;
+        bool elsewhere = !entry->is_open && strcmp(entry->path, look->bundle.path) != 0;
         needed = needed || entry->misdirected || elsewhere;
         moves = moves || (elsewhere && entry->path[0] != '\0');
     }
@@ -253,14 +253,17 @@ static int issue(struct certs_store *store, const struct certs_look *look, struc
 static bool move_due(const struct certs_store *store, const struct certs_look *look)
 {
     int64_t period = store->options.path_period;
-    if (period == 0 || !look->published_known || look->published.count == 0 ||
-        !certs_rotation_is_whole(&look->condition) || !is_serving(store))
+    bool called = false;
+    if (period == 0 || !look->published_known || !certs_rotation_is_whole(&look->condition) ||
+        !is_serving(store))
         return false;
     for (size_t i = 0; i < look->published.count; i++) {
-        if (strcmp(look->published.entries[i].path, look->bundle.path) != 0)
+        const struct certs_published_entry *entry = &look->published.entries[i];
+        if (!entry->is_open && strcmp(entry->path, look->bundle.path) != 0)
             return false;
+        called = called || !entry->is_open;
     }
-    return look->monotonic - store->path_since >= period;
+    return called && look->monotonic - store->path_since >= period;
 }
 
 static int move(struct certs_store *store, const struct certs_look *look, struct error *error)

@@ -14,7 +14,10 @@
 #define DOCUMENT_DEPTH 64
 #define CALL_MAXIMUM 2048 /* bytes of a path or URL; longer ones aren't ours */
 
-static const char *const actions[] = {"/mutate", "/validate", "/convert"};
+/* Called without a segment: each change of a CustomResourceDefinition ends the watches of its kind, so
+ * it mustn't change with the path, and an answer to it has no effect. */
+#define OPEN_ACTION "/convert"
+static const char *const actions[] = {"/mutate", "/validate", OPEN_ACTION};
 
 /* One clientConfig that is ours. */
 struct entry {
@@ -86,6 +89,11 @@ static int read_entry(const struct json_view *view, const struct json_node *conf
     return 1;
 }
 
+static bool is_open(const struct entry *entry)
+{
+    return strcmp(entry->action, OPEN_ACTION) == 0;
+}
+
 /* The call that an entry should make: "<origin>/<path>/mutate". The origin is url in local mode,
  * that of the entry's own URL, or nothing for a path. False when it is too long. */
 static bool compose_call(const struct entry *entry, const char *url, const char *path,
@@ -93,6 +101,7 @@ static bool compose_call(const struct entry *entry, const char *url, const char 
 {
     const char *origin = url != NULL ? url : entry->is_url ? entry->call : "";
     size_t length = url != NULL ? strlen(url) : entry->is_url ? origin_length(entry->call) : 0;
+    path = is_open(entry) ? "" : path;
     int written = length < CALL_MAXIMUM
                       ? snprintf(ret_call, CALL_MAXIMUM, "%.*s%s%s%s", (int)length, origin,
                                  path[0] != '\0' ? "/" : "", path, entry->action)
@@ -174,7 +183,7 @@ static int parse_and_visit(struct visit *visit, const char *json, size_t length,
 
 static int add_published(struct visit *visit, const struct entry *entry, struct error *error)
 {
-    return certs_published_add(visit->published, entry->ca_pem, entry->path,
+    return certs_published_add(visit->published, entry->ca_pem, is_open(entry) ? NULL : entry->path,
                                !calls(entry, visit->url, entry->path), error);
 }
 

@@ -18,7 +18,7 @@
 /* What our entries are to say. */
 struct certs_webhooks_target {
     const char *ca_pem;
-    const char *path; /* the secret segment, or "" for none */
+    const char *path; /* the secret segment, or "" for none; conversions are called without it */
     /* "https://127.0.0.1:8443": clientConfig is replaced by a URL below it. NULL: a Service's
      * path or the path of the URL that is there is set, everything else stays. */
     const char *url;

@@ -14,6 +14,7 @@
 #include "server/admission/review.h"
 #include "server/base/log.h"
 #include "server/certificates.h"
+#include "server/conversion_call.h"
 #include "server/http/listener.h"
 #include "server/plain_ports.h"
 #include "server/reconcile/reconciler.h"
@@ -41,6 +42,7 @@
 #define READY_LOOK 20                 /* milliseconds between looks at whether all is listed */
 #define WATCH_LOOK 1000               /* milliseconds between looks at the watches */
 #define LARGE_BLOCK (256 * 1024)
+#define BODIES_MOST (2 * CONVERSION_MAXIMUM)
 #define DESCRIPTORS 16384 /* more than all listeners' connections */
 
 struct serve {
@@ -61,6 +63,7 @@ struct serve {
     struct mutex lease_mutex;
     struct k8s_lease *lease;
     struct admission admission;
+    struct conversion_calls conversions;
     atomic_bool stopping; /* no new admission is begun */
     int signals;          /* signalfd */
     bool told_to_stop;
@@ -68,8 +71,8 @@ struct serve {
     bool watches_current;
     const char *namespace_name;
     char identity[128];
-    char dns_names[3][NAME_MOST];
-    const char *dns_list[3];
+    char dns_names[4][NAME_MOST];
+    const char *dns_list[5];
     size_t dns_count;
     char url_host[NAME_MOST];
     const char *ip_list[1];
@@ -97,19 +100,26 @@ static const struct webhook_route *find_webhook(const struct serve *serve,
     return NULL;
 }
 
+/* Below no segment: see certs/webhooks.c. */
+static bool is_conversion(const struct http_request *request)
+{
+    return strcmp(http_request_path(request), CONVERSION_PATH) == 0;
+}
+
 static const struct http_refusal no_webhook = {404, "NotFound", "there is nothing here"};
 
 static const struct http_refusal *judge_webhook(void *context, struct http_request *request)
 {
-    static const struct http_refusal no_post = {405, "MethodNotAllowed",
-                                                "send an AdmissionReview with POST"};
+    static const struct http_refusal no_post = {405, "MethodNotAllowed", "send a review with POST"};
     static const struct http_refusal stopping = {503, "ServiceUnavailable",
                                                  "ipwarden is stopping: another replica answers"};
     const struct serve *serve = context;
-    if (find_webhook(serve, request) == NULL)
+    if (!is_conversion(request) && find_webhook(serve, request) == NULL)
         return &no_webhook;
     if (strcmp(http_request_method(request), "POST") != 0)
         return &no_post;
+    if (is_conversion(request))
+        return NULL; /* to the last: without it no object of the other version can be read */
     return atomic_load_explicit(&serve->stopping, memory_order_relaxed) ? &stopping : NULL;
 }
 
@@ -117,7 +127,9 @@ static void handle_webhook(void *context, struct http_request *request)
 {
     struct serve *serve = context;
     const struct webhook_route *route = find_webhook(serve, request);
-    if (route != NULL)
+    if (is_conversion(request))
+        conversion_call_handle(&serve->conversions, request);
+    else if (route != NULL)
         route->handle(&serve->admission, request);
     else /* the segment was given up while the body came */
         http_request_answer_status(request, no_webhook.status, no_webhook.reason, "%s",
@@ -220,11 +232,12 @@ static bool stop_was_asked(void *context)
 /* The names by which API servers call us: they stand in the certificate. */
 static void collect_names(struct serve *serve)
 {
-    static const char *const suffixes[] = {"", ".cluster.local"};
+    static const char *const services[] = {"", "", "-conversion", "-conversion"};
+    static const char *const suffixes[] = {"", ".cluster.local", "", ".cluster.local"};
     const char *url = serve->options.webhook_url;
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(serve->dns_names[i], NAME_MOST, "%s.%s.svc%s", serve->options.service,
-                 serve->namespace_name, suffixes[i]);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(serve->dns_names[i], NAME_MOST, "%s%s.%s.svc%s", serve->options.service,
+                 services[i], serve->namespace_name, suffixes[i]);
         serve->dns_list[serve->dns_count++] = serve->dns_names[i];
     }
     if (url == NULL)
@@ -292,6 +305,11 @@ static int start_plain_ports(struct serve *serve, struct error *error)
 
 static int start_certificates(struct serve *serve, struct error *error)
 {
+    static const char *const crds[] = {
+        "ipclaimpools.ipcontroller.ext",    "ipclaims.ipcontroller.ext",
+        "ipnodes.ipcontroller.ext",         "ipamranges.ipam.mandelsoft.org",
+        "ipamrequests.ipam.mandelsoft.org",
+    };
     struct certificates_options options = {
         .client = serve->client,
         .clock = serve->clock,
@@ -307,6 +325,8 @@ static int start_certificates(struct serve *serve, struct error *error)
         .path_period = serve->options.path_period,
         .mutating_name = serve->options.webhooks,
         .validating_name = serve->options.webhooks,
+        .crd_names = crds,
+        .crd_count = sizeof(crds) / sizeof(crds[0]),
         .on_change = certificate_changed,
         .context = serve,
         .stop = stop_was_asked,
@@ -348,6 +368,9 @@ static int start_listener(struct serve *serve, struct error *error)
         .reuse_port = serve->options.reuse_port,
         .passes_beginnings = true,
         .body_maximum = HTTP_BODY_MAXIMUM,
+        .open_path = CONVERSION_PATH,
+        .open_maximum = CONVERSION_MAXIMUM,
+        .bodies_most = BODIES_MOST,
         .clock = serve->clock,
         .judge = judge_webhook,
         .handler = handle_webhook,
@@ -359,6 +382,10 @@ static int start_listener(struct serve *serve, struct error *error)
                                           .requests = serve->metrics.admission_requests,
                                           .junk_refusals = serve->metrics.junk_refusals,
                                           .duration = serve->metrics.admission_duration};
+    serve->conversions.clock = serve->clock;
+    serve->conversions.requests = serve->metrics.conversion_requests;
+    serve->conversions.objects = serve->metrics.conversion_objects;
+    serve->conversions.duration = serve->metrics.conversion_duration;
     certificates_current(serve->certificates, &options.certificate.chain_pem,
                          &options.certificate.key_pem);
     int result = http_listener_start(&options, &serve->listener, error);

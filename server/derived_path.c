@@ -63,7 +63,7 @@ void derived_path_choose(struct derived_path *path, const struct certs_published
     path->is_rooted = false;
     for (size_t i = 0; i < published->count; i++) {
         const struct certs_published_entry *entry = &published->entries[i];
-        if (!entry->misdirected && may_stay(path, entry->path)) {
+        if (!entry->misdirected && !entry->is_open && may_stay(path, entry->path)) {
             path->is_rooted = entry->path[0] == '\0';
             memcpy(ret_segment, entry->path, CERTS_PATH_LENGTH + 1);
             return;

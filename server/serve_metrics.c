@@ -127,6 +127,14 @@ int serve_metrics_init(struct serve_metrics *metrics, struct state *state)
         "Creates refused because their namespace holds too many addresses for Services that were "
         "never stored.",
         NULL);
+    metrics->conversion_requests =
+        metrics_declare(all, METRICS_COUNTER, "ipwarden_conversion_requests_total",
+                        "Conversion reviews answered.", "result", NULL);
+    metrics->conversion_objects = metrics_declare(
+        all, METRICS_COUNTER, "ipwarden_conversion_objects_total", "Objects in them.", NULL);
+    metrics->conversion_duration =
+        metrics_declare(all, METRICS_HISTOGRAM, "ipwarden_conversion_duration_seconds",
+                        "From the headers of a conversion review to its answer.", NULL);
     metrics->api_requests = metrics_declare(all, METRICS_COUNTER, "ipwarden_api_requests_total",
                                             "Requests to the API server; code 0: no answer.",
                                             "verb", "resource", "code", NULL);

@@ -15,6 +15,9 @@ struct serve_metrics {
     struct metrics_family *admission_requests;
     struct metrics_family *admission_duration;
     struct metrics_family *junk_refusals;
+    struct metrics_family *conversion_requests;
+    struct metrics_family *conversion_objects;
+    struct metrics_family *conversion_duration;
     struct metrics_family *api_requests;
     struct metrics_family *reconcile_total;
     struct metrics_family *reconcile_queue;

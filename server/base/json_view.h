@@ -106,6 +106,13 @@ const struct json_node *json_view_after(const struct json_view *view,
                                         const struct json_node *parent,
                                         const struct json_node *child);
 
+/* The name of a member as written, without its quotes. */
+const char *json_view_raw_name(const struct json_view *view, const struct json_node *member,
+                               size_t *ret_length);
+/* Whether a member has this name. */
+bool json_view_is_named(const struct json_view *view, const struct json_node *member,
+                        const char *name);
+
 /* Compares a string value, unescaped, with text; false for anything that is no string. */
 bool json_view_equals(const struct json_view *view, const struct json_node *node, const char *text);
 /* The raw bytes of a value as written (a string with its quotes). */

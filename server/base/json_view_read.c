@@ -99,6 +99,19 @@ const struct json_node *json_view_path(const struct json_view *view, const struc
     return node;
 }
 
+const char *json_view_raw_name(const struct json_view *view, const struct json_node *member,
+                               size_t *ret_length)
+{
+    *ret_length = member->name_end - member->name;
+    return view->text + member->name;
+}
+
+bool json_view_is_named(const struct json_view *view, const struct json_node *member,
+                        const char *name)
+{
+    return json_view_string_equal(json_view_string_name(view, member), program_string(name));
+}
+
 bool json_view_equals(const struct json_view *view, const struct json_node *node, const char *text)
 {
     return json_view_is_string(node) &&

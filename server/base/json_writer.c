@@ -113,6 +113,18 @@ void json_name(struct json_writer *writer, const char *name)
     writer->named = true;
 }
 
+void json_name_raw(struct json_writer *writer, const char *text, size_t length)
+{
+    assert(in_object(writer) && !writer->named);
+    if (writer->follows)
+        append_char(writer, ',');
+    append_char(writer, '"');
+    buffer_append(writer->buffer, text, length);
+    append_char(writer, '"');
+    append_char(writer, ':');
+    writer->named = true;
+}
+
 void json_put_string(struct json_writer *writer, const char *text)
 {
     if (text == NULL)

@@ -45,6 +45,9 @@ void json_begin_array(struct json_writer *writer);
 void json_end_array(struct json_writer *writer);
 /* Writes the name of the member whose value comes next. Names are escaped as strings are. */
 void json_name(struct json_writer *writer, const char *name);
+/* The same for what stands between the quotes of a name elsewhere, for instance from
+ * json_view_raw_name(). The caller vouches for it. */
+void json_name_raw(struct json_writer *writer, const char *text, size_t length);
 
 /* Strings are escaped as buffer_append_json_string() does it: any bytes become a valid string. */
 void json_put_string(struct json_writer *writer, const char *text); /* NULL becomes null */

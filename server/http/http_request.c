@@ -90,7 +90,7 @@ static struct connection *make_connection(struct http_listener *listener,
         return NULL;
     connection->request.listener = listener;
     connection->request.connection = handle;
-    buffer_init(&connection->request.body, listener->body_maximum);
+    buffer_init(&connection->request.body, 0);
     if (session != NULL && !make_transport(connection, session)) {
         free(connection);
         return NULL;
@@ -194,7 +194,7 @@ static bool hold_body(struct connection *connection, size_t bytes)
 static const struct http_refusal *judge_body(struct connection *connection)
 {
     struct http_request *request = &connection->request;
-    size_t most = request->listener->body_maximum;
+    size_t most = request->body.maximum;
     const char *text = http_request_header(request, "Content-Length");
     uint64_t length = text != NULL ? strtoull(text, NULL, 10) : 0;
     bool unknown = text == NULL && http_request_header(request, "Transfer-Encoding") != NULL;
@@ -248,7 +248,7 @@ static enum MHD_Result refuse(struct http_request *request)
 {
     char cap[48] = "";
     if (request->refusal == &refuse_size)
-        snprintf(cap, sizeof(cap), ": more than %zu bytes", request->listener->body_maximum);
+        snprintf(cap, sizeof(cap), ": more than %zu bytes", request->body.maximum);
     count_in(request);
     http_request_answer_status(request, request->refusal->status, request->refusal->reason, "%s%s",
                                request->refusal->message, cap);
@@ -260,7 +260,9 @@ static const struct http_refusal *judge(struct connection *connection)
     struct http_request *request = &connection->request;
     const struct http_listener *listener = request->listener;
     const struct http_refusal *refusal = request->refusal;
-    if (peer_is_refused(connection))
+    bool open = listener->open_path != NULL && strcmp(request->path, listener->open_path) == 0;
+    buffer_init(&request->body, open ? listener->open_maximum : listener->body_maximum);
+    if (!open && peer_is_refused(connection))
         return &refuse_client;
     if (refusal == NULL && listener->judge != NULL)
         refusal = listener->judge(listener->context, request);

@@ -21,6 +21,8 @@ struct http_listener {
     const struct clock *clock;
     size_t body_maximum;
     bool passes_beginnings;
+    const char *open_path; /* NULL: none */
+    size_t open_maximum;
     unsigned int port;
     bool tls;
     bool client_certificates; /* required */

@@ -112,6 +112,8 @@ static int make_listener(const struct http_listener_options *options,
     listener->clock = options->clock != NULL ? options->clock : clock_system();
     listener->body_maximum = options->body_maximum;
     listener->passes_beginnings = options->passes_beginnings;
+    listener->open_path = options->open_path;
+    listener->open_maximum = options->open_maximum;
     listener->tls = options->tls;
     listener->client_certificates = options->client_ca_pem != NULL;
     mutex_init(&listener->certificate_mutex);

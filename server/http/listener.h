@@ -56,6 +56,10 @@ struct http_listener_options {
     /* A larger body reaches the handler all the same, as its first HTTP_BEGINNING bytes, once the
      * rest has come and was thrown away: for answers that have to say more than 413. */
     bool passes_beginnings;
+    /* One path that asks for no client certificate, and whose bodies may be larger: up to
+     * open_maximum bytes. NULL: none. A literal. */
+    const char *open_path;
+    size_t open_maximum;
     /* Bytes that all bodies may have together; whoever finds no room is answered 503. 0: 64 MiB. */
     size_t bodies_most;
     /* Connections that may be open at once; for a further one another has to go. At most half of

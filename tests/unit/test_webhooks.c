@@ -37,9 +37,9 @@ static const struct {
     {"an old path", "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/" OLD "/validate\"}}",
      NULL, true, OLD, "new", false,
      "{\"op\":\"add\",\"path\":\"" AT "/service/path\",\"value\":\"/" NEW "/validate\"}"},
-    {"an old authority", "{\"caBundle\":\"" OLD64 "\",\"service\":{\"path\":\"/" NEW "/convert\"}}",
-     NULL, true, NEW, "old", false,
-     "{\"op\":\"add\",\"path\":\"" AT "/caBundle\",\"value\":\"" NEW64 "\"}"},
+    {"an old authority",
+     "{\"caBundle\":\"" OLD64 "\",\"service\":{\"path\":\"/" NEW "/validate\"}}", NULL, true, NEW,
+     "old", false, "{\"op\":\"add\",\"path\":\"" AT "/caBundle\",\"value\":\"" NEW64 "\"}"},
     {"all right", "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/" NEW "/mutate\"}}", NULL,
      true, NEW, "new", false, ""},
     {"another segment", "{\"caBundle\":\"" NEW64 "\",\"service\":{\"path\":\"/x/y/mutate\"}}", NULL,
@@ -156,13 +156,19 @@ static void test_conversion(void **state)
         "{\"metadata\":{\"resourceVersion\":\"7\"},\"spec\":{\"conversion\":{\"strategy\":"
         "\"Webhook\","
         "\"webhook\":{\"clientConfig\":{\"service\":{\"path\":\"/convert\"}}}}}}";
-    const struct certs_webhooks_target target = {"new", "", NULL};
+    const struct certs_webhooks_target target = {"new", NEW, NULL};
+    struct certs_published published = {0};
     struct buffer patch;
     (void)state;
+    assert_int_equal(
+        certs_webhooks_read(document, strlen(document), "/convert", NULL, &published, NULL), 0);
+    assert_true(published.entries[0].is_open);
+    assert_false(published.entries[0].misdirected);
+    certs_published_clear(&published);
     buffer_init(&patch, 4096);
     assert_int_equal(
-        certs_webhooks_patch(document, strlen(document), "/validate", &target, &patch, NULL), 0);
-    /* Without a secret segment the path is right as it is. */
+        certs_webhooks_patch(document, strlen(document), "/convert", &target, &patch, NULL), 0);
+    /* It is called without the secret segment. */
     assert_string_equal(
         patch.data, "[" VERSION ",{\"op\":\"add\",\"path\":\"/spec/conversion/webhook/clientConfig/"
                     "caBundle\",\"value\":\"" NEW64 "\"}]");

@@ -1,0 +1,47 @@
+/* IpNode. v1 has a revision and nothing else; v2 has it in its status. */
+#include "server/conversion/conversion_kind.h"
+
+static void revision(const struct conversion_value *from, const struct conversion_object *object,
+                     struct json_writer *writer)
+{
+    (void)object;
+    conversion_copy(writer, "revision", &from[0]);
+}
+
+static void name_older(const struct conversion_value *from, const struct conversion_object *object,
+                       struct json_writer *writer)
+{
+    (void)from;
+    (void)object;
+    (void)writer;
+}
+
+/* An IpNode has the name of its node. */
+static void name_current(const struct conversion_value *from,
+                         const struct conversion_object *object, struct json_writer *writer)
+{
+    (void)from;
+    const struct conversion_value name = {
+        object->view, json_view_path(object->view, object->root, "metadata", "name", NULL)};
+    conversion_copy(writer, "nodeName", &name);
+}
+
+static const struct conversion_group groups[] = {
+    {.members = {[CONVERSION_OLDER] = {{CONVERSION_TOP, "revision", NULL}},
+                 [CONVERSION_CURRENT] = {{CONVERSION_STATUS, "revision", NULL}}},
+     .map = {revision, revision}},
+    {.members = {[CONVERSION_CURRENT] = {{CONVERSION_SPEC, "nodeName", NULL}}},
+     .map = {name_older, name_current}},
+};
+
+static const char *const shared[] = {NULL};
+
+const struct conversion_kind conversion_ip_node = {
+    .group = "ipcontroller.ext",
+    .kind = "IpNode",
+    .versions = {"v1", "v2"},
+    .groups = groups,
+    .group_count = sizeof(groups) / sizeof(groups[0]),
+    .shared = shared,
+    .has_spec = {false, true},
+};

@@ -1,0 +1,55 @@
+/* IPAMRange. v1alpha1 calls the default size chunkSize. */
+#include "server/conversion/ipam_state.h"
+
+static const struct ipam_state states[] = {
+    {"Ready", "True", "Serving"},      {"Invalid", "False", "Invalid"},
+    {"Deleting", "False", "Deleting"}, {"Busy", "False", "Busy"},
+    {"Error", "False", "Error"},       {NULL, NULL, NULL},
+};
+
+static void state_older(const struct conversion_value *from, const struct conversion_object *object,
+                        struct json_writer *writer)
+{
+    (void)object;
+    ipam_state_older(states, from, writer);
+}
+
+static void state_current(const struct conversion_value *from,
+                          const struct conversion_object *object, struct json_writer *writer)
+{
+    (void)object;
+    ipam_state_current(states, from, writer);
+}
+
+static void size_older(const struct conversion_value *from, const struct conversion_object *object,
+                       struct json_writer *writer)
+{
+    (void)object;
+    conversion_copy(writer, "chunkSize", &from[0]);
+}
+
+static void size_current(const struct conversion_value *from,
+                         const struct conversion_object *object, struct json_writer *writer)
+{
+    (void)object;
+    conversion_copy(writer, "defaultPrefixLength", &from[0]);
+}
+
+static const struct conversion_group groups[] = {
+    {.members = {[CONVERSION_OLDER] = {{CONVERSION_SPEC, "chunkSize", NULL}},
+                 [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "defaultPrefixLength", NULL}}},
+     .map = {size_older, size_current}},
+    {.members = IPAM_STATE_MEMBERS, .map = {state_older, state_current}},
+};
+
+static const char *const shared[] = {"mode", "ranges", NULL};
+
+const struct conversion_kind conversion_ipam_range = {
+    .group = "ipam.mandelsoft.org",
+    .kind = "IPAMRange",
+    .versions = {"v1alpha1", "v1beta1"},
+    .groups = groups,
+    .group_count = sizeof(groups) / sizeof(groups[0]),
+    .shared = shared,
+    .has_spec = {true, true},
+};

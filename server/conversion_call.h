@@ -1,0 +1,28 @@
+/* The call of the conversion webhook: an HTTP request with a ConversionReview. */
+#ifndef IPWARDEN_SERVER_CONVERSION_CALL_H
+#define IPWARDEN_SERVER_CONVERSION_CALL_H
+
+#include "server/base/clock.h"
+#include "server/http/listener.h"
+#include "server/http/metrics.h"
+
+#include <stdatomic.h>
+
+#define CONVERSION_PATH "/convert"
+/* Bytes of a review: thousands of objects at once. */
+#define CONVERSION_MAXIMUM ((size_t)64 * 1024 * 1024)
+
+/* What all calls share. Lives as long as the listener. */
+struct conversion_calls {
+    const struct clock *clock;       /* the listener's */
+    struct metrics_family *requests; /* result */
+    struct metrics_family *objects;  /* no labels */
+    struct metrics_family *duration; /* no labels */
+    _Atomic int64_t warned;          /* monotonic: when something was last said in the log */
+};
+
+/* The http_handler of CONVERSION_PATH; context is the struct conversion_calls. Answers at once, on the
+ * http thread, whatever else this replica does or knows. */
+void conversion_call_handle(void *context, struct http_request *request);
+
+#endif
