@@ -225,6 +225,9 @@ int explain_read(struct k8s_client *client, const struct address *address, int64
     int code = read_pools(reading, error);
     if (code == 0)
         code = read_claim(reading, error);
+    /* Why it isn't chosen matters to nobody once somebody has it. */
+    if (reading->claim != NULL && reading->facts.pool.fit == EXPLAIN_FIT_ALLOCATED)
+        reading->facts.pool.fit = EXPLAIN_FIT_GIVEN;
     if (code == 0 && reading->claim != NULL)
         code = explain_read_nodes(reading, error);
     if (code == 0 && reading->claim != NULL)

@@ -63,7 +63,7 @@ class Lab:
                 "apiVersion": "ipcontroller.ext/v2",
                 "kind": "IpClaimPool",
                 "metadata": {"name": POOL},
-                "spec": {"cidr": POOL_NETWORK},
+                "spec": {"addresses": [POOL_NETWORK]},
             },
             (201, 409),
         )

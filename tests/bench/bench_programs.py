@@ -22,6 +22,7 @@ import cluster_binaries  # noqa: E402
 # The Go programs and the folders they are built from.
 GO_PROGRAMS = {
     "controller-runtime-handler": "controller-runtime",
+    "controller-runtime-conversion": "controller-runtime/conversion",
     "client": "client",
     "go-ipam": "go-ipam",
 }

@@ -61,7 +61,7 @@ def run(options, programs, report):
         go=["controller-runtime-handler", "client"] if "go" in options.variants else ["client"],
         ours="ours" in options.variants,
     )
-    server_core, load_core = _cores(report)
+    server_core, load_core = cores(report)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch())
         lab = None
@@ -190,7 +190,7 @@ def _start_go(stack, programs, lab, folder, core):
         folder / "go.log", core, {"GOMAXPROCS": "1"},
     )  # fmt: skip
     stack.callback(program.stop)
-    until(lambda: _listens(port), lambda: f"the Go handler to listen:\n{program.log.read_text()}")
+    until(lambda: listens(port), lambda: f"the Go handler to listen:\n{program.log.read_text()}")
     return Target(program.pid, port, "/mutate")
 
 
@@ -207,12 +207,12 @@ def _start_ours(stack, programs, lab, folder, core):
     return Target(replica.process.pid, replica.port, lab.mutate_path(), check)
 
 
-def _listens(port):
+def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _cores(report):
+def cores(report):
     """One core for the servers, another for the generator."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:

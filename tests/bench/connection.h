@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Longer answers are an error: a webhook's is a few hundred bytes. */
-#define CONNECTION_ANSWER_MAX (256U * 1024U)
+/* Longer answers are an error. Memory that no answer reached isn't there. */
+#define CONNECTION_ANSWER_MAX (64U * 1024U * 1024U)
 
 enum connection_phase {
     CONNECTION_HANDSHAKE,

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define FILE_MAX (1U << 20)
+#define FILE_MAX (64U << 20)
 
 void tool_die(const char *format, ...)
 {

@@ -13,7 +13,7 @@ void tool_die(const char *format, ...) __attribute__((noreturn, format(printf, 1
 /* ns of CLOCK_MONOTONIC. */
 uint64_t tool_now(void);
 
-/* The content of a file below 1 MiB, zero-terminated; dies if it can't be read. ret_length may be
+/* The content of a file below 64 MiB, zero-terminated; dies if it can't be read. ret_length may be
  * NULL; the caller frees what is returned. */
 char *tool_read_file(const char *path, size_t *ret_length);
 

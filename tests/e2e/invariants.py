@@ -224,8 +224,10 @@ def usable(pool):
     """
     spec = pool["spec"]
     given = {"ipv4": set(), "ipv6": set()}
+    edges = spec.get("useNetworkAndBroadcast")
     networks = [_span(text) for text in spec.get("ranges") or ()]
-    networks = networks or [_hosts(text) for text in filter(None, [spec.get("cidr")])]
+    networks = networks or [_hosts(text, edges) for text in filter(None, [spec.get("cidr")])]
+    networks += [_hosts(text, edges) for text in spec.get("addresses") or ()]
     if any(last - first > 1 << 20 for _, first, last in networks):
         return None
     for family, first, last in networks:
@@ -236,12 +238,16 @@ def usable(pool):
     return given
 
 
+def noted(pool):
+    """What the pool notes as given by the older version: spec.allocated."""
+    return set(filter(None, map(read_address, pool["spec"].get("allocated") or ())))
+
+
 def covers(pool, address):
-    """Whether the address lies in the pool's cidr or ranges, given or not."""
+    """Whether the address lies in what the pool's specification says, given or not."""
     spec = pool["spec"]
-    spans = [
-        _span(text) for text in (*(spec.get("ranges") or ()), *filter(None, [spec.get("cidr")]))
-    ]
+    entries = [*(spec.get("addresses") or ()), *(spec.get("ranges") or ()), spec.get("cidr")]
+    spans = map(_span, filter(None, entries))
     return any(
         family == address.version and first <= int(address) <= last for family, first, last in spans
     )
@@ -365,7 +371,7 @@ def _counted(book, metrics):
         for family, addresses in (given or {}).items():
             if not any(given.values()):
                 addresses = {address for address in named if FAMILIES[address.version] == family}
-            used = sum(address in addresses for address in book.claims_of)
+            used = len(addresses & ({*book.claims_of} | noted(pool)))
             expected = {"total": len(addresses), "used": used, "free": len(addresses) - used}
             stated = pool.get("status", {}).get(family)
             if stated is None and not addresses:
@@ -419,10 +425,11 @@ def _span(text):
     return network.version, int(network[0]), int(network[-1])
 
 
-def _hosts(cidr):
-    """The span of a pool without ranges: IPv4's network and broadcast addresses aren't given."""
-    family, first, last = _span(cidr)
-    return (4, first + 1, last - 1) if family == 4 and last - first > 1 else (family, first, last)
+def _hosts(text, edges=False):
+    """The same for what a pool gives: IPv4's network and broadcast addresses are left out."""
+    family, first, last = _span(text)
+    trimmed = "/" in text and not edges and family == 4 and last - first > 1
+    return (4, first + 1, last - 1) if trimmed else (family, first, last)
 
 
 def _addresses(family, first, last):

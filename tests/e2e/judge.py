@@ -327,7 +327,7 @@ class Judge:
         """An object of each kind that nobody else touches: its edits show how far a stream is."""
         lab = self.lab
         pool = lab.pool(size=1, autoAssign=False, namespaces=[lab.namespace])
-        claim = lab.create(objects.claim(pool["spec"]["ranges"][0].split("-")[0]))
+        claim = lab.create(objects.claim(pool["spec"]["addresses"][0].split("-")[0]))
         return [lab.create(lab.service("marker")), claim, pool]
 
 

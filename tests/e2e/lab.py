@@ -137,7 +137,7 @@ class Lab:
             network = SPACE.ipv4(24 if not size or size < 256 else 24 - (size // 256).bit_length())
         if size:
             first = 0 if size >= network.num_addresses else 1
-            spec["ranges"] = [objects.span(network, first, first + size - 1)]
+            network = objects.span(network, first, first + size - 1)
         made = self.create(objects.pool(name or f"{self.name}-{self.unique('p')}", network, **spec))
         if wait:
             wait_until(lambda: self.pool_ready(made), lambda: f"a ready pool, not {self.get(made)}")

@@ -17,7 +17,7 @@ import harness
 import nodes_client
 import objects
 from harness import HERE, TOP, Answer, wait_until
-from nodes_net import CLIENT, FIRST_NODE, FOREIGN, LINK, NETWORK, NETWORK_6, POOL, POOL_6, Network
+from nodes_net import CLIENT, FIRST_NODE, FOREIGN, LINK, POOL, POOL_6, Network
 from replicas import Fleet
 from running import BINARY, Running
 import cluster_binaries
@@ -232,9 +232,9 @@ class NodesLab:
         wait_until(lambda: self._pool_known(pool), lambda: f"a ready pool, not {self.get(pool)}")
 
     def pool(self, family, count=16, first=0, name=None, **spec):
-        network, addresses = {4: (NETWORK, POOL), 6: (NETWORK_6, POOL_6)}[family]
-        ranges = [f"{addresses[first]}-{addresses[first + count - 1]}"]
-        return self.create(objects.pool(name or f"lab-{family}", network, ranges=ranges, **spec))
+        addresses = {4: POOL, 6: POOL_6}[family]
+        entry = f"{addresses[first]}-{addresses[first + count - 1]}"
+        return self.create(objects.pool(name or f"lab-{family}", entry, **spec))
 
     def endpoints(self, service, *nodes, ready=True):
         """EndpointSlices of the Service, with the backends of these nodes; those before are gone."""

@@ -2,6 +2,8 @@
 
 import ipaddress
 
+import invariants
+
 GROUP = "/apis/ipcontroller.ext/v2"
 PATHS = {
     "IpClaimPool": f"{GROUP}/ipclaimpools",
@@ -45,14 +47,25 @@ def load_balancer(name, namespace, **options):
     return service(name, namespace, **{**spec, **options})
 
 
-def pool(name, cidr, **spec):
-    """A pool; without a cidr it is one from a request, as spec says."""
+def pool(name, *addresses, **spec):
+    """A pool of these entries; without any it is one from a request, or whatever spec says."""
+    entries = [str(entry) for entry in addresses if entry is not None]
     return {
         "apiVersion": "ipcontroller.ext/v2",
         "kind": "IpClaimPool",
         "metadata": {"name": name},
-        "spec": {**({"cidr": str(cidr)} if cidr else {}), **spec},
+        "spec": {**({"addresses": entries} if entries else {}), **spec},
     }
+
+
+def has_address(pool, address):
+    """Whether the address is among the pool's, given or not."""
+    return invariants.covers(pool, ipaddress.ip_address(address))
+
+
+def nth(pool, number):
+    """The nth address, from 1, of the first range among the pool's addresses."""
+    return str(ipaddress.ip_address(pool["spec"]["addresses"][0].split("-")[0]) + number - 1)
 
 
 def ip_range(name, namespace, *ranges, **spec):

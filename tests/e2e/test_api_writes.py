@@ -71,7 +71,7 @@ EDITS = {
 @pytest.mark.parametrize("broken", EDITS)
 def test_edits_of_claims_that_go_wrong_are_made_good(proxied_lab, broken):
     lab = proxied_lab
-    address = lab.pool(size=1)["spec"]["ranges"][0].split("-")[0]
+    address = lab.pool(size=1)["spec"]["addresses"][0].split("-")[0]
     first = lab.create(lab.service("first", externalIPs=[address], ports=(80,)))
     rule = lab.fleet.proxy.add(*EDITS[broken])
     second = lab.service("second", externalIPs=[address], ports=(81,))

@@ -101,7 +101,7 @@ def test_an_address_can_be_added_beside_the_one_that_was_given(lab):
     pool = lab.pool(size=10)
     created = lab.create(lab.service(auto=True))
     (given,) = objects.external(created)
-    more = pool["spec"]["ranges"][0].split("-")[1]
+    more = pool["spec"]["addresses"][0].split("-")[1]
     patched = lab.patch(created, {"spec": {"externalIPs": [given, more]}})
     assert objects.external(patched) == [given, more]
     lab.claimed(more, patched)

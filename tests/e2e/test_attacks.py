@@ -14,7 +14,7 @@ COUNTED_AFTER = 5.5
 
 
 def ends(pool):
-    return pool["spec"]["ranges"][0].split("-")
+    return pool["spec"]["addresses"][0].split("-")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from test_bgp import DAEMONS
 EXAMPLES = TOP / "deploy/examples/bgp"
 NODES = "/api/v1/nodes"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-POOLS = {"IPv4": "anycast", "IPv6": "anycast-6"}
+POOL = "anycast"
+FAMILIES = ("IPv4", "IPv6")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def _start_agents(lab, cluster, prefix):
     wait_until(beating, lambda: f"agents that beat\n{lab.logs()}")
 
 
-@pytest.fixture(params=POOLS)
+@pytest.fixture(params=FAMILIES)
 def family(request):
     return request.param
 
@@ -90,7 +91,7 @@ def service(cluster, family):
 
     def make(**spec):
         options = {"ipFamilyPolicy": "SingleStack", "ipFamilies": [family], **spec}
-        pool = {objects.POOL: POOLS[family]}
+        pool = {objects.POOL: POOL}
         item = objects.load_balancer("web", "default", annotations=pool, **options)
         done(cluster.request("POST", objects.path_of(item, collection=True), item))
         made.append(item)
@@ -153,7 +154,7 @@ def test_a_node_that_dies_gets_no_more_traffic(lab, service, family):
     lab.watched()
     # Another one for each family: a node that comes and goes twice within a minute is kept out for one.
     living = list(lab.nodes)
-    dead = living.pop(list(POOLS).index(family))
+    dead = living.pop(FAMILIES.index(family))
     lab.cut(dead)
     try:
         lab.routed_to(address, living, 3)

@@ -14,7 +14,7 @@ def test_create_answers_with_the_address_in_it(lab):
     pool = lab.pool(size=10)
     created = lab.create(lab.service(auto=True))
     (address,) = objects.external(created)
-    assert ipaddress.ip_address(address) in ipaddress.ip_network(pool["spec"]["cidr"])
+    assert objects.has_address(pool, address)
     # Nothing is written into it but the address.
     assert created["metadata"]["annotations"] == {objects.AUTO: "auto"}
     assert "labels" not in created["metadata"] and "finalizers" not in created["metadata"]
@@ -40,7 +40,7 @@ def test_the_claim_behind_a_service_says_whose_it_is(lab):
 def test_addresses_of_a_range_are_given_from_the_lowest(lab):
     pool = lab.pool(size=3)
     given = [objects.external(lab.create(lab.service(auto=True)))[0] for _ in range(3)]
-    first = ipaddress.ip_address(pool["spec"]["ranges"][0].split("-")[0])
+    first = ipaddress.ip_address(pool["spec"]["addresses"][0].split("-")[0])
     assert given == [str(first), str(first + 1), str(first + 2)]
 
 
@@ -89,20 +89,20 @@ def test_a_node_port_service_can_ask_for_an_address_too(lab):
 
 def test_an_address_can_be_asked_for_by_name(lab):
     pool = lab.pool(size=10)
-    wanted = str(ipaddress.ip_network(pool["spec"]["cidr"])[7])
+    wanted = objects.nth(pool, 7)
     asks = {objects.ADDRESSES: wanted}
     created = lab.create(lab.service(auto=True, annotations=asks))
     assert objects.external(created) == [wanted]
     again = lab.try_create(lab.service(auto=True, annotations=asks))
     assert again.status == 403 and wanted in again.message
-    wanted = str(ipaddress.ip_network(pool["spec"]["cidr"])[8])
+    wanted = objects.nth(pool, 8)
     balancer = lab.create(lab.load_balancer(annotations={objects.ADDRESSES: wanted}))
     assert objects.ingress(lab.with_ingress(balancer)) == [wanted]
 
 
 def test_addresses_set_by_the_user_are_claimed_for_the_service(lab):
     pool = lab.pool(size=10)
-    wanted = [str(ipaddress.ip_network(pool["spec"]["cidr"])[index]) for index in (4, 6)]
+    wanted = [objects.nth(pool, number) for number in (4, 6)]
     created = lab.create(lab.service(externalIPs=wanted))
     assert objects.external(created) == wanted
     for address in wanted:
@@ -148,9 +148,9 @@ def test_claims_and_pools_are_readable_in_tables(lab):
     (row,) = [line.split() for line in table if line.startswith(objects.claim_name(address))]
     assert row[1:5] == [f"{address}/32", pool["metadata"]["name"], lab.namespace, "web"]
     table = lab.kubectl("get", "icp", namespace=False).stdout.splitlines()
-    assert table[0].split() == ["NAME", "CIDR", "USED", "FREE", "TOTAL", "READY", "AGE"]
+    assert table[0].split() == ["NAME", "ADDRESSES", "USED", "FREE", "TOTAL", "READY", "AGE"]
     (row,) = [line.split() for line in table if line.startswith(pool["metadata"]["name"])]
-    assert row[1:6] == [pool["spec"]["cidr"], "1", "9", "10", "True"]
+    assert row[1:6] == [json.dumps(pool["spec"]["addresses"]), "1", "9", "10", "True"]
     both = lab.kubectl("get", "ipclaims,ipclaimpools", namespace=False).stdout
     assert address in both and pool["metadata"]["name"] in both
     assert address in lab.kubectl("get", "services").stdout

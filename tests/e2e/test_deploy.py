@@ -91,7 +91,7 @@ EXAMPLE_SERVICES = {
     ("default", "web-lb"): [PUBLIC],
     ("default", "mail-in"): ["203.0.113.25/32"],
     ("default", "mail-read"): ["203.0.113.25/32"],
-    ("default", "web-dual-stack"): [PUBLIC, "2001:db8:113::/64"],
+    ("default", "web-dual-stack"): ["192.0.2.0/24", "2001:db8:113::/64"],
     ("default", "web-from-sites"): ["10.64.0.0/16"],
     ("team-a", "web"): ["198.51.100.16/28"],
 }

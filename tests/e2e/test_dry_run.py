@@ -42,7 +42,7 @@ def _claim_of(service):
 
 def _last_of(lab):
     (pool,) = [p for p in lab.snapshot().pools if p["metadata"]["name"].startswith(lab.name)]
-    return pool["spec"]["ranges"][0].split("-")[1]
+    return pool["spec"]["addresses"][0].split("-")[1]
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -110,8 +110,8 @@ def test_dry_runs_of_pools_and_claims_are_judged_and_change_nothing(lab):
     lab.check_at_rest()
     before = lab.snapshot()
     assert not lab.try_create(
-        objects.pool(f"{lab.name}-overlap", pool["spec"]["cidr"]), dry_run=True
+        objects.pool(f"{lab.name}-overlap", *pool["spec"]["addresses"]), dry_run=True
     ).ok
-    address = pool["spec"]["ranges"][0].split("-")[0]
+    address = pool["spec"]["addresses"][0].split("-")[0]
     assert lab.try_create(objects.claim(address), dry_run=True).ok
     wait_until(lambda: not invariants.changes(before, lab.snapshot()), "nothing to have changed")

@@ -1,7 +1,6 @@
 """A pool that has nothing left says so with counts; who waits is served when there is room."""
 
 import json
-import re
 
 import pytest
 
@@ -114,7 +113,7 @@ def test_before_there_is_a_pool_everybody_waits_for_it(lab):
 @pytest.mark.parametrize("how", ["another pool", "growing", "less excluded", "a hold is deleted"])
 def test_who_waits_is_served_when_room_appears(lab, how):
     pool = lab.pool(size=2 if how == "less excluded" else 1)
-    address = pool["spec"]["ranges"][0].split("-")[0]
+    address = pool["spec"]["addresses"][0].split("-")[0]
     if how == "less excluded":
         lab.patch(pool, {"spec": {"exclude": [address]}})
         wait_until(lambda: _total(lab.get(pool)) == 1, lambda: f"one left in {lab.get(pool)}")
@@ -129,8 +128,7 @@ def test_who_waits_is_served_when_room_appears(lab, how):
     if how == "another pool":
         lab.pool(size=1)
     elif how == "growing":
-        network = re.sub(r"\.0/\d+$", "", pool["spec"]["cidr"])
-        lab.patch(pool, {"spec": {"ranges": [f"{network}.1-{network}.2"]}})
+        lab.patch(pool, {"spec": {"addresses": [address, objects.nth(pool, 2)]}})
     elif how == "less excluded":
         lab.patch(pool, {"spec": {"exclude": None}})
     else:

@@ -88,8 +88,8 @@ def test_addresses_that_nobody_has(lab):
     says(lab, network[1], "no", "NoClaim")
     for address, why in (
         (network[9], f"it is excluded, pool {name}"),
-        (network[0], f"it is the network's own address, pool {name}"),
-        (network[255], f"it is the network's broadcast address, pool {name}"),
+        (network[0], f"it is the first or the last address of a network of the pool, pool {name}"),
+        (network[255], f"it is the first or the last address of a network of the pool, pool {name}"),
         (SPACE.ipv4(24)[1], "it is outside all pools"),
         ("224.0.0.1", "no Service can have such an address: 224.0.0.0/4 (multicast)"),
         (SPACE.ipv6()[1], "it is outside all pools"),

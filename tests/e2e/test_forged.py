@@ -52,7 +52,7 @@ def test_forged_reviews_take_nothing_from_a_stored_service(lab, sharing):
     before = lab.claimed(address, created)["spec"]["services"]
     shown = stored_as(lab, created)
     webhook = Webhook(lab.cluster)
-    spare = pool["spec"]["ranges"][0].split("-")[1]
+    spare = pool["spec"]["addresses"][0].split("-")[1]
     pairs = [
         # Without the address, with another one, with other ports, as another type.
         (shown, edited(shown, externalIPs=[])),
@@ -90,7 +90,7 @@ def test_forged_creates_leave_no_more_than_the_limit(lab):
     lab.fleet.replace(f"--unstored-most={MOST}")
     pool = lab.pool(size=100)
     lab.leaves_unstored = True
-    head, _, last = pool["spec"]["ranges"][0].split("-")[0].rpartition(".")
+    head, _, last = pool["spec"]["addresses"][0].split("-")[0].rpartition(".")
     webhook = Webhook(lab.cluster)
     template = stored_as(lab, lab.create(lab.service("template")))
 

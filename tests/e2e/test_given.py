@@ -15,7 +15,7 @@ def given(lab, service):
 
 
 def ends(pool):
-    return pool["spec"]["ranges"][0].split("-")
+    return pool["spec"]["addresses"][0].split("-")
 
 
 def test_what_was_given_is_taken_out_by_a_replica_that_did_not_give_it(lab):

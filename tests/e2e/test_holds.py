@@ -10,7 +10,7 @@ GRACE = 3
 
 def test_a_held_address_is_not_given(lab):
     pool = lab.pool(size=3)
-    first, last = pool["spec"]["ranges"][0].split("-")
+    first, last = pool["spec"]["addresses"][0].split("-")
     lab.create(objects.claim(first))
     wait_until(lambda: lab.get(pool)["status"]["ipv4"]["used"] == 1, "the hold to be counted")
     given = [objects.external(lab.create(lab.service(auto=True)))[0] for _ in range(2)]
@@ -30,7 +30,7 @@ def test_a_held_address_is_not_given(lab):
 
 def test_a_hold_that_no_replica_has_seen_yet_is_respected(lab):
     pool = lab.pool(size=2)
-    first, last = pool["spec"]["ranges"][0].split("-")
+    first, last = pool["spec"]["addresses"][0].split("-")
     # At once: the claim's name is what counts, not what memory says.
     lab.create(objects.claim(first))
     assert objects.external(lab.create_as_told(lab.service(auto=True))) == [last]
@@ -40,7 +40,7 @@ def test_a_hold_that_no_replica_has_seen_yet_is_respected(lab):
 def test_a_hold_outlives_the_grace_and_restarts(lab):
     lab.fleet.replace(f"--grace={GRACE}s")
     pool = lab.pool(size=4)
-    address = pool["spec"]["ranges"][0].split("-")[0]
+    address = pool["spec"]["addresses"][0].split("-")[0]
     hold = lab.create(objects.claim(address))
     with denies_beside_us(lab):
         # Claims without a Service that are as old, and younger, are reaped meanwhile.

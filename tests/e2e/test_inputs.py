@@ -115,7 +115,7 @@ ITS_OWN = {
 @pytest.fixture
 def pooled(lab):
     pool = lab.pool(size=6)
-    lab.free = pool["spec"]["ranges"][0].split("-")[1]
+    lab.free = pool["spec"]["addresses"][0].split("-")[1]
     return lab
 
 

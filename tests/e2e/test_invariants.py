@@ -48,7 +48,7 @@ def entry(name, uid, ports=("TCP/80",), since=LONG_AGO):
 def pool(used=2, total=6, free=4, **spec):
     return {
         "metadata": {"name": "blue", "uid": "uid-blue", "resourceVersion": "1"},
-        "spec": spec or {"cidr": "203.0.113.0/29"},
+        "spec": spec or {"addresses": ["203.0.113.0/29"]},
         "status": {"ipv4": {"total": total, "used": used, "free": free}},
     }
 
@@ -195,6 +195,27 @@ def test_ranges_and_excludes_count(sound):
     spec = {"ranges": ["203.0.113.0-203.0.113.3", "203.0.113.9"], "exclude": ["203.0.113.3"]}
     assert found(sound._replace(pools=[pool(2, 4, 2, **spec)])) == []
     only(sound._replace(pools=[pool(2, 5, 3, **spec)]), "I4", "blue")
+
+
+@pytest.mark.parametrize(
+    "spec, total",
+    [
+        ({"addresses": ["203.0.113.0/29"]}, 6),
+        ({"addresses": ["203.0.113.0/29"], "useNetworkAndBroadcast": True}, 8),
+        ({"addresses": ["203.0.113.0-203.0.113.3", "203.0.113.8/31", "203.0.113.16/32"]}, 7),
+        ({"cidr": "203.0.113.0/29"}, 6),
+    ],
+)
+def test_what_an_entry_gives_counts(sound, spec, total):
+    assert found(sound._replace(pools=[pool(2, total, total - 2, **spec)])) == []
+    only(sound._replace(pools=[pool(2, total + 1, total - 1, **spec)]), "I4", "blue")
+
+
+def test_what_the_older_version_gave_counts_as_used(sound):
+    noted = {"203.0.113.1": "a", "203.0.113.5": "b", "203.0.113.200": "c", "web": "d"}
+    spec = {"addresses": ["203.0.113.0/29"], "allocated": noted}
+    assert found(sound._replace(pools=[pool(3, 6, 3, **spec)])) == []
+    only(sound._replace(pools=[pool(2, 6, 4, **spec)]), "I4", "blue")
 
 
 def test_a_claim_that_says_another_pool_is_seen(sound):

@@ -40,7 +40,7 @@ class Story:
 
 
 def pool(sharing="Any", namespaces=("shop", "bank"), **spec):
-    spec = {"cidr": "203.0.113.0/29", "ranges": [f"{ONE}-203.0.113.3"], **spec}
+    spec = {"addresses": ["203.0.113.0/29"], "exclude": ["203.0.113.4-203.0.113.7"], **spec}
     spec |= {"sharing": sharing, "namespaces": list(namespaces)}
     return {"metadata": {"name": "blue"}, "spec": spec}
 

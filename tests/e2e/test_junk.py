@@ -80,7 +80,7 @@ def test_a_namespace_whose_creates_all_fail_is_refused_more_addresses(junk):
 
 def _last_of(lab):
     (pool,) = [p for p in lab.snapshot().pools if p["metadata"]["name"].startswith(lab.name)]
-    return pool["spec"]["ranges"][0].split("-")[1]
+    return pool["spec"]["addresses"][0].split("-")[1]
 
 
 def test_as_many_as_are_allowed_hinder_nobody(junk):

@@ -51,7 +51,7 @@ def late(lab, request):
 def small_pool(lab, **spec):
     """A pool of one address, made this moment, and that address."""
     pool = lab.pool(size=1, network=SPACE.ipv4(30), wait=False, **spec)
-    return pool, pool["spec"]["ranges"][0].split("-")[0]
+    return pool, pool["spec"]["addresses"][0].split("-")[0]
 
 
 def within(seconds, predicate, describe):

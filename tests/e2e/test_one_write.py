@@ -41,7 +41,7 @@ WAYS = ("auto", "by hand", "by name", "load balancer")
 def pooled(lab):
     """The lab with a pool in which lab.free is an address that isn't the next one given."""
     pool = lab.pool(size=14)
-    lab.free = pool["spec"]["ranges"][0].split("-")[1]
+    lab.free = pool["spec"]["addresses"][0].split("-")[1]
     return lab
 
 

@@ -39,6 +39,25 @@ def passes(lab, path, patch, user=ACCOUNT):
     assert answer.ok, f"{patch}: {answer}"
 
 
+def test_of_its_kinds_it_may_change_what_conversions_trust(lab, account):
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ipclaims.ipcontroller.ext"
+    client = lab.read(path).body["spec"]["conversion"]["webhook"]["clientConfig"]
+    more = base64.b64encode(2 * base64.b64decode(client["caBundle"])).decode()
+
+    def conversion(**members):
+        return {"spec": {"conversion": {"webhook": {"clientConfig": members}}}}
+
+    passes(lab, path, conversion(caBundle=more))
+    passes(lab, path, conversion(url="https://127.0.0.1:7/convert"))
+    refused(lab, path, conversion(url="https://198.51.100.7/convert"), "not whom it calls")
+    nothing = {"spec": {"conversion": {"strategy": "None", "webhook": None}}}
+    refused(lab, path, nothing, "nothing but the clientConfig")
+    names = {"spec": {"names": {"categories": ["all"]}}}
+    refused(lab, path, names, "nothing but the clientConfig")
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    refused(lab, path, labels, "metadata of a kind")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_its_webhooks_it_may_change_what_to_trust_and_which_path(lab, account, kind):
     path = f"{WEBHOOKS}/{kind}/{NAME}"

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import harness
+import objects
 from harness import SPACE, wait_until
 from replicas import BINARY
 
@@ -58,15 +59,30 @@ def test_pools_and_ranges_with_what_they_have_left(lab):
     status = lab.get(range_)["status"]
     assert [status[name] for name in ("total", "used", "free")] == [256, 64, 192]
     cells = line_of(lab, range_).split()
-    assert cells[:8] == ["Range", lab.namespace, range_["metadata"]["name"], "yes", "256", "64",
-                         "192", "/25"]  # fmt: skip
-    assert cells[8:] == ["[#####...............]", "25%"]
-    assert line_of(lab, pool, "--no-headers").split()[:5] == [
-        "Pool", pool["metadata"]["name"], "yes", "10", "4",
+    assert cells[:9] == ["Range", lab.namespace, range_["metadata"]["name"], "yes", "IPv4", "256",
+                         "64", "192", "/25"]  # fmt: skip
+    assert cells[9:] == ["[#####...............]", "25%"]
+    assert line_of(lab, pool, "--no-headers").split()[:6] == [
+        "Pool", pool["metadata"]["name"], "yes", "IPv4", "10", "4",
     ]  # fmt: skip
     for service in taken:
         lab.delete(service)
     wait_until(lambda: shown(lab, pool)["used"] == 0, lambda: f"none used in {shown(lab, pool)}")
+
+
+def test_a_pool_of_both_families_has_a_line_for_each(lab):
+    six = SPACE.ipv6(64)
+    pool = lab.create(objects.pool(f"{lab.name}-p", SPACE.ipv4(29), six))
+    wait_until(lambda: lab.pool_ready(pool), "a ready pool")
+    name = pool["metadata"]["name"]
+    lines = [line.split() for line in pools(lab).stdout.splitlines() if name in line.split()]
+    whole = f"{2**64}"
+    found = [line[3:7] for line in lines]
+    assert found == [["IPv4", "6", "0", "6"], ["IPv6", whole, "0", whole]]
+    every = json.loads(pools(lab, "-o", "json").stdout)["pools"]
+    listed = [one for one in every if one["name"] == name]
+    assert [(one["family"], one["free"]) for one in listed] == [("IPv4", 6), ("IPv6", whole)]
+    assert listed[1]["addresses"] == [str(six)]
 
 
 def test_it_needs_no_ipwarden_that_runs(lab):

@@ -141,16 +141,18 @@ def test_a_request_deleted_while_nobody_answers_stays_until_its_pool_is_gone(lab
 @pytest.mark.parametrize(
     "spec, field",
     [
-        ({}, "spec.cidr"),
+        ({}, "spec.addresses"),
+        ({"addresses": ["10.0.0.0/24"], "fromRequest": {"name": "a", "namespace": "b"}}, "spec."),
+        ({"addresses": ["10.0.0.0/24"], "cidr": "10.0.0.0/24"}, "spec.cidr"),
         ({"cidr": "10.0.0.0/24", "fromRequest": {"name": "a", "namespace": "b"}}, "spec."),
         ({"ranges": ["10.0.0.1"], "fromRequest": {"name": "a", "namespace": "b"}}, "spec."),
         ({"fromRequest": {"name": "a"}}, "spec.fromRequest.namespace"),
         ({"fromRequest": {"namespace": "a"}}, "spec.fromRequest.name"),
         ({"fromRequest": {"name": "", "namespace": "b"}}, "spec.fromRequest.name"),
-        ({"cidr": "10.0.0.0/24", "mode": "Random"}, "spec.mode"),
+        ({"addresses": ["10.0.0.0/24"], "mode": "Random"}, "spec.mode"),
     ],
 )
-def test_a_pool_has_either_a_cidr_or_a_request(lab, spec, field):
+def test_a_pool_has_either_addresses_or_a_request(lab, spec, field):
     item = {**objects.pool("either", None), "spec": spec}
     answer = lab.try_create(item, dry_run=True)
     assert answer.status == 422, answer
@@ -181,9 +183,9 @@ def in_turn(lab, count):
     return given
 
 
-@pytest.mark.parametrize("made_from", ["cidr", "request"])
+@pytest.mark.parametrize("made_from", ["addresses", "request"])
 def test_a_round_robin_pool_gives_addresses_in_turn(lab, made_from):
-    if made_from == "cidr":
+    if made_from == "addresses":
         pool = objects.pool(f"{lab.name}-p", NETWORK.replace("/24", "/29"), mode="RoundRobin")
     else:
         request = lab.granted(lab.create(lab.ask(lab.range(NETWORK), "198.51.100.0/29")))

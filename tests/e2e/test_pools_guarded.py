@@ -89,10 +89,10 @@ def test_of_two_pools_that_overlap_the_loser_can_be_cured(lab, how):
     lab.patch(serves, {"spec": {"priority": 4}})
     if how == "unseen":
         lab.patch(loser, {"spec": {"priority": 5}})
-    answer = lab.try_patch(serves, {"spec": {"cidr": "198.51.100.0/32"}})
+    answer = lab.try_patch(serves, {"spec": {"addresses": ["198.51.100.0"]}})
     assert answer.status == 422 and claim["metadata"]["name"] in answer.message, answer
     other = str(SPACE.ipv4(29))
-    lab.patch(loser, {"spec": {"fromRequest": None, "cidr": other}})
+    lab.patch(loser, {"spec": {"fromRequest": None, "addresses": [other]}})
     ready(lab, loser)
     lab.check_at_rest()
 
@@ -123,10 +123,10 @@ def test_a_pool_under_deletion_is_edited_as_any_other(lab):
     (address,) = objects.external(created)
     lab.claimed(address, created)
     lab.delete(pool)
-    for spec in ({"cidr": str(SPACE.ipv4(29))}, {"exclude": [address]}):
+    for spec in ({"addresses": [str(SPACE.ipv4(29))]}, {"exclude": [address]}):
         answer = lab.try_patch(pool, {"spec": spec})
         assert answer.status == 422 and objects.claim_name(address) in answer.message, answer
-    assert lab.try_patch(pool, {"spec": {"cidr": "nonsense"}}).status == 422
+    assert lab.try_patch(pool, {"spec": {"addresses": ["nonsense"]}}).status == 422
     lab.patch(pool, {"spec": {"priority": 7}})
     lab.patch(pool, {"metadata": {"labels": {"team": "x"}}})
     lab.is_for_reason(pool, "Deleting")
@@ -194,7 +194,7 @@ def test_a_pool_whose_addresses_no_service_can_have_is_refused(lab, cidr):
 
 def test_of_a_pool_that_reaches_into_such_a_network_only_the_rest_is_given(lab):
     ranges = ["169.253.255.254-169.254.0.5"]
-    item = objects.pool(f"{lab.name}-p", "169.252.0.0/14", ranges=ranges)
+    item = objects.pool(f"{lab.name}-p", *ranges)
     done = lab.kubectl("create", "-f", "-", input=json.dumps(item), namespace=False)
     assert "Warning: " in done.stderr and "169.254.0.0/16 (link-local)" in done.stderr, done.stderr
     lab.try_create(item)  # which is there; its end is the lab's business from now on
@@ -296,7 +296,7 @@ def test_a_request_made_anew_does_not_become_the_pool(lab, seen):
     for wanted in ("8.8.8.8", str(ipaddress.ip_address(address) + 1)):
         assert lab.try_create(lab.service(externalIPs=[wanted])).status == 403
     # The pool stays while it is used, and can be told to have the other one.
-    answer = lab.try_patch(pool, {"spec": {"fromRequest": None, "cidr": "8.8.8.0/28"}})
+    answer = lab.try_patch(pool, {"spec": {"fromRequest": None, "addresses": ["8.8.8.0/28"]}})
     assert answer.status == 422 and objects.claim_name(address) in answer.message, answer
     lab.delete(pool)
     lab.is_for_reason(pool, "Deleting")

@@ -20,7 +20,7 @@ LOST = (403, 409, 429)
 def address(lab_of_two):
     """The only address of a pool."""
     lab_of_two.fleet.replace(f"--grace={GRACE}s")
-    return lab_of_two.pool(size=1, sharing="Any")["spec"]["ranges"][0].split("-")[0]
+    return lab_of_two.pool(size=1, sharing="Any")["spec"]["addresses"][0].split("-")[0]
 
 
 def in_turn(lab, attempt, item, *arguments):

@@ -64,7 +64,7 @@ def test_a_create_that_a_policy_denies_leaves_nothing(lab):
 def test_the_claim_of_an_update_that_was_denied_is_reaped(lab, had):
     lab.fleet.replace(f"--grace={GRACE}s")
     pool = lab.pool(size=2)
-    addresses = pool["spec"]["ranges"][0].split("-")
+    addresses = pool["spec"]["addresses"][0].split("-")
     with denies_beside_us(lab):
         created = lab.create(lab.service(externalIPs=addresses[:had]))
         patch = {"metadata": {"labels": {DENY: "yes"}}, "spec": {"externalIPs": addresses}}
@@ -142,7 +142,7 @@ def test_claims_for_generated_names_are_reaped_too(lab):
 def test_of_a_shared_address_only_the_one_that_came_to_nothing_is_reaped(lab):
     lab.fleet.replace(f"--grace={GRACE}s")
     pool = lab.pool(size=1)
-    address = pool["spec"]["ranges"][0].split("-")[0]
+    address = pool["spec"]["addresses"][0].split("-")[0]
     with denies_beside_us(lab):
         kept = lab.create(lab.service(externalIPs=[address], ports=(80,)))
         denied(lab, auto=False, externalIPs=[address], ports=(81,))
@@ -171,7 +171,7 @@ def again(lab, address):
 @pytest.mark.parametrize("first", ["auto", "by hand", "plain", "going"])
 def test_creating_a_service_that_exists_is_refused_as_such_and_leaves_nothing(lab, first):
     pool = lab.pool(size=4)
-    low, last = pool["spec"]["ranges"][0].split("-")
+    low, last = pool["spec"]["addresses"][0].split("-")
     options = {"by hand": {"externalIPs": [low]}, "plain": {}}.get(first, {"auto": True})
     service = lab.service("web", **options)
     if first == "going":

@@ -77,7 +77,7 @@ def test_a_service_that_starts_wanting_an_address_has_it_in_the_answer(lab):
 
 def test_addresses_that_the_user_set_are_freed_when_the_user_drops_them(lab):
     pool = lab.pool(size=2)
-    first, last = pool["spec"]["ranges"][0].split("-")
+    first, last = pool["spec"]["addresses"][0].split("-")
     created = lab.create(lab.service(externalIPs=[first, last]))
     lab.claimed(first, created)
     patched = lab.patch(created, {"spec": {"externalIPs": [last]}})
@@ -90,7 +90,7 @@ def test_addresses_that_the_user_set_are_freed_when_the_user_drops_them(lab):
 
 def test_a_service_that_changes_to_another_address_gives_the_first_one_back(lab):
     pool = lab.pool(size=2)
-    first, last = pool["spec"]["ranges"][0].split("-")
+    first, last = pool["spec"]["addresses"][0].split("-")
     created = lab.create(lab.service(externalIPs=[first]))
     patched = lab.patch(created, {"spec": {"externalIPs": [last]}})
     assert objects.external(patched) == [last]

@@ -9,7 +9,7 @@ from harness import parallel, wait_until
 @pytest.fixture
 def address(lab):
     """A free address of the test's pool."""
-    return lab.pool(size=4)["spec"]["ranges"][0].split("-")[0]
+    return lab.pool(size=4)["spec"]["addresses"][0].split("-")[0]
 
 
 def by_annotation(lab, address, **options):
@@ -102,7 +102,7 @@ def test_sharing_is_within_a_namespace_unless_the_pool_says_otherwise(lab):
         ("Any", True, True),
     ):
         pool = lab.pool(size=1, **({"sharing": sharing} if sharing else {}))
-        address = pool["spec"]["ranges"][0].split("-")[0]
+        address = pool["spec"]["addresses"][0].split("-")[0]
         created = [lab.create(by_annotation(lab, address, ports=(80,)))]
         for namespace, port, allowed in ((lab.namespace, 81, same), (other, 82, across)):
             service = by_annotation(lab, address, ports=(port,), namespace=namespace)
@@ -115,7 +115,7 @@ def test_sharing_is_within_a_namespace_unless_the_pool_says_otherwise(lab):
 
 def test_many_at_once_share_one_address_on_ports_of_their_own(lab_of_two):
     lab = lab_of_two
-    address = lab.pool(size=2)["spec"]["ranges"][0].split("-")[0]
+    address = lab.pool(size=2)["spec"]["addresses"][0].split("-")[0]
     items = [by_annotation(lab, address, ports=(port,)) for port in range(1000, 1020)]
     answers = parallel(20, lambda n: lab.try_create(items[n], server=n % 2), range(20))
     refused = [str(answer) for answer in answers if not answer.ok]
@@ -126,7 +126,7 @@ def test_many_at_once_share_one_address_on_ports_of_their_own(lab_of_two):
 
 def test_of_many_at_once_on_the_same_port_one_gets_it(lab_of_two):
     lab = lab_of_two
-    address = lab.pool(size=2)["spec"]["ranges"][0].split("-")[0]
+    address = lab.pool(size=2)["spec"]["addresses"][0].split("-")[0]
     items = [by_annotation(lab, address, ports=(80,)) for _ in range(20)]
     answers = parallel(20, lambda n: lab.try_create(items[n], server=n % 2), range(20))
     assert sorted(answer.status for answer in answers) == [201] + [403] * 19

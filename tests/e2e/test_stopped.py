@@ -26,7 +26,7 @@ def test_what_asks_for_addresses_is_refused_by_the_api_server(lab):
     pool = lab.pool(size=4)
     taken = lab.create(lab.service(auto=True))
     lab.fleet.stop()
-    address = pool["spec"]["ranges"][0].split("-")[1]
+    address = pool["spec"]["addresses"][0].split("-")[1]
     for service in (
         lab.service(externalIPs=[address]),
         lab.service(externalIPs=objects.external(taken)),
@@ -46,7 +46,7 @@ def test_what_asks_for_addresses_is_refused_by_the_api_server(lab):
 
 def test_load_balancers_are_created_whatever_they_name(lab):
     pool = lab.pool(size=4)
-    address = pool["spec"]["ranges"][0].split("-")[1]
+    address = pool["spec"]["addresses"][0].split("-")[1]
     lab.fleet.stop()
     by_annotation = lab.create(
         lab.load_balancer(annotations={objects.ADDRESSES: address}, ports=(80,))

@@ -73,7 +73,7 @@ def test_status_of_any_class_is_refused_for_what_the_service_does_not_hold(
 ):
     other = lab.add_namespace(lab.unique(lab.name))
     pool = lab.pool(size=4, autoAssign=False)
-    free = pool["spec"]["ranges"][0].split("-")[0]
+    free = pool["spec"]["addresses"][0].split("-")[0]
     address = objects.external(victim)[0] if what == "another's" else free
     for options in ({"loadBalancerClass": "example.com/other"}, {}):
         balancer = lab.create(lab.load_balancer(namespace=other, **options), user=editor)
@@ -92,7 +92,7 @@ def test_status_of_another_class_may_have_what_is_in_no_pool(lab, editor):
 @pytest.mark.parametrize("what", ["an excluded one", "a foreign one"])
 def test_status_of_our_class_is_refused_for_what_no_pool_offers(lab, editor, what):
     pool = lab.pool(size=4)
-    address = pool["spec"]["ranges"][0].split("-")[1]
+    address = pool["spec"]["addresses"][0].split("-")[1]
     lab.patch(pool, {"spec": {"exclude": [address]}})
     wait_until(lambda: int(lab.get(pool)["status"]["ipv4"]["total"]) == 3, "the edit to be seen")
     balancer = lab.create(lab.load_balancer(), user=editor)
@@ -173,7 +173,7 @@ def test_a_service_that_is_going_takes_nothing_either(lab, editor, victim):
 
 def test_an_address_is_the_same_however_it_is_written(lab, editor):
     pool = lab.pool(size=4, network=SPACE.ipv6(120))
-    first, last = pool["spec"]["ranges"][0].split("-")
+    first, last = pool["spec"]["addresses"][0].split("-")
     owner = lab.create(lab.service("owner", externalIPs=[first]))
     other = lab.add_namespace(lab.unique(lab.name))
     for text in (first.upper(), ipaddress.ip_address(first).exploded):

@@ -160,7 +160,7 @@ def test_a_service_that_cannot_be_read_counts_as_stored(proxied_lab):
     assert replica.count("ipwarden_objects_unreadable", resource="services") == 1
     # What comes after it is seen, and what never came is reaped in its time.
     other = lab.create(lab.service(auto=True))
-    free = pool["spec"]["ranges"][0].split("-")[1]
+    free = pool["spec"]["addresses"][0].split("-")[1]
     item = lab.service("never")
     item["metadata"]["uid"] = "e2e-uid-9"
     item["spec"]["externalIPs"] = [free]

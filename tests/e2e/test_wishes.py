@@ -9,7 +9,7 @@ from harness import SPACE, wait_until
 
 
 def ends(pool):
-    return pool["spec"]["ranges"][0].split("-")
+    return pool["spec"]["addresses"][0].split("-")
 
 
 def name(pool):

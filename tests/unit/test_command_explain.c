@@ -206,6 +206,12 @@ static void test_pools(void **state)
               "'cidr':'10.0.0.0/26'}}}");
     expect("10.0.0.9", "edge (10.0.0.0/26, Layer2)");
     expect("10.0.0.64", "outside all pools");
+    put(POOL, "{'metadata':{'name':'edge','uid':'1'},'spec':{'addresses':['10.0.0.0/24'],"
+              "'allocated':{'10.0.0.9':'old','10.0.0.5':'held'}}}");
+    expect("10.0.0.9", "it stands in spec.allocated as given by the older version, pool edge");
+    put(GROUP "/ipclaims/10-0-0-5-32",
+        "{'metadata':{'name':'10-0-0-5-32'},'spec':{'cidr':'10.0.0.5/32','pool':'edge'}}");
+    expect("10.0.0.5", "Pool:       edge (10.0.0.0/24");
 }
 
 static void test_local(void **state)

@@ -146,6 +146,14 @@ static const struct policy_case cases[] = {
      .external = "2001:db8::",
      .given = "2001:db8::",
      .steps = "create 2001:db8:: both given"},
+    {.name = "each family goes on where it was",
+     .pools = {"{'metadata':{'name':'both','uid':'p'},'spec':{'addresses':['192.0.2.0/29',"
+               "'2001:db8::/64'],'mode':'RoundRobin'},'status':{'roundRobin':['192.0.2.4/32',"
+               "'2001:db8::9/128']}}"},
+     .service = NEW("web", AUTO) SPEC(REQUIRE_DUAL),
+     .external = "192.0.2.4,2001:db8::9",
+     .given = "192.0.2.4,2001:db8::9",
+     .steps = "create 192.0.2.4 both given; create 2001:db8::9 both given"},
     {.name = "what the older version gave isn't chosen",
      .pools = {BOTH(",'allocated':{'192.0.2.1':'a','192.0.2.3':'b','2001:db8::':'c'}")},
      .claims = {CLAIM("192-0-2-2-32", "192.0.2.2/32", GAVE("other"))},

@@ -187,6 +187,20 @@ static void check_resolution(const struct resolution *row)
     assert_null(pool->offered); /* the pool itself stays as it is */
 }
 
+/* All of it, where that is wanted. */
+static void takes_the_ends_of_the_cidr_of_its_request(void **state)
+{
+    (void)state;
+    _cleanup_pool_ struct pool *pool = make(FROM ",'useNetworkAndBroadcast':true", NULL);
+    _cleanup_address_set_ struct address_set *set = NULL;
+    struct cidr cidr;
+    unsigned int unfit;
+    assert_int_equal(cidr_parse("192.0.2.8/29", &cidr, NULL), 0);
+    assert_int_equal(pool_request_addresses(pool, &cidr, &set, &unfit), 0);
+    assert_true(offers(set, "192.0.2.8") && offers(set, "192.0.2.15"));
+    assert_false(offers(set, "192.0.2.16"));
+}
+
 static void takes_the_cidr_of_its_request(void **state)
 {
     (void)state;
@@ -380,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers_what_its_spec_says),
         cmocka_unit_test(takes_the_cidr_of_its_request),
+        cmocka_unit_test(takes_the_ends_of_the_cidr_of_its_request),
         cmocka_unit_test(never_offers_what_no_service_can_have),
         cmocka_unit_test(knows_the_network_of_an_address),
         cmocka_unit_test(knows_what_the_older_version_gave),
