@@ -1,6 +1,6 @@
 /* IpNodes, and of the Nodes what decides whether they may have addresses. */
-#include "server/explain_read_private.h"
 #include "k8s/live_list.h"
+#include "server/explain_read_private.h"
 #include "server/objects/ip_node.h"
 #include "server/objects/node.h"
 

@@ -18,6 +18,7 @@ void stored_pool_free(struct stored_pool *pool)
     object_meta_clear(&pool->meta);
     free(pool->spec);
     address_set_free(pool->addresses);
+    address_set_free(pool->offered);
     for (size_t i = 0; i < pool->allocated_count; i++) {
         free(pool->allocated[i].text);
         free(pool->allocated[i].claim);
@@ -85,6 +86,16 @@ static int decode_addresses(const struct json_view *view, const struct json_node
     return address_set_subtract(set, exclude, NULL);
 }
 
+static int decode_offered(const struct json_view *view, const struct json_node *object,
+                          struct stored_pool *stored)
+{
+    _cleanup_pool_ struct pool *pool = NULL;
+    if (pool_decode(view, object, NULL, &pool, NULL) < 0)
+        return -ENOMEM; /* that it has a name has been seen */
+    stored->offered = address_set_copy(pool->offered != NULL ? pool->offered : stored->addresses);
+    return stored->offered == NULL ? -ENOMEM : 0;
+}
+
 /* --- spec.allocated --- */
 
 static int decode_allocated(const struct json_view *view, const struct json_node *object,
@@ -134,9 +145,10 @@ int stored_pool_decode(const struct json_view *view, const struct json_node *obj
     int code = object_meta_decode(view, object, NULL, &pool->meta, error);
     if (code == 0)
         code = object_meta_require_name(&pool->meta, error);
-    if (code == 0 && (pool->spec == NULL || pool->addresses == NULL ||
-                      decode_addresses(view, object, pool->addresses) < 0 ||
-                      decode_allocated(view, object, pool) < 0))
+    if (code == 0 &&
+        (pool->spec == NULL || pool->addresses == NULL ||
+         decode_addresses(view, object, pool->addresses) < 0 ||
+         decode_offered(view, object, pool) < 0 || decode_allocated(view, object, pool) < 0))
         code = error_no_memory(error);
     if (code < 0) {
         stored_pool_free(pool);

@@ -1,7 +1,5 @@
 /* An IpClaimPool as it is stored: which addresses it has, what the older system has given of them
- * (spec.allocated), and its specification as JSON, to compare with another one. Addresses are more
- * than what the pool offers: also what is unfit or at the edge of a network may be in use. Any
- * thread. */
+ * (spec.allocated), and its specification as JSON, to compare with another one. Any thread. */
 #ifndef IPWARDEN_MIGRATE_STORED_POOL_H
 #define IPWARDEN_MIGRATE_STORED_POOL_H
 
@@ -25,6 +23,8 @@ struct stored_pool {
     char *spec;                    /* JSON; "{}" without one */
     struct address_set *addresses; /* what it lists, less what it excludes; entries that can't be
                                      * read are left out */
+    struct address_set *offered;   /* what it can give; of an invalid pool, or one from a request,
+                                    * the same as addresses */
     uint8_t sharing;               /* enum pool_sharing */
     struct stored_allocated *allocated;
     size_t allocated_count;

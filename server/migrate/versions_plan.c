@@ -100,7 +100,7 @@ static const struct stored_pool *pool_of(const struct versions_facts *facts,
                                          const struct address *address)
 {
     for (size_t i = 0; i < facts->pool_count; i++)
-        if (address_set_contains(facts->pools[i]->addresses, address))
+        if (address_set_contains(facts->pools[i]->offered, address))
             return facts->pools[i];
     return NULL;
 }

@@ -55,6 +55,12 @@ static const struct planned cases[] = {
      .wanted = {"10.0.0.5 edge create d/a", "10.0.0.6 edge create d/b", "10.0.0.7 edge create d/e"},
      .unwanted = {"10.9.0.6"},
      .changes = 3},
+    /* At the edge of the network, which the pool doesn't give: whoever lists it has it. */
+    {.stored = {"v2"},
+     .pool = POOL(""),
+     .services = {SERVICE("a", "", LISTS("10.0.0.255"), "")},
+     .unwanted = {"10.0.0.255"},
+     .empty = true},
     {.stored = {"v2"},
      .pool = POOL(""),
      .services = {SERVICE("a", "", "", SHOWS("10.0.0.5"))},
