@@ -113,6 +113,25 @@ static bool is_against(const struct adoption_use *use, const struct claim_servic
     return true;
 }
 
+/* Of two Services that the claim names both, as an older one may without their ports. */
+static int judge_ports(const struct group *group, const struct adoption_use *use)
+{
+    for (const struct adoption_use *other = group->uses; other < use; other++) {
+        const struct service_port *port =
+            service_ports_collide(use->service->ports, use->service->port_count,
+                                  other->service->ports, other->service->port_count);
+        char text[SERVICE_PORT_TEXT_SIZE];
+        if (port == NULL || find_entry(group->claim, other->service->meta.key) == NULL)
+            continue;
+        service_port_format(port, text);
+        return conflict(group, use,
+                        "port %s of the address is used by Service %.140s, too: give one of them "
+                        "another port or address",
+                        text, other->service->meta.key);
+    }
+    return 0;
+}
+
 /* Adds the Service of one use to the claim, where it can be. */
 static int join(struct group *group, const struct adoption_use *use)
 {
@@ -121,7 +140,7 @@ static int join(struct group *group, const struct adoption_use *use)
     const struct claim_service *mine = find_entry(claim, service->meta.key);
     char text[TEXT_SIZE];
     if (mine != NULL && claim_service_matches(mine, service))
-        return 0;
+        return judge_ports(group, use);
     if (mine != NULL)
         return conflict(group, use,
                         "claim %.60s is for an earlier Service of this name (uid %.60s): ipwarden "

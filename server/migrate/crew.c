@@ -56,7 +56,7 @@ static void tell(struct crew *crew)
     fprintf(stderr, "%s %s of %s\n", crew->what, done, total);
 }
 
-static void *work(void *context)
+static void *take_work(void *context)
 {
     const struct run *run = context;
     struct crew *crew = run->crew;
@@ -73,17 +73,17 @@ static void *work(void *context)
     }
 }
 
-void crew_run(struct crew *crew, size_t count, void (*function)(void *context, size_t index),
+void crew_run(struct crew *crew, size_t count, void (*work)(void *context, size_t index),
               void *context)
 {
-    struct run run = {.crew = crew, .count = count, .work = function, .context = context};
+    struct run run = {.crew = crew, .count = count, .work = work, .context = context};
     pthread_t threads[THREADS];
     size_t started = 0;
     crew->next = 0;
     while (started < THREADS && started + 1 < count &&
-           pthread_create(&threads[started], NULL, work, &run) == 0)
+           pthread_create(&threads[started], NULL, take_work, &run) == 0)
         started++;
-    work(&run);
+    take_work(&run);
     for (size_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
 }

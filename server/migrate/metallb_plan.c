@@ -367,12 +367,16 @@ static int plan_named(const struct metallb_plan *plan, const struct metallb_serv
                         "the annotation loadBalancerIPs names %.100s, which isn't what it has: "
                         "correct it first",
                         one->addresses);
-    bool wanted = one->addresses != NULL || (one->sharing != NULL && is_shared(plan, service));
-    if (!wanted || (shown && has_all(&service->requested, &service->ingress)))
-        return 0;
-    if (!shown && service->requested.count > 0)
-        return 0;
-    planned->addresses = shown ? join_addresses(&service->ingress) : strdup(one->addresses);
+    if (!shown) {
+        if (one->addresses == NULL || service->requested.count > 0)
+            return 0;
+        planned->addresses = strdup(one->addresses);
+    } else {
+        bool shares = one->sharing != NULL && is_shared(plan, service);
+        if ((one->addresses == NULL && !shares) || has_all(&service->requested, &service->ingress))
+            return 0;
+        planned->addresses = join_addresses(&service->ingress);
+    }
     return planned->addresses == NULL ? -ENOMEM : 0;
 }
 
@@ -458,22 +462,21 @@ static int plan_services(const struct planner *planner, int64_t now, struct erro
 {
     struct metallb_facts *facts = planner->facts;
     struct metallb_plan *plan = planner->plan;
-    const struct metallb_service **concerned = calloc(facts->service_count + 1, sizeof(*concerned));
-    int code = concerned == NULL ? -ENOMEM : 0;
+    int code = 0;
     for (size_t i = 0; code == 0 && i < facts->service_count; i++) {
         const struct metallb_service *one = facts->services[i];
+        struct metallb_planned_service *planned = &plan->services[plan->service_count];
         if (one->service->meta.deleting || !is_concerned(plan, one))
             continue;
-        concerned[plan->service_count] = one;
-        plan->services[plan->service_count].service = one->service;
-        code = plan_addresses(plan, one, &plan->services[plan->service_count++]);
+        *planned = (struct metallb_planned_service){.metallb = one, .service = one->service};
+        plan->service_count++;
+        code = plan_addresses(plan, one, planned);
     }
     if (code == 0)
         code = adoption_plan(plan->uses, plan->use_count, facts->claims, facts->claim_count, now,
                              &plan->adoption, error);
     for (size_t i = 0; code == 0 && i < plan->service_count; i++)
-        code = plan_wishes(plan, concerned[i], &plan->services[i]);
-    free((void *)concerned);
+        code = plan_wishes(plan, plan->services[i].metallb, &plan->services[i]);
     return code;
 }
 

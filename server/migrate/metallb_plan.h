@@ -32,9 +32,10 @@ struct metallb_planned_pool {
 
 /* A Service that gets annotations, or of which there is something to know. */
 struct metallb_planned_service {
-    const struct service *service;
-    char *pool;      /* for ipcontroller.ext/pool; NULL: it isn't written */
-    char *addresses; /* for ipcontroller.ext/addresses; likewise */
+    const struct metallb_service *metallb;
+    const struct service *service; /* of the same */
+    char *pool;                    /* for ipcontroller.ext/pool; NULL: it isn't written */
+    char *addresses;               /* for ipcontroller.ext/addresses; likewise */
     struct texts notes;
     char *problem; /* what has to be settled first; nothing is written then */
 };

@@ -254,8 +254,11 @@ static void clear_objects(struct job *job)
 static int write_page(struct job *job, struct k8s_page *page, struct error *error)
 {
     const struct json_node *item = NULL;
+    int code = 0;
+    job->count = 0;
     job->objects = calloc(json_view_count(page->items) + 1, sizeof(*job->objects));
-    int code = job->objects == NULL ? error_no_memory(error) : 0;
+    if (job->objects == NULL)
+        return error_no_memory(error);
     while (code == 0 && (item = k8s_page_next(page, item)) != NULL) {
         const struct json_view *view;
         const struct json_node *object;

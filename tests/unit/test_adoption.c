@@ -136,6 +136,18 @@ static const struct adopted cases[] = {
      .claims = {CLAIM("10-0-0-1-32", "", ENTRY("d", "a", "d/a", "80"))},
      .wanted = "present 10.0.0.1:d/a\n",
      .conflicts = "d/b\n"},
+    /* Both are named, as an older claim does, and use one port. */
+    {.uses = {{.address = "10.0.0.1", .service = "d/a", .port = "80", .created = 1},
+              {.address = "10.0.0.1", .service = "d/b", .port = "80", .created = 2}},
+     .claims = {CLAIM("10-0-0-1-24", "",
+                      "{'namespace':'d','name':'a'},{'namespace':'d','name':'b'}")},
+     .wanted = "present 10.0.0.1:d/a,d/b\n",
+     .conflicts = "d/b\n"},
+    {.uses = {{.address = "10.0.0.1", .service = "d/a", .port = "80", .created = 1},
+              {.address = "10.0.0.1", .service = "d/b", .port = "81", .created = 2}},
+     .claims = {CLAIM("10-0-0-1-24", "",
+                      "{'namespace':'d','name':'a'},{'namespace':'d','name':'b'}")},
+     .wanted = "present 10.0.0.1:d/a,d/b\n"},
     /* A Service that was made anew under its name isn't the one that is claimed for. */
     {.uses = {{.address = "10.0.0.1", .service = "d/a"}},
      .claims = {CLAIM("10-0-0-1-32", "", ENTRY("d", "a", "before", "80"))},
