@@ -21,22 +21,22 @@ static void count(struct conversion_calls *calls, const struct http_request *req
 }
 
 /* Whoever writes objects decides how often there is something to say; the log has it now and then. */
-static bool may_warn(struct conversion_calls *calls)
+static bool may_warn(struct conversion_calls *calls, enum conversion_warning warning)
 {
     int64_t now = clock_monotonic(calls->clock);
-    int64_t before = atomic_load(&calls->warned);
+    int64_t before = atomic_load(&calls->warned[warning]);
     return (before == 0 || now - before >= WARN_EVERY) &&
-           atomic_compare_exchange_strong(&calls->warned, &before, now);
+           atomic_compare_exchange_strong(&calls->warned[warning], &before, now);
 }
 
 static void report(struct conversion_calls *calls, const struct conversion_report *report)
 {
-    if (report->failed[0] != '\0' && may_warn(calls))
+    if (report->failed[0] != '\0' && may_warn(calls, CONVERSION_FAILED))
         log_warning("a conversion failed", "reason", report->failed);
-    if (report->damaged > 0 && may_warn(calls))
+    if (report->damaged > 0 && may_warn(calls, CONVERSION_DAMAGED))
         log_warning("conversion data of an object can't be read: it is ignored", "object",
                     report->first);
-    if (report->dropped > 0 && may_warn(calls))
+    if (report->dropped > 0 && may_warn(calls, CONVERSION_DROPPED))
         log_warning("no room among the annotations for what only the older version has", "object",
                     report->first);
 }

@@ -12,13 +12,17 @@
 /* Bytes of a review: thousands of objects at once. */
 #define CONVERSION_MAXIMUM ((size_t)64 * 1024 * 1024)
 
+enum conversion_warning { CONVERSION_FAILED, CONVERSION_DAMAGED, CONVERSION_DROPPED };
+#define CONVERSION_WARNINGS 3
+
 /* What all calls share. Lives as long as the listener. */
 struct conversion_calls {
     const struct clock *clock;       /* the listener's */
     struct metrics_family *requests; /* result */
     struct metrics_family *objects;  /* no labels */
     struct metrics_family *duration; /* no labels */
-    _Atomic int64_t warned;          /* monotonic: when something was last said in the log */
+    /* Monotonic: when each of these was last said in the log; 0: never. */
+    _Atomic int64_t warned[CONVERSION_WARNINGS];
 };
 
 /* The http_handler of CONVERSION_PATH; context is the struct conversion_calls. Answers at once, on the

@@ -27,6 +27,7 @@ struct fixed_field {
     const char *parent;
     const char *name;
     const char *path;
+    const char *older; /* its path in v1alpha1, where that is another */
 };
 
 static const struct json_node *fixed_value(const struct json_view *view,
@@ -53,8 +54,10 @@ static void check_fixed(const struct review *review, const struct fixed_field *f
         json_view_show(view, before, old_text, sizeof(old_text));
         json_view_show(view, now, new_text, sizeof(new_text));
         field_errors_add(errors, "FieldValueInvalid", fields[i].path,
-                         "immutable: it is %s and can't become %s; %s", old_text, new_text,
-                         instead);
+                         "immutable: it is %s and can't become %s; %s%s%s%s", old_text, new_text,
+                         instead, fields[i].older != NULL ? " (in v1alpha1 this is " : "",
+                         fields[i].older != NULL ? fields[i].older : "",
+                         fields[i].older != NULL ? ")" : "");
     }
 }
 
@@ -92,9 +95,9 @@ static void warn_of_overlap(const struct state *state, const struct ipam_range *
 void ipam_range_validate(struct review *review)
 {
     static const struct fixed_field fixed[] = {
-        {NULL, "mode", "spec.mode"},
-        {NULL, "ranges", "spec.ranges"},
-        {NULL, "defaultPrefixLength", "spec.defaultPrefixLength"},
+        {NULL, "mode", "spec.mode", NULL},
+        {NULL, "ranges", "spec.ranges", NULL},
+        {NULL, "defaultPrefixLength", "spec.defaultPrefixLength", "spec.chunkSize"},
     };
     struct state *state = review->admission->state;
     struct field_errors errors = {0};
@@ -213,10 +216,10 @@ static bool takes_finalizer(const struct review *review)
 static void request_edit(struct review *review)
 {
     static const struct fixed_field fixed[] = {
-        {"range", "name", "spec.range.name"},
-        {"range", "namespace", "spec.range.namespace"},
-        {NULL, "request", "spec.request"},
-        {NULL, "description", "spec.description"},
+        {"range", "name", "spec.range.name", "spec.ipam.name"},
+        {"range", "namespace", "spec.range.namespace", "spec.ipam.namespace"},
+        {NULL, "request", "spec.request", "spec.size or spec.request"},
+        {NULL, "description", "spec.description", NULL},
     };
     struct field_errors errors = {0};
     struct object_key key;

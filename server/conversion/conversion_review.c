@@ -13,7 +13,6 @@
 
 #define API_VERSION "apiextensions.k8s.io/v1"
 #define REVIEW_DEPTH 3 /* the review, its request, the list of objects */
-#define OBJECT_DEPTH 2 /* the object and its metadata: enough to know who it is */
 #define VERSION_MOST 128
 
 static const struct conversion_kind *const kinds[] = {
@@ -117,7 +116,7 @@ static int convert_object(struct review *review, const struct json_node *node, s
     enum conversion_version desired;
     size_t length = 0;
     const char *text = json_view_raw(&review->view, node, &length);
-    int result = json_view_parse(view, text, length, OBJECT_DEPTH, error);
+    int result = json_view_parse(view, text, length, CONVERTER_DEPTH, error);
     if (result == 0)
         identify(view, &identity);
     const struct conversion_kind *kind =
@@ -127,8 +126,8 @@ static int convert_object(struct review *review, const struct json_node *node, s
     } else if (strcmp(identity.version, review->desired) == 0) {
         json_put_raw(&review->writer, text, length);
     } else {
-        result = converter_convert(review->converter, kind, desired, text, length, &review->writer,
-                                   &notes, error);
+        result = converter_convert(review->converter, kind, desired, view, &review->writer, &notes,
+                                   error);
         note(review->report, &notes, &identity);
     }
     if (result < 0)

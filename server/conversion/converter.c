@@ -11,10 +11,8 @@
 #include <string.h>
 
 #define TEXT_MOST JSON_VIEW_TEXT_MAXIMUM
-/* An object has nodes down to the members of what is listed in its spec and status: spec, services, a
- * service. Fields of managedFields lie deeper. Conversion data and maps have up to one level more. */
-#define OBJECT_DEPTH 4
-#define DATA_DEPTH 5
+/* Conversion data has one level more than objects, and what maps write one less. */
+#define DATA_DEPTH (CONVERTER_DEPTH + 1)
 
 /* --- memory --- */
 
@@ -35,7 +33,6 @@ struct converter *converter_new(void)
     struct converter *converter = calloc(1, sizeof(*converter));
     if (converter == NULL)
         return NULL;
-    json_view_init(&converter->view);
     json_view_init(&converter->data_view);
     buffer_init(&converter->carried, TEXT_MOST);
     for (size_t i = 0; i < CONVERSION_GROUPS; i++) {
@@ -52,7 +49,6 @@ void converter_free(struct converter *converter)
 {
     if (converter == NULL)
         return;
-    json_view_clear(&converter->view);
     json_view_clear(&converter->data_view);
     buffer_clear(&converter->carried);
     free(converter->data_text);
@@ -339,12 +335,12 @@ static int read_data(struct converter *converter, struct converter_notes *notes,
     const struct json_node *node;
     struct json_view *view = &converter->data_view;
     converter->data = NULL;
-    if (!copied_key(&converter->view, converter->annotations, converter->key, &node))
+    if (!copied_key(converter->object.view, converter->annotations, converter->key, &node))
         return 0;
     notes->damaged = true;
     if (!json_view_is_string(node))
         return 0;
-    converter->data_text = json_view_copy(&converter->view, node);
+    converter->data_text = json_view_copy(converter->object.view, node);
     if (converter->data_text == NULL)
         return error_no_memory(error);
     int result =
@@ -360,14 +356,10 @@ static int read_data(struct converter *converter, struct converter_notes *notes,
     return 0;
 }
 
-static int read_object(struct converter *converter, const char *text, size_t length,
+static int read_object(struct converter *converter, const struct json_view *view,
                        struct converter_notes *notes, struct error *error)
 {
-    struct json_view *view = &converter->view;
     const struct json_node *node;
-    int result = json_view_parse(view, text, length, OBJECT_DEPTH, error);
-    if (result < 0)
-        return result;
     const struct json_node *root = json_view_root(view);
     converter->metadata = json_view_member(view, root, "metadata");
     if (!json_view_is_object(converter->metadata))
@@ -405,13 +397,13 @@ static void begin(struct converter *converter, const struct conversion_kind *kin
 }
 
 int converter_convert(struct converter *converter, const struct conversion_kind *kind,
-                      enum conversion_version version, const char *text, size_t length,
+                      enum conversion_version version, const struct json_view *object,
                       struct json_writer *writer, struct converter_notes *ret_notes,
                       struct error *error)
 {
     *ret_notes = (struct converter_notes){.damaged = false};
     begin(converter, kind, version);
-    int result = read_object(converter, text, length, ret_notes, error);
+    int result = read_object(converter, object, ret_notes, error);
     for (size_t i = 0; result == 0 && i < kind->group_count; i++)
         result = read_from(converter, &converter->work[i], error);
     for (size_t i = 0; result == 0 && i < kind->group_count; i++)

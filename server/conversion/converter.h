@@ -40,13 +40,17 @@ struct converter_notes {
     bool dropped; /* no room for what the current version can't say of the older one */
 };
 
-/* Writes the object, which is of the other version, in this one. The text of the object is borrowed;
- * the writer waits for a value. -EINVAL says why it can't be converted, -ENOMEM; then the writer is
+/* Objects are parsed down to the members of what is listed in their spec and status: spec, services, a
+ * service. The fields of managedFields lie deeper. */
+#define CONVERTER_DEPTH 4
+
+/* Writes the object, which is of the other version, in this one. The object is borrowed, parsed down
+ * to CONVERTER_DEPTH; the writer waits for a value. -EINVAL says why it can't be converted, -ENOMEM; then the writer is
  * of no further use. What doesn't fit the annotations is marked by the label
  * "<group>/conversion-data": such an object can be read in the older version, but is refused as soon
  * as it comes back from it. */
 must_check int converter_convert(struct converter *converter, const struct conversion_kind *kind,
-                                 enum conversion_version version, const char *text, size_t length,
+                                 enum conversion_version version, const struct json_view *object,
                                  struct json_writer *writer, struct converter_notes *ret_notes,
                                  struct error *error);
 

@@ -35,7 +35,6 @@ struct converter {
     enum conversion_version from;
     enum conversion_version to;
     char key[64]; /* of the annotation, and of the label that marks what has no room in it */
-    struct json_view view;
     struct conversion_object object;
     const struct json_node *metadata;
     const struct json_node *labels;

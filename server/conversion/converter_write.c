@@ -111,7 +111,7 @@ static void carry_groups(const struct converter *converter, enum conversion_plac
 static void carry_spec(const struct converter *converter, struct json_writer *writer)
 {
     const struct conversion_kind *kind = converter->kind;
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *spec = converter->places[CONVERSION_SPEC];
     struct lazy lazy = {writer, "spec", false};
     carry_groups(converter, CONVERSION_SPEC, &lazy);
@@ -128,7 +128,7 @@ static void carry_spec(const struct converter *converter, struct json_writer *wr
 
 static void carry_beside(const struct converter *converter, struct lazy *lazy)
 {
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *root = converter->object.root;
     for (const struct json_node *member = json_view_first(view, root); member != NULL;
          member = json_view_after(view, root, member))
@@ -199,7 +199,7 @@ static void write_groups(const struct converter *converter, enum conversion_plac
  * API server's sum, which is the safe side. */
 static bool has_room(const struct converter *converter)
 {
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *annotations = converter->annotations;
     size_t total = strlen(converter->key) + converter->carried.length;
     for (const struct json_node *member = json_view_first(view, annotations); member != NULL;
@@ -217,7 +217,7 @@ static bool has_room(const struct converter *converter)
 /* All but our own, and the new conversion data, if any. */
 static void write_annotations(const struct converter *converter, struct json_writer *writer)
 {
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *annotations = converter->annotations;
     struct lazy lazy = {writer, "annotations", false};
     if (annotations != NULL && !json_view_is_object(annotations)) {
@@ -238,7 +238,7 @@ static void write_annotations(const struct converter *converter, struct json_wri
 /* Labels that say something are written as the groups have found them, all others copied. */
 static void write_labels(const struct converter *converter, struct json_writer *writer, bool marked)
 {
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *labels = converter->labels;
     const struct conversion_kind *kind = converter->kind;
     struct lazy lazy = {writer, "labels", false};
@@ -260,7 +260,7 @@ static void write_labels(const struct converter *converter, struct json_writer *
 static void write_metadata(const struct converter *converter, struct json_writer *writer,
                            bool marked)
 {
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *metadata = converter->metadata;
     json_member_object(writer, "metadata");
     for (const struct json_node *member = json_view_first(view, metadata); member != NULL;
@@ -300,14 +300,14 @@ static void end_section(const struct converter *converter, const struct json_nod
     if (json_view_is_object(node) && stays_empty)
         lazy_member(lazy);
     else if (node != NULL && !json_view_is_object(node) && !lazy->begun)
-        copy_member(lazy->writer, &converter->view, node);
+        copy_member(lazy->writer, converter->object.view, node);
     lazy_end(lazy);
 }
 
 static void write_spec(const struct converter *converter, struct json_writer *writer)
 {
     const struct conversion_kind *kind = converter->kind;
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *spec = converter->places[CONVERSION_SPEC];
     bool is_object = json_view_is_object(spec);
     struct lazy lazy = {writer, "spec", false};
@@ -326,7 +326,7 @@ static void write_spec(const struct converter *converter, struct json_writer *wr
 static void write_status(const struct converter *converter, struct json_writer *writer)
 {
     const struct conversion_kind *kind = converter->kind;
-    const struct json_view *view = &converter->view;
+    const struct json_view *view = converter->object.view;
     const struct json_node *status = converter->places[CONVERSION_STATUS];
     bool is_object = json_view_is_object(status);
     struct lazy lazy = {writer, "status", false};

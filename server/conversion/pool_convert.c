@@ -243,7 +243,8 @@ static void addresses_merge(const struct conversion_value *from,
             json_put_raw(writer, raw, length);
     }
     json_end_array(writer);
-    if (look.first.family == ADDRESS_IPV6)
+    /* What is false, as it is by default, or of no concern to the family that v1 sees. */
+    if (look.first.family == ADDRESS_IPV6 || !json_view_bool(carried[USE_ALL].node))
         conversion_copy(writer, "useNetworkAndBroadcast", &carried[USE_ALL]);
 }
 

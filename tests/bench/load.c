@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -274,6 +275,7 @@ int main(int argc, char **argv)
         .options = {.connections = 16, .seconds = 3, .warmup = 0.5, .sample_every = 1000},
     };
     parse_options(argc, argv, &load.options);
+    signal(SIGPIPE, SIG_IGN); /* it is said where it happened */
     if (load.options.samples_file != NULL) {
         load.samples = fopen(load.options.samples_file, "wb");
         if (load.samples == NULL)

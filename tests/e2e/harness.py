@@ -146,16 +146,31 @@ class Space:
 SPACE = Space()
 
 
+KINDS = (
+    ("ipcontroller.ext", "v2", "ipclaims"),
+    ("ipcontroller.ext", "v2", "ipclaimpools"),
+    ("ipcontroller.ext", "v2", "ipnodes"),
+    ("ipam.mandelsoft.org", "v1beta1", "ipamranges"),
+    ("ipam.mandelsoft.org", "v1beta1", "ipamrequests"),
+)
+
+
+def take_urls_back(cluster):
+    """Of the conversions: a replica on this machine puts URLs in the Service's place, and apply would
+    leave each with both."""
+    nothing = {"spec": {"conversion": {"strategy": "None", "webhook": None}}}
+    for group, _, name in KINDS:
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}.{group}"
+        status, kind = cluster.request("GET", path)
+        if status == 200 and kind["spec"]["conversion"]["strategy"] == "Webhook":
+            assert cluster.request("PATCH", path, nothing)[0] == 200
+
+
 def install(cluster):
     """Applies deploy/ and waits until the API servers know what it brought."""
+    take_urls_back(cluster)
     cluster.kubectl("apply", "--kustomize", TOP / "deploy")
-    for group, version, name in (
-        ("ipcontroller.ext", "v2", "ipclaims"),
-        ("ipcontroller.ext", "v2", "ipclaimpools"),
-        ("ipcontroller.ext", "v2", "ipnodes"),
-        ("ipam.mandelsoft.org", "v1beta1", "ipamranges"),
-        ("ipam.mandelsoft.org", "v1beta1", "ipamrequests"),
-    ):
+    for group, version, name in KINDS:
         cluster.kubectl(
             "wait", f"crd/{name}.{group}", "--for=condition=Established", "--timeout=30s"
         )

@@ -12,6 +12,7 @@ import objects
 from harness import TOP
 from lab import Lab
 from replicas import Fleet
+from versions import Object
 from webhook import Webhook, review
 
 CLIENT_CA = TOP / "deploy/client-ca"
@@ -74,3 +75,13 @@ def test_nobody_else_is_even_with_the_path(guarded, folder):
     webhook.context.load_cert_chain(folder / "client.crt", folder / "client.key")
     status, text = ask(webhook, guarded)
     assert status == 200 and json.loads(text)["response"]["allowed"], text
+
+
+def test_conversion_asks_for_no_certificate(guarded):
+    """API servers have none for it, whatever they are told about admission webhooks."""
+    node = Object(guarded, "IpNode", f"{guarded.name}-n")
+    try:
+        node.create("v1", revision="7")
+        assert node.read("v2")["status"]["revision"] == "7"
+    finally:
+        node.remove()

@@ -76,7 +76,7 @@ def test_a_pool_of_one_network(lab, both):
     assert pool.read("v2")["spec"]["addresses"] == [str(network)]
     assert pool.read("v1")["spec"]["cidr"] == f"{network[3]}/29"
     wait_until(
-        lambda: pool.read("v2")["status"].get("ipv4", {}).get("total") == 6,
+        lambda: pool.read("v2").get("status", {}).get("ipv4", {}).get("total") == 6,
         lambda: f"six addresses in {pool.read('v2')}",
     )
     refused = both("IpClaimPool", lab.unique("bad")).try_create("v1", spec={"cidr": "nowhere"})
@@ -231,7 +231,7 @@ def test_a_range_and_its_requests(lab, both):
     )
     # Immutable, as in the current version, and the refusal is understood by users of either.
     refused = by_size.try_patch("v1alpha1", {"spec": {"size": 25}})
-    assert refused.status == 422 and "spec.request" in refused.message, refused
+    assert refused.status == 422 and "in v1alpha1 this is spec.size" in refused.message, refused
     refused = both("IPAMRange", "bad").try_create("v1alpha1", spec={"ranges": ["nowhere"]})
     assert refused.status == 422 and "nowhere" in refused.message, refused
     # Edited in the new, read in the old.
@@ -317,3 +317,35 @@ def test_kubectl_shows_the_columns_of_either_version(lab, both):
         in lab.kubectl("get", "ipamrequests.v1alpha1.ipam.mandelsoft.org", "some").stdout.split(),
         "the state to be shown",
     )
+
+
+def test_lists_in_either_version_are_whole_under_load(lab, both):
+    lan = both("IPAMRange", "lan")
+    lan.create("v1alpha1", spec={"ranges": [str(harness.SPACE.ipv4(20))]})
+    versions = ("v1alpha1", "v1beta1")
+
+    def create(index):
+        request = both("IPAMRequest", f"q-{index}")
+        version = versions[index % 2]
+        old = {"ipam": {"name": "lan"}, "size": 30}
+        new = {"range": {"name": "lan"}, "request": "30"}
+        request.create(version, spec=new if index % 2 else old)
+        return request.name
+
+    done = []
+    with harness.Load(3, create) as load:
+        for index in range(20):
+            before = set(load.results)
+            version = versions[index % 2]
+            answer = lab.read(f"/apis/ipam.mandelsoft.org/{version}/ipamrequests")
+            mine = [
+                item
+                for item in answer.body["items"]
+                if item["metadata"]["namespace"] == lab.namespace
+            ]
+            assert before <= {item["metadata"]["name"] for item in mine}
+            spec = [item["spec"] for item in mine]
+            assert all(s.get("size") == 30 or s.get("request") == "30" for s in spec), spec
+            lines = lab.kubectl("get", f"ipamrequests.{version}.ipam.mandelsoft.org").stdout
+            done.append(len(lines.splitlines()))
+    assert done[-1] > 20

@@ -48,7 +48,8 @@ def fill(lab, space):
     put(lab, "IPAMRequest", space, {"metadata": metadata, **request})
     wait_until(
         lambda: all(
-            lab.request("GET", f"{path_of(space)}/{name}").body["status"].get("state") == "Ready"
+            lab.request("GET", f"{path_of(space)}/{name}").body.get("status", {}).get("state")
+            == "Ready"
             for name in ("one", "two")
         ),
         "both to have their sub-networks",
@@ -73,6 +74,12 @@ def delete_and_see_it_go(lab, path, seconds=LONG):
         lambda: f"{path} to go: {lab.request('GET', path).body}",
         seconds,
     )
+
+
+def test_kinds_that_are_applied_again_stay_as_they_are(controlled):
+    done = controlled.kubectl("apply", "-f", harness.TOP / "deploy" / "crds")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and all(line.endswith(" unchanged") for line in lines), done.stdout
 
 
 def test_dependents_and_namespaces_go(spaces):

@@ -1,5 +1,6 @@
 """Conversion reviews that no API server sends, and objects that nobody should have written."""
 
+import contextlib
 import json
 
 import pytest
@@ -71,8 +72,11 @@ def test_ten_thousand_objects_and_objects_of_three_mebibytes(convert):
 
 
 def test_reviews_above_the_limit_are_refused(convert):
-    code, text = convert(review("ipcontroller.ext/v2", node("a", more="x" * 65 * MIB)))
-    assert code == 413, text[:500]
+    # By its headers, so that the client may still be sending.
+    with contextlib.suppress(OSError):
+        code, text = convert(review("ipcontroller.ext/v2", node("a", more="x" * 65 * MIB)))
+        assert code == 413, text[:500]
+    assert convert(review("ipcontroller.ext/v2"))[0] == 200
 
 
 def test_only_this_path_is_open(lab, convert):
@@ -121,7 +125,10 @@ def test_what_has_no_room_is_read_and_not_written(lab):
         refused = claim.try_replace("v1", old)
         assert not refused.ok and "edit it in version v2" in refused.message, refused
         claim.patch("v2", {"metadata": {"annotations": None}})
-        claim.patch("v1", {"spec": {"nodeName": "m"}})
+        # An API server tries first with what it knows, which is as old as its watch.
+        wait_until(
+            lambda: claim.try_patch("v1", {"spec": {"nodeName": "m"}}).ok, "an edit that is taken"
+        )
         assert claim.read("v2")["spec"] == {"cidr": f"{ip}/32", "standbyNode": "n", "nodeName": "m"}
     finally:
         claim.remove()
@@ -140,7 +147,7 @@ def test_a_replica_that_has_not_listed_anything_converts(proxied_lab):
             lambda: node_.try_create("v1", revision="7").status in (201, 409),
             "the object to be taken",
         )
-        assert node_.read("v2")["status"] == {"revision": "7"}
+        assert node_.read("v2")["status"]["revision"] == "7"
         assert not replica.ready()
     finally:
         node_.remove()
@@ -156,8 +163,8 @@ def test_either_of_two_replicas_converts(lab_of_two):
         node_.create("v1", revision="1")
         for replica in lab.fleet.replicas:
             replica.kill()
-            assert node_.read("v2")["status"] == {"revision": "1"}
-            node_.patch("v1", {"revision": "1"})
+            assert node_.read("v2")["status"]["revision"] == "1"
+            node_.patch("v1", {"metadata": {"labels": {"by": replica.identity}}})
             replica.start()
     finally:
         node_.remove()

@@ -89,6 +89,13 @@ static void lets_an_edit_of_the_older_version_win(void **state)
                                                      ",'uid':'3'") "," SERVICE("a", "new", "") "]"
                                                                                                "}",
           .metadata = OWNERS(OWNER("a/new") "," OWNER("a/kept"))}},
+        /* One that lost the address in v2 doesn't come back with the one that joins. */
+        {{.body = "'spec':{'cidr':'10.0.0.7/24'}",
+          .metadata = OWNERS(OWNER("a/freed") "," OWNER("a/new")),
+          .data = HELD("", "'a/freed'")},
+         {.body =
+              "'spec':{'cidr':'10.0.0.7/24','hold':true,'services':[" SERVICE("a", "new", "") "]}",
+          .metadata = OWNERS(OWNER("a/freed") "," OWNER("a/new"))}},
         /* One that joins and is there already. */
         {{.body = "'spec':{'cidr':'10.0.0.7/24'}",
           .metadata = OWNERS(OWNER("a/new")),

@@ -155,6 +155,11 @@ static void lets_an_edit_of_the_current_version_win(void **state)
           .data = "{'v1':{'spec':{'cidr':'10.0.0.0/16'}}}"},
          {.body = "'spec':{'cidr':'10.0.0.0/16','ranges':[['10.0.0.2','10.0.0.9'],['10.0.0.20',"
                   "'10.0.0.20']]}"}},
+        /* What an API server fills in is no edit. */
+        {{.body = "'spec':{'addresses':['10.0.0.0/24'],'useNetworkAndBroadcast':false}",
+          .data = "{'v1':{'spec':{'cidr':'10.0.0.7/24'}}}"},
+         {.body = "'spec':{'cidr':'10.0.0.7/24'}",
+          .data = "{'v2':{'spec':{'useNetworkAndBroadcast':false}}}"}},
         {{.body = "'spec':{'addresses':['10.9.0.0/24']}",
           .data = "{'v1':{'spec':{'cidr':'10.0.0.0/16','old':true}}}"},
          {.body = "'spec':{'cidr':'10.9.0.0/24','old':true}"}},

@@ -203,6 +203,37 @@ static void test_bodies(void **state)
     check_bodies(&options, NULL);
 }
 
+static unsigned int ask_for(struct http_listener *listener, const char *path, size_t length)
+{
+    struct client client;
+    struct answer answer;
+    char *body = make_body(length);
+    client_open(&client, http_listener_port(listener), &trusting);
+    client_ask(&client, "POST", path, NULL, body, length, &answer);
+    unsigned int status = answer.status;
+    answer_free(&answer);
+    free(body);
+    client_close(&client);
+    return status;
+}
+
+/* One path asks for no client certificate and takes larger bodies; the others still do as they do. */
+static void test_open_path(void **state)
+{
+    struct http_listener_options options = tls_options();
+    (void)state;
+    options.client_ca_pem = authority.certificate_pem;
+    options.body_maximum = 1000;
+    options.open_path = "/echo";
+    options.open_maximum = 200000;
+    struct http_listener *listener = start(&options);
+    assert_int_equal(ask_for(listener, "/echo", 10), 200);
+    assert_int_equal(ask_for(listener, "/echo", 200000), 200);
+    assert_int_equal(ask_for(listener, "/echo/", 10), 403);
+    assert_int_equal(ask_for(listener, "/other", 10), 403);
+    stop_when_quiet(listener);
+}
+
 /* For those who have to be answered by what the body begins with. */
 static void test_beginnings(void **state)
 {
@@ -395,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_answers_are_complete_tls),
         cmocka_unit_test(test_answer_that_cannot_be_made),
         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_open_path),
         cmocka_unit_test(test_beginnings),
         cmocka_unit_test(test_bodies_tls),
         cmocka_unit_test(test_expect_continue),
