@@ -1,8 +1,8 @@
 /* Each kind is read once and turned into facts at once; what the facts point to is kept beside
  * them. Here: the pools, the claim, and all of it in order. */
+#include "k8s/live_list.h"
 #include "server/explain_pool.h"
 #include "server/explain_read_private.h"
-#include "server/live_list.h"
 #include "server/objects/unfit.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* IpNodes, and of the Nodes what decides whether they may have addresses. */
+#include "k8s/live_list.h"
 #include "server/explain_read_private.h"
-#include "server/live_list.h"
 #include "server/objects/ip_node.h"
 #include "server/objects/node.h"
 

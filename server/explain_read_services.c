@@ -1,6 +1,6 @@
 /* The Services that a claim names, where their endpoints are, and what was told of them. */
+#include "k8s/live_list.h"
 #include "server/explain_read_private.h"
-#include "server/live_list.h"
 #include "server/objects/endpoint_slice.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
 #include "server/command_alloc.h"
 #include "server/command_certs.h"
 #include "server/command_explain.h"
+#include "server/command_migrate.h"
 #include "server/command_pools.h"
 #include "server/command_rebalance.h"
 #include "server/command_serve.h"
@@ -34,6 +35,7 @@ static const struct {
     {"pools", command_pools, "what pools and ranges have left"},
     {"explain", command_explain, "everything about one address, and why it isn't reachable"},
     {"rebalance", command_rebalance, "even out how many addresses nodes have"},
+    {"migrate", command_migrate, "move in from MetalLB, or from older versions of our kinds"},
     {"version", command_version, "print the version"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

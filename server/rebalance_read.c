@@ -3,8 +3,8 @@
  * take back is none. */
 #include "server/rebalance_read.h"
 
+#include "k8s/live_list.h"
 #include "server/base/map.h"
-#include "server/live_list.h"
 #include "server/objects/endpoint_slice.h"
 #include "server/objects/ip_node.h"
 #include "server/objects/node.h"

@@ -1,4 +1,4 @@
-/* An API server that stores objects: create, read, list, merge and JSON patch, delete, with
+/* An API server that stores objects: create, read, list, replace, merge and JSON patch, delete, with
  * resource versions as preconditions. It stands behind a fake_api and knows nothing of any kind.
  * For tests of what reads, changes and reads again. */
 #ifndef IPWARDEN_TESTS_UNIT_FAKE_OBJECTS_H
@@ -165,6 +165,26 @@ static inline bool fake_objects_patch(struct fake_objects *objects, json_t **pla
     return fake_objects_give(answer, 200, document);
 }
 
+/* A whole document in place of another, under its resource version. */
+static inline bool fake_objects_replace(struct fake_objects *objects, json_t **place,
+                                        const char *text, struct fake_answer *answer)
+{
+    json_t *document = json_loads(text, 0, NULL);
+    const char *wanted = json_string_value(
+        json_object_get(json_object_get(document, "metadata"), "resourceVersion"));
+    const char *stored =
+        json_string_value(json_object_get(json_object_get(*place, "metadata"), "resourceVersion"));
+    if (wanted == NULL || strcmp(wanted, stored) != 0) {
+        json_decref(document);
+        return fake_objects_status(answer, wanted == NULL ? 422 : 409,
+                                   wanted == NULL ? "Invalid" : "Conflict");
+    }
+    fake_objects_stamp(objects, document);
+    json_decref(*place);
+    *place = document;
+    return fake_objects_give(answer, 200, document);
+}
+
 static inline bool fake_objects_create(struct fake_objects *objects, const char *collection,
                                        const char *text, struct fake_answer *answer)
 {
@@ -227,6 +247,8 @@ static inline bool fake_objects_answer(void *context, const struct fake_request 
         done = fake_objects_give(answer, 200, *place);
     else if (strncmp(line, "PATCH ", 6) == 0)
         done = fake_objects_patch(objects, place, request->body, answer);
+    else if (strncmp(line, "PUT ", 4) == 0)
+        done = fake_objects_replace(objects, place, request->body, answer);
     else if (strncmp(line, "DELETE ", 7) == 0) {
         fake_objects_drop(objects, path);
         *answer = (struct fake_answer){.body = "{}"};

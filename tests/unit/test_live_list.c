@@ -1,5 +1,5 @@
 /* Lists of one page and of several, and the ways in which they end early. */
-#include "server/live_list.h"
+#include "k8s/live_list.h"
 #include "tests/unit/fake_api.h"
 #include "tests/unit/single_quotes.h"
 

@@ -1,5 +1,5 @@
 /* One page after the other. */
-#include "server/live_list.h"
+#include "k8s/live_list.h"
 
 #include "k8s/page.h"
 

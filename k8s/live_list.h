@@ -1,7 +1,7 @@
 /* Lists that a command reads once and waits for: page by page, live. For the main thread of a
- * command; what serves requests uses k8s/pager.h and never waits. */
-#ifndef IPWARDEN_SERVER_LIVE_LIST_H
-#define IPWARDEN_SERVER_LIVE_LIST_H
+ * command; what serves requests uses pager.h and never waits. */
+#ifndef IPWARDEN_K8S_LIVE_LIST_H
+#define IPWARDEN_K8S_LIVE_LIST_H
 
 #include "k8s/client.h"
 #include "server/base/error.h"

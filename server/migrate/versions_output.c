@@ -1,0 +1,186 @@
+/* The plan as tables, or as one JSON document. */
+#include "server/migrate/versions_output.h"
+
+#include "server/base/json_writer.h"
+#include "server/migrate/columns.h"
+#include "server/migrate/crew.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_MOST (1U << 20)
+
+static const char *const kind_actions[] = {"not there", "current", "rewrite", "blocked"};
+static const char *const claim_actions[] = {"present", "create", "join", "conflict"};
+
+/* --- for people --- */
+
+static void join_texts(const struct texts *texts, struct buffer *ret_text)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        buffer_printf(ret_text, "%s%s", i > 0 ? "," : "", texts->items[i]);
+}
+
+/* What the API server can tell is in the last two columns: which versions there may be, and how many
+ * objects nobody has written in the current one. */
+static int print_kinds(const struct versions_facts *facts, struct buffer *buffer)
+{
+    struct columns columns;
+    _cleanup_buffer_ struct buffer stored;
+    buffer_init(&stored, TEXT_MOST);
+    columns_init(&columns, 5);
+    columns_add(&columns, "KIND", "ACTION", "OBJECTS", "MAY BE STORED AS", "WRITTEN IN OLDER ONLY");
+    for (size_t i = 0; i < VERSIONS_KINDS; i++) {
+        const struct versions_state *state = &facts->kinds[i];
+        char objects[CREW_NUMBER_SIZE];
+        char older[CREW_NUMBER_SIZE];
+        crew_format_number(state->objects, objects);
+        crew_format_number(state->only_older, older);
+        buffer_reset(&stored);
+        join_texts(&state->stored, &stored);
+        columns_add(&columns, state->kind->crd, kind_actions[state->action], objects,
+                    stored.length > 0 ? stored.data : "-", older);
+    }
+    int code = columns_print(&columns, buffer);
+    columns_clear(&columns);
+    return code;
+}
+
+static void add_claim(struct columns *columns, const struct adoption_claim *claim,
+                      struct buffer *services)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    buffer_reset(services);
+    for (size_t i = 0; i < claim->service_count; i++)
+        buffer_printf(services, "%s%s", i > 0 ? "," : "", claim->services[i].key);
+    if (claim->service_count == 0)
+        buffer_append_string(services, "none: held back, as spec.allocated has it");
+    address_format(&claim->address, text);
+    columns_add(columns, text, claim->pool != NULL ? claim->pool : "-",
+                claim_actions[claim->action], services->data);
+}
+
+static int print_claims(const struct versions_plan *plan, struct buffer *buffer)
+{
+    struct columns columns;
+    _cleanup_buffer_ struct buffer services;
+    buffer_init(&services, TEXT_MOST);
+    if (plan->adoption.changes == 0)
+        return 0;
+    columns_init(&columns, 4);
+    columns_add(&columns, "UNCOVERED", "POOL", "CLAIM", "SERVICES");
+    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
+        const struct adoption_claim *claim = &plan->adoption.claims[i];
+        if (claim->action == ADOPTION_CREATE || claim->action == ADOPTION_JOIN)
+            add_claim(&columns, claim, &services);
+    }
+    buffer_append_char(buffer, '\n');
+    int code = columns_print(&columns, buffer);
+    columns_clear(&columns);
+    return code;
+}
+
+static int print_conflicts(const struct versions_plan *plan, struct buffer *buffer)
+{
+    if (versions_plan_conflicts(plan) > 0)
+        buffer_append_string(buffer, "\nCONFLICTS\n");
+    for (size_t i = 0; i < plan->conflicts.count; i++)
+        buffer_printf(buffer, "%s\n", plan->conflicts.items[i]);
+    for (size_t i = 0; i < plan->adoption.conflict_count; i++) {
+        const struct adoption_conflict *conflict = &plan->adoption.conflicts[i];
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&conflict->address, text);
+        if (*conflict->service != '\0')
+            buffer_printf(buffer, "Service %s, %s: %s\n", conflict->service, text, conflict->text);
+        else
+            buffer_printf(buffer, "%s in spec.allocated: %s\n", text, conflict->text);
+    }
+    if (plan->notes.count > 0)
+        buffer_append_string(buffer, "\nNOTES\n");
+    for (size_t i = 0; i < plan->notes.count; i++)
+        buffer_printf(buffer, "%s\n", plan->notes.items[i]);
+    return 0;
+}
+
+int versions_text(const struct versions_facts *facts, const struct versions_plan *plan,
+                  struct buffer *buffer, struct error *error)
+{
+    int code = print_kinds(facts, buffer);
+    if (code == 0)
+        code = print_claims(plan, buffer);
+    if (code == 0)
+        code = print_conflicts(plan, buffer);
+    return code < 0 || buffer_failed(buffer) ? error_no_memory(error) : 0;
+}
+
+/* --- for programs --- */
+
+static void put_texts(struct json_writer *writer, const char *name, const struct texts *texts)
+{
+    json_member_array(writer, name);
+    for (size_t i = 0; i < texts->count; i++)
+        json_put_string(writer, texts->items[i]);
+    json_end_array(writer);
+}
+
+static void put_kinds(struct json_writer *writer, const struct versions_facts *facts)
+{
+    json_member_array(writer, "kinds");
+    for (size_t i = 0; i < VERSIONS_KINDS; i++) {
+        const struct versions_state *state = &facts->kinds[i];
+        json_begin_object(writer);
+        json_member_string(writer, "crd", state->kind->crd);
+        json_member_string(writer, "action", kind_actions[state->action]);
+        json_member_integer(writer, "objects", (int64_t)state->objects);
+        json_member_integer(writer, "writtenInOlderOnly", (int64_t)state->only_older);
+        put_texts(writer, "storedVersions", &state->stored);
+        json_end_object(writer);
+    }
+    json_end_array(writer);
+}
+
+static void put_claims(struct json_writer *writer, const struct versions_plan *plan)
+{
+    json_member_array(writer, "claims");
+    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
+        const struct adoption_claim *claim = &plan->adoption.claims[i];
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&claim->address, text);
+        json_begin_object(writer);
+        json_member_string(writer, "address", text);
+        json_member_string(writer, "pool", claim->pool);
+        json_member_string(writer, "action", claim_actions[claim->action]);
+        json_member_array(writer, "services");
+        for (size_t j = 0; j < claim->service_count; j++)
+            json_put_string(writer, claim->services[j].key);
+        json_end_array(writer);
+        json_end_object(writer);
+    }
+    json_end_array(writer);
+}
+
+int versions_json(const struct versions_facts *facts, const struct versions_plan *plan,
+                  struct buffer *buffer, struct error *error)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, buffer);
+    json_begin_object(&writer);
+    put_kinds(&writer, facts);
+    put_claims(&writer, plan);
+    json_member_integer(&writer, "allocated", (int64_t)plan->allocated_count);
+    json_member_array(&writer, "conflicts");
+    for (size_t i = 0; i < plan->conflicts.count; i++)
+        json_put_string(&writer, plan->conflicts.items[i]);
+    for (size_t i = 0; i < plan->adoption.conflict_count; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&plan->adoption.conflicts[i].address, text);
+        json_put_format(&writer, "%s %s: %s", text, plan->adoption.conflicts[i].service,
+                        plan->adoption.conflicts[i].text);
+    }
+    json_end_array(&writer);
+    put_texts(&writer, "notes", &plan->notes);
+    json_end_object(&writer);
+    bool done = json_writer_done(&writer);
+    buffer_append_char(buffer, '\n');
+    return !done || buffer_failed(buffer) ? error_no_memory(error) : 0;
+}
