@@ -52,7 +52,7 @@ class Lab:
     def try_create(self, item, dry_run=False, **options):
         path = objects.path_of(item, collection=True) + ("?dryRun=All" if dry_run else "")
         if item["kind"] == "IpClaimPool" and not dry_run:
-            self._pools.append(item["metadata"]["name"])
+            self.owns_pool(item["metadata"]["name"])
         if item["kind"] in IPAM_KINDS and not dry_run:
             self._has_ranges = True
         return self.request("POST", path, item, **options)
@@ -130,6 +130,10 @@ class Lab:
     def load_balancer(self, name=None, **options):
         namespace = options.pop("namespace", self.namespace)
         return objects.load_balancer(name or self.unique("lb"), namespace, **options)
+
+    def owns_pool(self, name):
+        """A pool of that name, however it is made, goes with this test."""
+        self._pools.append(name)
 
     def pool(self, size=None, network=None, name=None, wait=True, **spec):
         """Creates a pool of `size` addresses (the first of a network), or of the whole network."""
