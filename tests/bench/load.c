@@ -168,6 +168,12 @@ static void run(struct load *load)
     bool counting = false;
     open_all(load);
     for (;;) {
+        /* Before the wait: a handshake may have been done at once, and then nothing more comes. */
+        if (load->begin == 0 && load->ready == load->options.connections) {
+            start_all(load, tool_now());
+            for (unsigned i = 0; i < load->options.connections; i++)
+                advance(load, load->connections[i]);
+        }
         int count = epoll_wait(load->epoll, events, MAX_CONNECTIONS, SILENCE_MS);
         if (count < 0 && errno != EINTR)
             tool_die("epoll_wait: %s", strerror(errno));
@@ -176,11 +182,6 @@ static void run(struct load *load)
         for (int i = 0; i < count; i++)
             advance(load, events[i].data.ptr);
         uint64_t now = tool_now();
-        if (load->begin == 0 && load->ready == load->options.connections) {
-            start_all(load, now);
-            for (unsigned i = 0; i < load->options.connections; i++)
-                advance(load, load->connections[i]);
-        }
         if (load->begin != 0 && !counting && now >= load->begin) {
             load->cpu_begin = cpu_seconds();
             counting = true;
