@@ -156,16 +156,28 @@ def test_claims_and_pools_are_readable_in_tables(lab):
     assert address in lab.kubectl("get", "services").stdout
 
 
-@pytest.mark.parametrize("kind", ["ipclaimpool", "ipclaim"])
-def test_every_field_is_explained(lab, kind):
-    schema = lab.kubectl("get", "crd", f"{kind}s.ipcontroller.ext", "-o", "json", namespace=False)
-    text = lab.kubectl("explain", f"{kind}.spec", namespace=False).stdout
-    (version,) = json.loads(schema.stdout)["spec"]["versions"]
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    for field, about in spec["properties"].items():
-        assert len(about["description"]) > 20, field
-        first_words = " ".join(about["description"].split()[:3])
-        assert field in text and first_words in " ".join(text.split()), field
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "ipclaimpools.ipcontroller.ext",
+        "ipclaims.ipcontroller.ext",
+        "ipamranges.ipam.mandelsoft.org",
+        "ipamrequests.ipam.mandelsoft.org",
+    ],
+)
+def test_every_field_is_explained_in_both_versions(lab, resource):
+    schema = lab.kubectl("get", "crd", resource, "-o", "json", namespace=False)
+    plural, _, group = resource.partition(".")
+    versions = json.loads(schema.stdout)["spec"]["versions"]
+    assert len(versions) == 2
+    for version in versions:
+        asked = (f"{plural}.spec", f"--api-version={group}/{version['name']}")
+        text = lab.kubectl("explain", *asked, namespace=False).stdout
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        for field, about in spec["properties"].items():
+            assert len(about["description"]) > 20, field
+            first_words = " ".join(about["description"].split()[:3])
+            assert field in text and first_words in " ".join(text.split()), (asked, field)
 
 
 def test_two_hundred_services_get_two_hundred_addresses(lab):
