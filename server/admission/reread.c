@@ -32,8 +32,8 @@ static void take_in(const struct reading *reading, const struct k8s_response *re
     void *object;
     json_view_init(&view);
     if (response->error.code == -ENOENT)
-        state_remove_answer(state, kind, reading->reread.items[reading->next].key.text,
-                            reading->since);
+        (void)state_remove_answer(state, kind, reading->reread.items[reading->next].key.text,
+                                  reading->since);
     else if (response->error.code == 0 &&
              json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH_MAXIMUM,
                              NULL) == 0 &&

@@ -79,7 +79,7 @@ static void name_read(void *context, const struct k8s_response *response)
     /* Gone, or not to be found out: then the API server says so after us, and what was claimed is
      * reaped. */
     if (response->error.code == -ENOENT)
-        state_remove_answer(state, STATE_SERVICES, service->meta.key, check->since);
+        (void)state_remove_answer(state, STATE_SERVICES, service->meta.key, check->since);
     check->pair = (struct service_pair){0};
     check_free(check);
     claim(review, &pair);

@@ -243,8 +243,8 @@ static void read_done(void *context, const struct k8s_response *response)
         if (take_claim(write, response, false) < 0)
             grant_fail(grant, 500, "the claim of the address can't be read; try again");
     } else if (response->error.code == -ENOENT) {
-        state_remove_answer(grant->request.state, STATE_CLAIMS, strrchr(write->path.text, '/') + 1,
-                            write->since);
+        (void)state_remove_answer(grant->request.state, STATE_CLAIMS,
+                                  strrchr(write->path.text, '/') + 1, write->since);
     } else {
         fail_with_response(grant, "read", response);
     }

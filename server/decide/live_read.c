@@ -22,6 +22,7 @@
 #define CHUNK 256           /* addresses that are compared while the lock is held */
 #define COMPARED_MOST 65536 /* addresses of one pool that are compared */
 #define GONE_MOST 8         /* that are read again: one is enough for whoever asks */
+#define SINGLE_MOST 4       /* readings of one object */
 
 struct live_read {
     struct state *state;
@@ -43,6 +44,8 @@ struct single_read {
     struct live_read *read;
     enum state_kind kind;
     char *key;
+    uint64_t since; /* state_sequence() before it */
+    unsigned int tries;
 };
 
 static void read_free(struct live_read *read)
@@ -79,29 +82,46 @@ static void single_free(struct single_read *single)
     free(single);
 }
 
+static int single_send(struct single_read *single);
+
+/* There is none; if the watch has told of it meanwhile, then it isn't known which of the two is newer,
+ * and it is read again. Returns whether it is. */
+static bool single_missing(struct single_read *single)
+{
+    return state_remove_answer(single->read->state, single->kind, single->key, single->since) &&
+           single->tries < SINGLE_MOST && single_send(single) == 0;
+}
+
 static void single_done(void *context, const struct k8s_response *response)
 {
     struct single_read *single = context;
     struct live_read *read = single->read;
     struct json_view view;
+    if (response->error.code == -ENOENT && single_missing(single))
+        return;
     json_view_init(&view);
-    if (response->error.code == -ENOENT)
-        state_remove_answer(read->state, single->kind, single->key, read->since);
-    else if (response->error.code == 0 &&
-             json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH, NULL) ==
-                 0)
+    if (response->error.code == 0 &&
+        json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH, NULL) == 0)
         take_object(read, single->kind, &view, json_view_root(&view));
     json_view_clear(&view);
     single_free(single);
     read_ended(read);
 }
 
+static int single_send(struct single_read *single)
+{
+    const struct live_read *read = single->read;
+    struct object_path path = object_path(state_kind(single->kind)->path, single->key, "");
+    struct k8s_request request = {
+        .verb = K8S_GET, .path = path.text, .deadline = read->deadline, .retry = true};
+    single->since = state_sequence(read->state);
+    single->tries++;
+    return k8s_submit(read->client, &request, single_done, single, NULL);
+}
+
 static void read_single(struct live_read *read, enum state_kind kind, const char *key)
 {
     struct single_read *single = calloc(1, sizeof(*single));
-    struct object_path path = object_path(state_kind(kind)->path, key, "");
-    struct k8s_request request = {
-        .verb = K8S_GET, .path = path.text, .deadline = read->deadline, .retry = true};
     if (single == NULL || (single->key = strdup(key)) == NULL) {
         free(single);
         return;
@@ -109,7 +129,7 @@ static void read_single(struct live_read *read, enum state_kind kind, const char
     single->read = read;
     single->kind = kind;
     atomic_fetch_add(&read->pending, 1);
-    if (k8s_submit(read->client, &request, single_done, single, NULL) < 0) {
+    if (single_send(single) < 0) {
         single_free(single);
         atomic_fetch_sub(&read->pending, 1);
     }

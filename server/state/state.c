@@ -234,13 +234,17 @@ void state_remove(struct state *state, enum state_kind kind, const char *key, co
     state_drop(state, kind, object);
 }
 
-void state_remove_answer(struct state *state, enum state_kind kind, const char *key, uint64_t since)
+bool state_remove_answer(struct state *state, enum state_kind kind, const char *key, uint64_t since)
 {
     mutex_guard(&state->mutex);
     struct state_object *object = state_find(state, kind, key);
     (void)state_end_unreadable(state, kind, key, NULL, since);
-    if (object != NULL && object->meta != NULL && object->changed <= since)
-        state_drop(state, kind, object);
+    if (object == NULL || object->meta == NULL)
+        return false;
+    if (object->changed > since)
+        return true;
+    state_drop(state, kind, object);
+    return false;
 }
 
 void state_replace_begin(struct state *state, enum state_kind kind)

@@ -380,8 +380,9 @@ must_check int state_put_answer(struct state *state, enum state_kind kind, void 
                                 uint64_t since);
 /* uid NULL: whichever there is; otherwise only that one. */
 void state_remove(struct state *state, enum state_kind kind, const char *key, const char *uid);
-/* The same for an answer that says there is none: what came by since the request was sent stays. */
-void state_remove_answer(struct state *state, enum state_kind kind, const char *key,
+/* The same for an answer that says there is none: what came by since the request was sent stays.
+ * Returns whether it does. */
+bool state_remove_answer(struct state *state, enum state_kind kind, const char *key,
                          uint64_t since);
 /* The number of the last change. */
 uint64_t state_sequence(struct state *state);
