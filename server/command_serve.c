@@ -42,7 +42,6 @@
 #define READY_LOOK 20                 /* milliseconds between looks at whether all is listed */
 #define WATCH_LOOK 1000               /* milliseconds between looks at the watches */
 #define LARGE_BLOCK (256 * 1024)
-#define BODIES_MOST (2 * CONVERSION_MAXIMUM)
 #define DESCRIPTORS 16384 /* more than all listeners' connections */
 
 struct serve {
@@ -370,7 +369,6 @@ static int start_listener(struct serve *serve, struct error *error)
         .body_maximum = HTTP_BODY_MAXIMUM,
         .open_path = CONVERSION_PATH,
         .open_maximum = CONVERSION_MAXIMUM,
-        .bodies_most = BODIES_MOST,
         .clock = serve->clock,
         .judge = judge_webhook,
         .handler = handle_webhook,

@@ -57,7 +57,7 @@ void conversion_call_handle(void *context, struct http_request *request)
     size_t length;
     const char *body = http_request_body(request, &length);
     if (http_request_is_cut(request)) {
-        refuse(calls, request, 413, "RequestEntityTooLarge", "the review has more than 64 MiB");
+        refuse(calls, request, 413, "RequestEntityTooLarge", "the review has more than 32 MiB");
         return;
     }
     buffer_init(&answer, ANSWER_MOST);

@@ -9,8 +9,9 @@
 #include <stdatomic.h>
 
 #define CONVERSION_PATH "/convert"
-/* Bytes of a review: thousands of objects at once. */
-#define CONVERSION_MAXIMUM ((size_t)64 * 1024 * 1024)
+/* Bytes of a review: ten thousand objects at once and more. Half of what all bodies may have together,
+ * since whoever reaches the port may send one. */
+#define CONVERSION_MAXIMUM ((size_t)32 * 1024 * 1024)
 
 enum conversion_warning { CONVERSION_FAILED, CONVERSION_DAMAGED, CONVERSION_DROPPED };
 #define CONVERSION_WARNINGS 3

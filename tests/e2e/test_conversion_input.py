@@ -74,7 +74,7 @@ def test_ten_thousand_objects_and_objects_of_three_mebibytes(convert):
 def test_reviews_above_the_limit_are_refused(convert):
     # By its headers, so that the client may still be sending.
     with contextlib.suppress(OSError):
-        code, text = convert(review("ipcontroller.ext/v2", node("a", more="x" * 65 * MIB)))
+        code, text = convert(review("ipcontroller.ext/v2", node("a", more="x" * 33 * MIB)))
         assert code == 413, text[:500]
     assert convert(review("ipcontroller.ext/v2"))[0] == 200
 
