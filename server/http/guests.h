@@ -66,7 +66,7 @@ void guests_work(struct guests *guests, struct guest *guest);
 void guests_answer(struct guests *guests, struct guest *guest);
 void guests_end(struct guests *guests, struct guest *guest);
 
-/* Says how large the guest's body is now. False when there is no room for it, since all others are
+/* Says how large the guest's body, or its answer, is now. False when there is no room for it, since all others are
  * smaller: then it counts as empty, and must be made so. */
 must_check bool guests_hold(struct guests *guests, struct guest *guest, size_t bytes);
 

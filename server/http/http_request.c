@@ -221,15 +221,29 @@ static bool has_body(const struct http_request *request)
            request->status >= 200 && request->status != 204 && request->status != 304;
 }
 
+/* From now on the answer is what the connection holds, and no longer the body. */
+static void hold_answer(struct connection *connection)
+{
+    struct http_request *request = &connection->request;
+    buffer_clear(&request->body);
+    if (guests_hold(request->listener->guests, &connection->guest, request->answer_length))
+        return;
+    drop_response(request, request->response);
+    request->response = request->listener->no_memory;
+    request->status = 503;
+    request->answer_length = 0;
+}
+
 static enum MHD_Result queue_answer(struct http_request *request)
 {
     struct connection *connection = (struct connection *)request;
+    atomic_store_explicit(&request->state, HTTP_REQUEST_QUEUED, memory_order_relaxed);
+    guests_answer(request->listener->guests, &connection->guest);
+    hold_answer(connection);
     if (connection->transport != NULL && has_body(request))
         transport_hold(connection->transport);
     struct MHD_Response *response = request->response;
     request->response = NULL;
-    atomic_store_explicit(&request->state, HTTP_REQUEST_QUEUED, memory_order_relaxed);
-    guests_answer(request->listener->guests, &connection->guest);
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
     drop_response(request, response);
     return result;

@@ -10,6 +10,7 @@ opened each of them for the first time.
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import resource
 import ssl
@@ -91,13 +92,35 @@ async def body(path, reader, writer):
     await ended
 
 
+async def convert(path, reader, writer):
+    """Has a large review of many objects converted, again and again."""
+    ended = asyncio.ensure_future(until_closed(reader))
+    while not ended.done():
+        writer.write(head(path, len(review())) + review())
+        await writer.drain()
+    await ended
+
+
 # name: (what one connection does, whether it is one with TLS)
 KINDS = {
     "silent": (silent, False),
     "hello": (hello, False),
     "headers": (headers, True),
     "body": (body, True),
+    "convert": (convert, True),
 }
+
+
+@functools.cache
+def review():
+    """A ConversionReview of about the size of BODY."""
+    spec = {"cidr": "203.0.113.7/32", "pool": "p", "services": [{"namespace": "a", "name": "b"}] * 20}
+    metadata = {"name": "203-0-113-7-32"}
+    claim = {"apiVersion": "ipcontroller.ext/v2", "kind": "IpClaim", "metadata": metadata, "spec": spec}
+    request = {"uid": "u", "desiredAPIVersion": "ipcontroller.ext/v1"}
+    request["objects"] = [claim] * (BODY // len(json.dumps(claim)))
+    whole = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "request": request}
+    return json.dumps(whole).encode()
 
 
 @functools.cache

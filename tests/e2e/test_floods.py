@@ -25,6 +25,7 @@ FLOODS = {
     "bodies to a wrong path": ("body", "listen", 153, "/wrong"),
     "bodies that don't end": ("body", "listen", 153 if FULL else 40, "right"),
     "conversions that don't end": ("body", "listen", 153 if FULL else 40, "/convert"),
+    "conversions": ("convert", "listen", 40, "/convert"),
     "silent connections": ("silent", "listen", 9000 if FULL else 5000, "/"),
     "handshakes that don't end": ("hello", "listen", 1500, "/"),
     "headers that don't end": ("headers", "listen", 600, "right"),

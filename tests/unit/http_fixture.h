@@ -63,6 +63,18 @@ static inline void answer_echo(struct http_request *request)
     http_request_answer(request, 200, "application/octet-stream", copy, length);
 }
 
+/* What came, twice. */
+static inline void answer_double(struct http_request *request)
+{
+    size_t length;
+    const char *body = http_request_body(request, &length);
+    char *copy = malloc(2 * length);
+    client_check(copy != NULL);
+    memcpy(copy, body, length);
+    memcpy(copy + length, body, length);
+    http_request_answer(request, 200, "application/octet-stream", copy, 2 * length);
+}
+
 static inline void answer_describe(struct http_request *request)
 {
     const char *q = http_request_query(request, "q");
@@ -123,6 +135,7 @@ static inline void handle(void *context, struct http_request *request)
         void (*answer)(struct http_request *request);
     } table[] = {
         {"/echo", answer_echo},
+        {"/double", answer_double},
         {"/park", park},
         {"/before", answer_before_return},
         {"/headers", answer_headers},

@@ -507,6 +507,31 @@ static void test_no_room_for_a_body(void **state)
     stop_when_quiet(listener);
 }
 
+/* An answer counts as the body did, which it takes the place of. */
+static void test_no_room_for_an_answer(void **state)
+{
+    static const struct {
+        size_t length;
+        int status;
+    } cases[] = {{700000, 503}, {400000, 200}, {700000, 503}, {400000, 200}};
+    struct http_listener_options options = plain_options();
+    char *body = make_body(700000);
+    (void)state;
+    options.bodies_most = 1000000;
+    struct http_listener *listener = start(&options);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client client;
+        struct answer answer;
+        client_open(&client, http_listener_port(listener), NULL);
+        client_ask(&client, "POST", "/double", NULL, body, cases[i].length, &answer);
+        assert_int_equal(answer.status, cases[i].status);
+        answer_free(&answer);
+        client_close(&client);
+    }
+    free(body);
+    stop_when_quiet(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_largest_body_goes),
         cmocka_unit_test(test_budget_of_bodies),
         cmocka_unit_test(test_no_room_for_a_body),
+        cmocka_unit_test(test_no_room_for_an_answer),
     };
     return cmocka_run_group_tests(tests, make_pairs, free_pairs);
 }
