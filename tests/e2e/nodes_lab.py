@@ -194,7 +194,11 @@ class NodesLab:
         return Answer(*self.cluster.request(method, path, body, **options))
 
     def must(self, method, path, body=None, **options):
-        answer = self.request(method, path, body, **options)
+        """Asks again for as long as the API server builds the storage of a kind anew."""
+        answer = wait_until(
+            lambda: (a := self.request(method, path, body, **options)).status != 429 and a,
+            f"an answer to {method} {path}",
+        )
         assert answer.ok, f"{method} {path}: {answer}"
         return answer.body
 
@@ -202,7 +206,10 @@ class NodesLab:
         return self.must("POST", objects.path_of(item, collection=True), item)
 
     def get(self, item):
-        answer = self.request("GET", objects.path_of(item))
+        answer = wait_until(
+            lambda: (a := self.request("GET", objects.path_of(item))).status != 429 and a,
+            f"an answer about {item['metadata']['name']}",
+        )
         assert answer.status in (200, 404), answer
         return answer.body if answer.ok else None
 

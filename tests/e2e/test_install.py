@@ -267,9 +267,11 @@ def test_the_policies_are_found_to_be_sound(controlled):
     def judged():
         items = controlled.request("GET", path)[1]["items"]
         done = [item for item in items if "typeChecking" in item.get("status", {})]
-        return len(done) == 5 and done
+        return len(done) == len(items) and done
 
-    for policy in wait_until(judged, "the controller to judge all policies"):
+    policies = wait_until(judged, "the controller to judge all policies")
+    assert len(policies) == 6, [policy["metadata"]["name"] for policy in policies]
+    for policy in policies:
         warnings = policy["status"]["typeChecking"].get("expressionWarnings")
         assert not warnings, f"{policy['metadata']['name']}: {warnings}"
 
