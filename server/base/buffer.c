@@ -131,8 +131,11 @@ static void append_json_escape(struct buffer *buffer, unsigned int code)
         ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
     };
     if (code < sizeof(shorts) && shorts[code] != 0) {
-        const char escape[2] = {'\\', shorts[code]};
-        buffer_append(buffer, escape, sizeof(escape));
+        if (reserve(buffer, 2)) {
+            buffer->data[buffer->length++] = '\\';
+            buffer->data[buffer->length++] = shorts[code];
+            buffer->data[buffer->length] = '\0';
+        }
     } else {
         buffer_printf(buffer, "\\u%04x", code);
     }
@@ -144,6 +147,11 @@ void buffer_append_json_bytes(struct buffer *buffer, const char *text, size_t le
     size_t plain = 0; /* start of the run that is copied as it is */
     size_t at = 0;
     while (at < length) {
+        /* Most of a text is ASCII, which is seen without decoding. */
+        if ((unsigned char)text[at] < 0x7F && is_json_plain((unsigned char)text[at])) {
+            at++;
+            continue;
+        }
         size_t sequence = utf8_sequence(text + at, length - at);
         unsigned int code = sequence > 0 ? utf8_code_point(text + at, sequence) : 0;
         if (sequence > 0 && is_json_plain(code)) {

@@ -99,6 +99,23 @@ static void watch_socket(struct load *load, struct connection *connection, int o
         tool_die("epoll_ctl: %s", strerror(errno));
 }
 
+/* The body without the sizes of its chunks. It is whole, and of a server that means no harm. */
+static void write_chunks(FILE *out, const char *chunk)
+{
+    char *end;
+    for (size_t size; (size = strtoul(chunk, &end, 16)) > 0; chunk = end + 2 + size + 2)
+        fwrite(end + 2, 1, size, out);
+}
+
+static void write_body(FILE *out, const struct connection *connection)
+{
+    const char *body = connection->answer + connection->body;
+    if (connection->chunked)
+        write_chunks(out, body);
+    else
+        fwrite(body, 1, connection->filled - connection->body, out);
+}
+
 /* Counts an answer, and keeps the first and every so many-th body for who started us to check. */
 static void take_answer(struct load *load, const struct connection *connection, uint64_t now)
 {
@@ -108,8 +125,7 @@ static void take_answer(struct load *load, const struct connection *connection, 
                     (int)(connection->filled - connection->body),
                     connection->answer + connection->body);
     } else if (load->samples != NULL && load->answered % load->options.sample_every == 0) {
-        fwrite(connection->answer + connection->body, 1, connection->filled - connection->body,
-               load->samples);
+        write_body(load->samples, connection);
         fputc('\n', load->samples);
     }
     load->answered++;
