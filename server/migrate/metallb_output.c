@@ -1,7 +1,7 @@
 /* The plan in four tables, or as one JSON document. */
 #include "server/migrate/metallb_output.h"
 
-#include "server/base/json_writer.h"
+#include "server/migrate/adoption_output.h"
 #include "server/migrate/columns.h"
 
 #include <stdio.h>
@@ -10,7 +10,6 @@
 #define TEXT_MOST (1U << 20)
 
 static const char *const pool_actions[] = {"present", "create", "conflict"};
-static const char *const claim_actions[] = {"present", "create", "join", "conflict"};
 
 /* --- for people --- */
 
@@ -43,35 +42,9 @@ static int print_pools(const struct metallb_plan *plan, struct buffer *buffer)
     return code;
 }
 
-static void join_services(const struct adoption_claim *claim, struct buffer *ret_text)
-{
-    for (size_t i = 0; i < claim->service_count; i++)
-        buffer_printf(ret_text, "%s%s", i > 0 ? "," : "", claim->services[i].key);
-}
-
-/* What is there already isn't listed: it may be a thousand lines that say nothing. */
 static int print_claims(const struct metallb_plan *plan, struct buffer *buffer)
 {
-    struct columns columns;
-    _cleanup_buffer_ struct buffer services;
-    buffer_init(&services, TEXT_MOST);
-    columns_init(&columns, 4);
-    if (plan->adoption.changes > 0)
-        columns_add(&columns, "ADDRESS", "POOL", "ACTION", "SERVICES");
-    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
-        const struct adoption_claim *claim = &plan->adoption.claims[i];
-        char text[ADDRESS_TEXT_SIZE];
-        if (claim->action != ADOPTION_CREATE && claim->action != ADOPTION_JOIN)
-            continue;
-        buffer_reset(&services);
-        join_services(claim, &services);
-        address_format(&claim->address, text);
-        columns_add(&columns, text, claim->pool != NULL ? claim->pool : "-",
-                    claim_actions[claim->action], services.length > 0 ? services.data : "-");
-    }
-    int code = columns_print(&columns, buffer);
-    columns_clear(&columns);
-    return code;
+    return adoption_print(&plan->adoption, "ADDRESS", "ACTION", "-", buffer);
 }
 
 static int print_services(const struct metallb_plan *plan, struct buffer *buffer)
@@ -148,14 +121,6 @@ int metallb_text(const struct metallb_plan *plan, struct buffer *buffer, struct 
 
 /* --- for programs --- */
 
-static void put_texts(struct json_writer *writer, const char *name, const struct texts *texts)
-{
-    json_member_array(writer, name);
-    for (size_t i = 0; i < texts->count; i++)
-        json_put_string(writer, texts->items[i]);
-    json_end_array(writer);
-}
-
 static void put_pools(struct json_writer *writer, const struct metallb_plan *plan)
 {
     json_member_array(writer, "pools");
@@ -167,29 +132,9 @@ static void put_pools(struct json_writer *writer, const struct metallb_plan *pla
         json_member_string(writer, "action", pool_actions[pool->action]);
         if (translation->spec != NULL)
             json_member_raw(writer, "spec", translation->spec, strlen(translation->spec));
-        put_texts(writer, "differences", &translation->differences);
+        adoption_put_texts(writer, "differences", &translation->differences);
         if (translation->problem != NULL)
             json_member_string(writer, "problem", translation->problem);
-        json_end_object(writer);
-    }
-    json_end_array(writer);
-}
-
-static void put_claims(struct json_writer *writer, const struct metallb_plan *plan)
-{
-    json_member_array(writer, "claims");
-    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
-        const struct adoption_claim *claim = &plan->adoption.claims[i];
-        char text[ADDRESS_TEXT_SIZE];
-        address_format(&claim->address, text);
-        json_begin_object(writer);
-        json_member_string(writer, "address", text);
-        json_member_string(writer, "pool", claim->pool);
-        json_member_string(writer, "action", claim_actions[claim->action]);
-        json_member_array(writer, "services");
-        for (size_t j = 0; j < claim->service_count; j++)
-            json_put_string(writer, claim->services[j].key);
-        json_end_array(writer);
         json_end_object(writer);
     }
     json_end_array(writer);
@@ -208,7 +153,7 @@ static void put_services(struct json_writer *writer, const struct metallb_plan *
         if (service->addresses != NULL)
             json_member_string(writer, "ipcontroller.ext/addresses", service->addresses);
         json_end_object(writer);
-        put_texts(writer, "notes", &service->notes);
+        adoption_put_texts(writer, "notes", &service->notes);
         if (service->problem != NULL)
             json_member_string(writer, "problem", service->problem);
         json_end_object(writer);
@@ -238,7 +183,7 @@ int metallb_json(const struct metallb_plan *plan, struct buffer *buffer, struct 
     json_writer_init(&writer, buffer);
     json_begin_object(&writer);
     put_pools(&writer, plan);
-    put_claims(&writer, plan);
+    adoption_put(&writer, &plan->adoption);
     put_services(&writer, plan);
     put_conflicts(&writer, plan);
     json_end_object(&writer);

@@ -1,7 +1,7 @@
 /* The plan as tables, or as one JSON document. */
 #include "server/migrate/versions_output.h"
 
-#include "server/base/json_writer.h"
+#include "server/migrate/adoption_output.h"
 #include "server/migrate/columns.h"
 #include "server/migrate/crew.h"
 
@@ -11,7 +11,6 @@
 #define TEXT_MOST (1U << 20)
 
 static const char *const kind_actions[] = {"not there", "current", "rewrite", "blocked"};
-static const char *const claim_actions[] = {"present", "create", "join", "conflict"};
 
 /* --- for people --- */
 
@@ -46,38 +45,12 @@ static int print_kinds(const struct versions_facts *facts, struct buffer *buffer
     return code;
 }
 
-static void add_claim(struct columns *columns, const struct adoption_claim *claim,
-                      struct buffer *services)
-{
-    char text[ADDRESS_TEXT_SIZE];
-    buffer_reset(services);
-    for (size_t i = 0; i < claim->service_count; i++)
-        buffer_printf(services, "%s%s", i > 0 ? "," : "", claim->services[i].key);
-    if (claim->service_count == 0)
-        buffer_append_string(services, "none: held back, as spec.allocated has it");
-    address_format(&claim->address, text);
-    columns_add(columns, text, claim->pool != NULL ? claim->pool : "-",
-                claim_actions[claim->action], services->data);
-}
-
 static int print_claims(const struct versions_plan *plan, struct buffer *buffer)
 {
-    struct columns columns;
-    _cleanup_buffer_ struct buffer services;
-    buffer_init(&services, TEXT_MOST);
-    if (plan->adoption.changes == 0)
-        return 0;
-    columns_init(&columns, 4);
-    columns_add(&columns, "UNCOVERED", "POOL", "CLAIM", "SERVICES");
-    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
-        const struct adoption_claim *claim = &plan->adoption.claims[i];
-        if (claim->action == ADOPTION_CREATE || claim->action == ADOPTION_JOIN)
-            add_claim(&columns, claim, &services);
-    }
-    buffer_append_char(buffer, '\n');
-    int code = columns_print(&columns, buffer);
-    columns_clear(&columns);
-    return code;
+    if (plan->adoption.changes > 0)
+        buffer_append_char(buffer, '\n');
+    return adoption_print(&plan->adoption, "UNCOVERED", "CLAIM",
+                          "none: held back, as spec.allocated has it", buffer);
 }
 
 static int print_conflicts(const struct versions_plan *plan, struct buffer *buffer)
@@ -115,14 +88,6 @@ int versions_text(const struct versions_facts *facts, const struct versions_plan
 
 /* --- for programs --- */
 
-static void put_texts(struct json_writer *writer, const char *name, const struct texts *texts)
-{
-    json_member_array(writer, name);
-    for (size_t i = 0; i < texts->count; i++)
-        json_put_string(writer, texts->items[i]);
-    json_end_array(writer);
-}
-
 static void put_kinds(struct json_writer *writer, const struct versions_facts *facts)
 {
     json_member_array(writer, "kinds");
@@ -133,27 +98,7 @@ static void put_kinds(struct json_writer *writer, const struct versions_facts *f
         json_member_string(writer, "action", kind_actions[state->action]);
         json_member_integer(writer, "objects", (int64_t)state->objects);
         json_member_integer(writer, "writtenInOlderOnly", (int64_t)state->only_older);
-        put_texts(writer, "storedVersions", &state->stored);
-        json_end_object(writer);
-    }
-    json_end_array(writer);
-}
-
-static void put_claims(struct json_writer *writer, const struct versions_plan *plan)
-{
-    json_member_array(writer, "claims");
-    for (size_t i = 0; i < plan->adoption.claim_count; i++) {
-        const struct adoption_claim *claim = &plan->adoption.claims[i];
-        char text[ADDRESS_TEXT_SIZE];
-        address_format(&claim->address, text);
-        json_begin_object(writer);
-        json_member_string(writer, "address", text);
-        json_member_string(writer, "pool", claim->pool);
-        json_member_string(writer, "action", claim_actions[claim->action]);
-        json_member_array(writer, "services");
-        for (size_t j = 0; j < claim->service_count; j++)
-            json_put_string(writer, claim->services[j].key);
-        json_end_array(writer);
+        adoption_put_texts(writer, "storedVersions", &state->stored);
         json_end_object(writer);
     }
     json_end_array(writer);
@@ -166,7 +111,7 @@ int versions_json(const struct versions_facts *facts, const struct versions_plan
     json_writer_init(&writer, buffer);
     json_begin_object(&writer);
     put_kinds(&writer, facts);
-    put_claims(&writer, plan);
+    adoption_put(&writer, &plan->adoption);
     json_member_integer(&writer, "allocated", (int64_t)plan->allocated_count);
     json_member_array(&writer, "conflicts");
     for (size_t i = 0; i < plan->conflicts.count; i++)
@@ -178,7 +123,7 @@ int versions_json(const struct versions_facts *facts, const struct versions_plan
                         plan->adoption.conflicts[i].text);
     }
     json_end_array(&writer);
-    put_texts(&writer, "notes", &plan->notes);
+    adoption_put_texts(&writer, "notes", &plan->notes);
     json_end_object(&writer);
     bool done = json_writer_done(&writer);
     buffer_append_char(buffer, '\n');
