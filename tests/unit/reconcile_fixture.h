@@ -67,7 +67,6 @@ static inline void observe(void *context, const char *kind, const char *result)
     (void)context;
     (void)result;
     pthread_mutex_lock(&pass_lock);
-    atomic_fetch_add(&passes, 1);
     if (strcmp(kind, "service") == 0)
         atomic_fetch_add(&service_passes, 1);
     if (strcmp(kind, "claim") == 0)
@@ -76,6 +75,8 @@ static inline void observe(void *context, const char *kind, const char *result)
         atomic_fetch_add(&place_passes, 1);
     if (strcmp(kind, "pool") == 0)
         atomic_fetch_add(&pool_passes, 1);
+    /* The last: whoever has seen it in await_passes has seen the others, too. */
+    atomic_fetch_add(&passes, 1);
     pthread_cond_broadcast(&pass_ended);
     pthread_mutex_unlock(&pass_lock);
 }
