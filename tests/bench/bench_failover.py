@@ -18,7 +18,7 @@ from bench_report import say
 
 import objects
 from nodes_lab import BACKEND_PORT, NodesLab
-from nodes_net import LINK, NETWORK, POOL, SPARE
+from nodes_net import LINK, POOL, SPARE
 from cluster_process import Process
 
 NAME = "failover"
@@ -173,9 +173,8 @@ class _Keepalived(_Contender):
     def make_services(self):
         addresses = SPARE[: self.count]
         # Claimed, so that they are like any other, and left alone by the agents.
-        pool = objects.pool(
-            "peer", NETWORK, ranges=[f"{SPARE[0]}-{SPARE[-1]}"], announce="None", autoAssign=False
-        )
+        spare = f"{SPARE[0]}-{SPARE[-1]}"
+        pool = objects.pool("peer", spare, announce="None", autoAssign=False)
         self.lab.wait_pool(self.lab.create(pool))
         self.add_services(
             "peer",
