@@ -130,6 +130,19 @@ def proxied_fleet(cluster, session_fleet):
         yield from _run(fleet)
 
 
+@pytest.fixture(scope="module")
+def fleet_of_file(cluster, session_fleet, request):
+    """One replica for all tests of a file, with the file's own arguments, SERVE."""
+    session_fleet.stop()
+    yield from _run(Fleet(cluster, extra_args=request.module.SERVE))
+
+
+@pytest.fixture
+def lab_of_file(cluster, fleet_of_file, request):
+    with contextlib.contextmanager(_lend)(fleet_of_file, 1):
+        yield from _open(cluster, fleet_of_file, request)
+
+
 @pytest.fixture
 def proxied_lab(cluster, proxied_fleet, request):
     with contextlib.contextmanager(_lend)(proxied_fleet, 1):

@@ -10,13 +10,13 @@ from agents import EXCLUDE, FINALIZER, agents
 from harness import wait_until
 
 MONITOR = 1.5
-FAST = f"--monitor={MONITOR}s"
+SERVE = [f"--monitor={MONITOR}s", f"--node-not-ready={MONITOR}s", "--grace=20s"]
 LOCAL = {"externalTrafficPolicy": "Local"}
 
 
 @pytest.fixture
-def placed(lab):
-    lab.fleet.replace(FAST, f"--node-not-ready={MONITOR}s", "--grace=20s")
+def placed(lab_of_file):
+    lab = lab_of_file
     yield lab
     lab.delete_services()
     wait_until(lambda: not lab.claims(), lambda: f"no {lab.claims()}")
