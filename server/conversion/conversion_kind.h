@@ -62,7 +62,9 @@ typedef void (*conversion_merge)(const struct conversion_value *from,
 /* Members that say the same in both versions. By version; a name NULL ends the list. */
 struct conversion_group {
     struct conversion_member members[CONVERSION_VERSIONS][CONVERSION_MEMBERS];
-    conversion_map map[CONVERSION_VERSIONS];     /* by the version that is written */
+    /* By the version that is written. NULL: the members of one version are those of the other under
+     * other names, in order. */
+    conversion_map map[CONVERSION_VERSIONS];
     conversion_merge merge[CONVERSION_VERSIONS]; /* likewise; NULL: as if nothing had been said */
 };
 

@@ -165,6 +165,14 @@ static int read_from(struct converter *converter, struct group_work *work, struc
     return result;
 }
 
+/* Writes members under the names that they have in this version. */
+static void rename_members(const struct conversion_member *members,
+                           const struct conversion_value *from, struct json_writer *writer)
+{
+    for (size_t i = 0; has_member(members, i); i++)
+        conversion_copy(writer, members[i].name, &from[i]);
+}
+
 /* Runs a map into the scratch and takes what it wrote. */
 static int map_group(const struct converter *converter, const struct conversion_group *group,
                      enum conversion_version version, const struct conversion_value *from,
@@ -172,7 +180,11 @@ static int map_group(const struct converter *converter, const struct conversion_
                      struct error *error)
 {
     const struct conversion_member *members = members_of(group, version);
-    group->map[version](from, &converter->object, scratch_begin(scratch));
+    struct json_writer *writer = scratch_begin(scratch);
+    if (group->map[version] != NULL)
+        group->map[version](from, &converter->object, writer);
+    else
+        rename_members(members, from, writer);
     int result = scratch_end(scratch, error);
     for (size_t i = 0; result == 0 && has_member(members, i); i++)
         ret_values[i] = scratch_value(scratch, members[i].name);

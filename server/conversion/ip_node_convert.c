@@ -1,13 +1,6 @@
 /* IpNode. v1 has a revision and nothing else; v2 has it in its status. */
 #include "server/conversion/conversion_kind.h"
 
-static void revision(const struct conversion_value *from, const struct conversion_object *object,
-                     struct json_writer *writer)
-{
-    (void)object;
-    conversion_copy(writer, "revision", &from[0]);
-}
-
 static void name_older(const struct conversion_value *from, const struct conversion_object *object,
                        struct json_writer *writer)
 {
@@ -28,8 +21,7 @@ static void name_current(const struct conversion_value *from,
 
 static const struct conversion_group groups[] = {
     {.members = {[CONVERSION_OLDER] = {{CONVERSION_TOP, "revision", NULL}},
-                 [CONVERSION_CURRENT] = {{CONVERSION_STATUS, "revision", NULL}}},
-     .map = {revision, revision}},
+                 [CONVERSION_CURRENT] = {{CONVERSION_STATUS, "revision", NULL}}}},
     {.members = {[CONVERSION_CURRENT] = {{CONVERSION_SPEC, "nodeName", NULL}}},
      .map = {name_older, name_current}},
 };

@@ -21,24 +21,9 @@ static void state_current(const struct conversion_value *from,
     ipam_state_current(states, from, writer);
 }
 
-static void size_older(const struct conversion_value *from, const struct conversion_object *object,
-                       struct json_writer *writer)
-{
-    (void)object;
-    conversion_copy(writer, "chunkSize", &from[0]);
-}
-
-static void size_current(const struct conversion_value *from,
-                         const struct conversion_object *object, struct json_writer *writer)
-{
-    (void)object;
-    conversion_copy(writer, "defaultPrefixLength", &from[0]);
-}
-
 static const struct conversion_group groups[] = {
     {.members = {[CONVERSION_OLDER] = {{CONVERSION_SPEC, "chunkSize", NULL}},
-                 [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "defaultPrefixLength", NULL}}},
-     .map = {size_older, size_current}},
+                 [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "defaultPrefixLength", NULL}}}},
     {.members = IPAM_STATE_MEMBERS, .map = {state_older, state_current}},
 };
 

@@ -30,20 +30,6 @@ static void state_current(const struct conversion_value *from,
     ipam_state_current(states, from, writer);
 }
 
-static void range_older(const struct conversion_value *from, const struct conversion_object *object,
-                        struct json_writer *writer)
-{
-    (void)object;
-    conversion_copy(writer, "ipam", &from[0]);
-}
-
-static void range_current(const struct conversion_value *from,
-                          const struct conversion_object *object, struct json_writer *writer)
-{
-    (void)object;
-    conversion_copy(writer, "range", &from[0]);
-}
-
 /* A number as v1alpha1 has it: in decimal, above 0. */
 static bool is_size(const struct conversion_value *value, int64_t *ret_size)
 {
@@ -81,8 +67,7 @@ static void wish_current(const struct conversion_value *from,
 
 static const struct conversion_group groups[] = {
     {.members = {[CONVERSION_OLDER] = {{CONVERSION_SPEC, "ipam", NULL}},
-                 [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "range", NULL}}},
-     .map = {range_older, range_current}},
+                 [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "range", NULL}}}},
     {.members = {[CONVERSION_OLDER] = {{CONVERSION_SPEC, "size", NULL},
                                        {CONVERSION_SPEC, "request", NULL}},
                  [CONVERSION_CURRENT] = {{CONVERSION_SPEC, "request", NULL}}},

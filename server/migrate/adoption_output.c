@@ -61,6 +61,12 @@ void adoption_put(struct json_writer *writer, const struct adoption *adoption)
     json_end_array(writer);
 }
 
+void adoption_join(const struct texts *texts, const char *separator, struct buffer *buffer)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        buffer_printf(buffer, "%s%s", i > 0 ? separator : "", texts->items[i]);
+}
+
 void adoption_put_texts(struct json_writer *writer, const char *name, const struct texts *texts)
 {
     json_member_array(writer, name);

@@ -15,6 +15,8 @@ must_check int adoption_print(const struct adoption *adoption, const char *addre
                               const char *action, const char *nobody, struct buffer *buffer);
 /* Writes the member "claims": all of them. */
 void adoption_put(struct json_writer *writer, const struct adoption *adoption);
+/* Appends texts with the separator between them. */
+void adoption_join(const struct texts *texts, const char *separator, struct buffer *buffer);
 /* Writes a member that is a list of texts. */
 void adoption_put_texts(struct json_writer *writer, const char *name, const struct texts *texts);
 

@@ -13,12 +13,6 @@ static const char *const pool_actions[] = {"present", "create", "conflict"};
 
 /* --- for people --- */
 
-static void join_texts(const struct texts *texts, struct buffer *ret_text)
-{
-    for (size_t i = 0; i < texts->count; i++)
-        buffer_printf(ret_text, "%s%s", i > 0 ? "; " : "", texts->items[i]);
-}
-
 static int print_pools(const struct metallb_plan *plan, struct buffer *buffer)
 {
     struct columns columns;
@@ -33,7 +27,7 @@ static int print_pools(const struct metallb_plan *plan, struct buffer *buffer)
         if (pool->translation.problem != NULL)
             buffer_append_string(&note, pool->translation.problem);
         else
-            join_texts(&pool->translation.differences, &note);
+            adoption_join(&pool->translation.differences, "; ", &note);
         columns_add(&columns, pool->name, pool_actions[pool->action],
                     note.length > 0 ? note.data : "-");
     }
@@ -64,7 +58,7 @@ static int print_services(const struct metallb_plan *plan, struct buffer *buffer
                           note.length > 0 ? " and" : "gets", service->addresses);
         if (note.length > 0 && service->notes.count > 0)
             buffer_append_string(&note, "; ");
-        join_texts(&service->notes, &note);
+        adoption_join(&service->notes, "; ", &note);
         if (note.length == 0)
             continue;
         if (!begun)

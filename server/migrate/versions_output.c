@@ -14,12 +14,6 @@ static const char *const kind_actions[] = {"not there", "current", "rewrite", "b
 
 /* --- for people --- */
 
-static void join_texts(const struct texts *texts, struct buffer *ret_text)
-{
-    for (size_t i = 0; i < texts->count; i++)
-        buffer_printf(ret_text, "%s%s", i > 0 ? "," : "", texts->items[i]);
-}
-
 /* What the API server can tell is in the last two columns: which versions there may be, and how many
  * objects nobody has written in the current one. */
 static int print_kinds(const struct versions_facts *facts, struct buffer *buffer)
@@ -36,7 +30,7 @@ static int print_kinds(const struct versions_facts *facts, struct buffer *buffer
         crew_format_number(state->objects, objects);
         crew_format_number(state->only_older, older);
         buffer_reset(&stored);
-        join_texts(&state->stored, &stored);
+        adoption_join(&state->stored, ",", &stored);
         columns_add(&columns, state->kind->crd, kind_actions[state->action], objects,
                     stored.length > 0 ? stored.data : "-", older);
     }

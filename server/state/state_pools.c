@@ -289,10 +289,26 @@ const struct state_claim *state_pool_claims_next(const struct state *state, cons
     }
 }
 
+/* Whether any of its addresses is busy, or noted as given by the older version. */
+static bool has_busy(const struct state_pool *pool)
+{
+    bool busy = false;
+    for (size_t i = 0; i < ADDRESS_FAMILIES && !busy; i++) {
+        struct blocks_counts counts;
+        if (pool->books[i] == NULL)
+            continue;
+        blocks_counts(pool->books[i], &counts);
+        busy = !address_count_is_zero(counts.used);
+    }
+    return busy;
+}
+
 /* Whether a Service runs on an address of the pool without a claim, or is about to. */
 static bool runs_unclaimed(const struct state *state, const struct state_pool *pool)
 {
     size_t position = 0;
+    if (!has_busy(pool))
+        return false;
     for (const struct state_address *entry;
          (entry = map_next(state->addresses, &position)) != NULL;)
         if (entry->busy && entry->claims == NULL && state_pool_offers(pool, &entry->address) &&

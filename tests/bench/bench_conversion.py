@@ -8,12 +8,11 @@ connection: 16 connections for small reviews, one for the largest. go: controlle
 import contextlib
 import json
 import socket
-import subprocess
 
 from bench_lab import Cluster, Lab
-from bench_programs import BenchError, Program, cpu_seconds, make_certificate, memory, scratch, until
+from bench_programs import BenchError, Program, make_certificate, memory, scratch, until
 from bench_report import say
-from bench_server import Target, cores, listens
+from bench_server import Target, cores, listens, load
 
 NAME = "conversion"
 VARIANTS = ("go", "ours")
@@ -87,18 +86,17 @@ def _measure_all(options, programs, report, targets, body, count, core):
 
 def _measure(target, options, programs, report, body, count, core, name):
     samples = body.with_suffix(".samples")
-    before = cpu_seconds(target.pid)
-    done = subprocess.run(
-        ["taskset", "--cpu-list", str(core), programs.load,
-         f"--port={target.port}", f"--path={target.path}", f"--body={body}",
-         f"--connections={connections(count)}", f"--seconds={options.seconds}",
-         f"--samples={samples}", "--sample-every=1000000"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise BenchError(f"the load on {name} failed ({done.returncode}): {done.stderr}")
-    result = json.loads(done.stdout)
-    used = cpu_seconds(target.pid) - before
+    result, used = load(
+        target,
+        programs,
+        core,
+        name,
+        body=body,
+        connections=connections(count),
+        seconds=options.seconds,
+        samples=samples,
+        sample_every=1000000,
+    )
     _check(samples.read_text(), count, name)
     return {
         "rate": result["rate"],

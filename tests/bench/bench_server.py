@@ -108,20 +108,33 @@ def _summarise(variants, rounds, report):
                 report.add_ratios(name, column(over, metric), column(under, metric))
 
 
-def _measure(target, options, programs, folder, core, report, name):
-    samples = folder / "samples"
+def load(target, programs, core, name, **options):
+    """Sends to the target from that core, with these options of bench_load; what that printed, and the
+    CPU seconds that the target took."""
     before = cpu_seconds(target.pid)
+    given = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     done = subprocess.run(
-        ["taskset", "--cpu-list", str(core), programs.load,
-         f"--port={target.port}", f"--path={target.path}", f"--body={REVIEW}",
-         f"--connections={options.connections}", f"--seconds={options.seconds}",
-         f"--samples={samples}"],
+        ["taskset", "--cpu-list", str(core), programs.load, f"--port={target.port}",
+         f"--path={target.path}", *given],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise BenchError(f"the load on {name} failed: {done.stderr}")
-    result = json.loads(done.stdout)
-    used = cpu_seconds(target.pid) - before
+        raise BenchError(f"the load on {name} failed ({done.returncode}): {done.stderr}")
+    return json.loads(done.stdout), cpu_seconds(target.pid) - before
+
+
+def _measure(target, options, programs, folder, core, report, name):
+    samples = folder / "samples"
+    result, used = load(
+        target,
+        programs,
+        core,
+        name,
+        body=REVIEW,
+        connections=options.connections,
+        seconds=options.seconds,
+        samples=samples,
+    )
     _check_samples(samples.read_text(), name)
     share = used / result["answered"] * result["rate"]
     if result["cpu"] > BUSY > share:

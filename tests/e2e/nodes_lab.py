@@ -193,12 +193,15 @@ class NodesLab:
     def request(self, method, path, body=None, **options):
         return Answer(*self.cluster.request(method, path, body, **options))
 
-    def must(self, method, path, body=None, **options):
+    def _answer(self, method, path, body=None, **options):
         """Asks again for as long as the API server builds the storage of a kind anew."""
-        answer = wait_until(
+        return wait_until(
             lambda: (a := self.request(method, path, body, **options)).status != 429 and a,
             f"an answer to {method} {path}",
         )
+
+    def must(self, method, path, body=None, **options):
+        answer = self._answer(method, path, body, **options)
         assert answer.ok, f"{method} {path}: {answer}"
         return answer.body
 
@@ -206,10 +209,7 @@ class NodesLab:
         return self.must("POST", objects.path_of(item, collection=True), item)
 
     def get(self, item):
-        answer = wait_until(
-            lambda: (a := self.request("GET", objects.path_of(item))).status != 429 and a,
-            f"an answer about {item['metadata']['name']}",
-        )
+        answer = self._answer("GET", objects.path_of(item))
         assert answer.status in (200, 404), answer
         return answer.body if answer.ok else None
 
