@@ -103,7 +103,9 @@ static void compare_agent(struct state *state, struct state_ip_node *entry,
     /* Its first word is no change. */
     if (same && old->ready != IP_NODE_UNKNOWN && old->ready != node->ready)
         note_readiness(state, entry);
-    if (!same || !ip_node_says_the_same(old, node) || old->alive != node->alive)
+    /* Whether it beats isn't judged before its first heartbeat, which says nothing else that is new. */
+    bool first_beat = same && *old->revision == '\0' && *node->revision != '\0';
+    if (!same || first_beat || !ip_node_says_the_same(old, node) || old->alive != node->alive)
         state_tell(state, STATE_IP_NODES, node->meta.key);
 }
 

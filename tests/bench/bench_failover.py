@@ -8,6 +8,7 @@ often as adverts, three missing. Needs root, and installs the Debian package kee
 
 import argparse
 import contextlib
+import json
 import shutil
 import subprocess
 import time
@@ -306,7 +307,16 @@ class _Ours(_Contender):
         )
 
     def _wait(self, condition, what):
-        until(condition, lambda: f"{what}\n{self.lab.tell()}", SECONDS, pause=0.1)
+        until(condition, lambda: f"{what}\n{self._tell()}", SECONDS, pause=0.1)
+
+    def _tell(self):
+        """The claims that aren't the victim's, whole, and what the lab has to say."""
+        lines = [
+            json.dumps({"name": c["metadata"]["name"], "spec": c["spec"], "status": c.get("status")})
+            for c in self.lab.claims()
+            if {c["spec"].get("nodeName"), c.get("status", {}).get("boundNode")} != {self.victim.name}
+        ]
+        return "\n".join([*lines, self.lab.tell()])
 
 
 class _Client:

@@ -311,6 +311,20 @@ static void only_the_claims_concerned_are_told(void **state)
     assert_true(was_told("ipclaims/held") && was_told("ipclaims/stood-by"));
 }
 
+/* Nothing else changes then; and what the leader says of it waits for that heartbeat. */
+static void a_first_heartbeat_is_told(void **state)
+{
+    (void)state;
+    fixture_synced(world);
+    put_agent("a", "'conditions':[{'type':'Ready','status':'True'}]");
+    told[0] = '\0';
+    put_agent("a", "'revision':'1','conditions':[{'type':'Ready','status':'True'}]");
+    assert_true(was_told("ipnodes/a"));
+    told[0] = '\0';
+    put_agent("a", "'revision':'2','conditions':[{'type':'Ready','status':'True'}]");
+    assert_string_equal(told, "");
+}
+
 /* --- endpoints, and the whole --- */
 
 static void put_slice(const char *name, const char *rest)
@@ -408,6 +422,7 @@ int main(void)
         TEST(a_node_that_flaps_is_out_for_a_while),
         TEST(claims_stand_where_they_live),
         TEST(only_the_claims_concerned_are_told),
+        TEST(a_first_heartbeat_is_told),
         TEST(what_is_known_decides),
         TEST(endpoints_tell_the_claims_of_local_services_alone),
     };
