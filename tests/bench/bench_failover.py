@@ -18,7 +18,7 @@ from bench_programs import BenchError, scratch, until
 from bench_report import say
 
 import objects
-from nodes_lab import BACKEND_PORT, NodesLab
+from nodes_lab import BACKEND_PORT, IPNODES, NodesLab
 from nodes_net import LINK, POOL, SPARE
 from cluster_process import Process
 
@@ -149,9 +149,11 @@ class _Contender:
         time.sleep(0.3)
         taken = [gap for gap, _ in self._client.look()]
         self.restore()
-        # With the other's turn, too: a link that goes and comes under a living agent, again and
-        # again, would count as one that flaps, and its node carries nothing for a while.
+        # With the other's turn, too. A link that goes and comes under a living agent, again and
+        # again, would count as one that flaps, as would an agent that starts before the link is
+        # back: its node would carry nothing for a minute.
         self.victim.host.join()
+        until(self.victim.host.has_carrier, f"the link of {self.victim.name} to be up", SECONDS)
         if agent:
             agent.start()
         return taken
@@ -316,6 +318,8 @@ class _Ours(_Contender):
             for c in self.lab.claims()
             if {c["spec"].get("nodeName"), c.get("status", {}).get("boundNode")} != {self.victim.name}
         ]
+        for node in self.lab.cluster.request("GET", IPNODES)[1]["items"]:
+            lines.append(json.dumps([node["metadata"]["name"], node.get("status", {}).get("conditions")]))
         return "\n".join([*lines, self.lab.tell()])
 
 

@@ -61,6 +61,11 @@ class Host:
         self.network.switch.ip("link", "set", self.port, "up")
         self.network.log(f"joined {self.name}", joined={self.name})
 
+    def has_carrier(self):
+        """Whether the host has noticed that its cable is in: up to a second after it was joined."""
+        (link,) = json.loads(self.net.ip("-j", "link", "show", LINK).stdout)
+        return {"LOWER_UP", "UP"} <= set(link["flags"]) and link["operstate"] == "UP"
+
     def addresses(self):
         """Addresses of all links by text, each what `ip -j address` says of it."""
         found = json.loads(self.net.ip("-j", "address").stdout)
