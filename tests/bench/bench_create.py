@@ -2,10 +2,10 @@
 
 On one real API server, in rounds in which each way has its turn: floor: the least that any program
 has to do that gives addresses at admission and keeps them as claims, done with constants; ours:
-`ipwarden serve`. If asked for, also conditions: the floor under the conditions of our webhooks; and
-none: no webhook. Two kinds of Services, external (spec.externalIPs) and loadbalancer. Besides the
-creates it is measured when the last write that follows them is done. In the end a crowd of clients
-creates all at once.
+`ipwarden serve`; current: the same where no older version is served. If asked for, also conditions:
+the floor under the conditions of our webhooks; and none: no webhook. Two kinds of Services, external
+(spec.externalIPs) and loadbalancer. Besides the creates it is measured when the last write that
+follows them is done. In the end a crowd of clients creates all at once.
 """
 
 import argparse
@@ -18,9 +18,11 @@ from bench_report import say
 from bench_ways import CONSTANT, FOLLOWERS, KINDS, Ways, has_address
 
 NAME = "create"
-VARIANTS = ("floor", "conditions", "ours", "none")
-DEFAULT_VARIANTS = ("floor", "ours")
+VARIANTS = ("floor", "conditions", "current", "ours", "none")
+DEFAULT_VARIANTS = ("floor", "current", "ours")
 RATIOS = (
+    ("current", "floor"),
+    ("ours", "current"),
     ("ours", "floor"),
     ("ours", "conditions"),
     ("conditions", "floor"),

@@ -26,6 +26,7 @@ WEBHOOKS = (
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
 )
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CLAIMS = "/apis/ipcontroller.ext/v2/ipclaims"
 POOLS = "/apis/ipcontroller.ext/v2/ipclaimpools"
 
@@ -185,6 +186,26 @@ class Lab:
             return status == 201 and is_right(answer["spec"].get("externalIPs", []))
 
         until(look, lambda: f"the webhooks to change; the API server answers {answer}")
+
+    # Older versions
+
+    def serve_older(self, served):
+        """Whether the API server serves the older versions, too, and so converts what is written."""
+        for group, _, name in harness.KINDS:
+            path = f"{DEFINITIONS}/{name}.{group}"
+
+            def write(path=path):
+                """The program may write its certificate into it at the same moment."""
+                definition = self.request("GET", path)
+                for version in definition["spec"]["versions"]:
+                    version["served"] = served or version["storage"]
+                return self.cluster.request("PUT", path, definition)[0] == 200
+
+            until(write, f"{name} to be written")
+        until(self._serves_claims, "claims to be served again")
+
+    def _serves_claims(self):
+        return self.cluster.request("GET", f"{CLAIMS}?limit=1")[0] == 200
 
     # The program
 

@@ -5,7 +5,8 @@ gives addresses at admission and keeps each as a claim: for a Service with exter
 and a validating call, answered with constants, and one write of a claim; for a load balancer one
 validating call, one claim, and one write of its status. conditions: the floor, called under the
 conditions that deploy/ has for Services, so that their price shows. ours: `ipwarden serve`, as deploy/
-has it.
+has it. current: the same where no older versions are served, as in all ways but ours: each of them
+costs one conversion for each write, for its own watch cache in the API server.
 """
 
 import base64
@@ -38,7 +39,8 @@ class Ways:
             "none": self._none,
             "floor": lambda namespace: self._constant(namespace, self._plain_webhooks),
             "conditions": lambda namespace: self._constant(namespace, self._webhooks_on_conditions),
-            "ours": self._ours,
+            "current": lambda namespace: self._ipwarden(namespace, older=False),
+            "ours": lambda namespace: self._ipwarden(namespace, older=True),
         }
 
     def entered(self, variant, namespace):
@@ -77,6 +79,7 @@ class Ways:
             log,
         )  # fmt: skip
         self.pids = [program.pid]
+        self.lab.serve_older(False)
         try:
             self.lab.put_webhooks(webhooks(int(program.first_line())))
             self.lab.wait_for_webhooks(
@@ -89,7 +92,8 @@ class Ways:
             program.stop()
 
     @contextlib.contextmanager
-    def _ours(self, namespace):
+    def _ipwarden(self, namespace, older):
+        self.lab.serve_older(older)
         self.lab.add_webhooks()
         with self.lab.ipwarden() as replica:
             self.pids = [replica.process.pid]
