@@ -285,7 +285,14 @@ int claim_follow(struct claim *claim, size_t index, const struct service *servic
     entry->uid = uid;
     entry->ports = ports;
     entry->port_count = count;
+    if (claim_lacks_since(claim, index))
+        clock_format_rfc3339_micro(claim->meta.created, entry->since);
     return 0;
+}
+
+bool claim_lacks_since(const struct claim *claim, size_t index)
+{
+    return *claim->services[index].since == '\0' && claim->meta.created != 0;
 }
 
 bool claim_may_follow(const struct claim *claim, size_t index, const struct service *service)

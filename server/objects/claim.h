@@ -90,9 +90,13 @@ enum claim_follow {
     CLAIM_FOLLOW_SET, /* and what it doesn't use is taken out */
 };
 /* The entry gets the uid and the ports of the stored Service, but for ports that another entry has:
- * those belong to who had them first. 0 or -ENOMEM: then nothing has changed. */
+ * those belong to who had them first. One that doesn't say since when it has been there gets the
+ * claim's time of creation. 0 or -ENOMEM: then nothing has changed. */
 must_check int claim_follow(struct claim *claim, size_t index, const struct service *service,
                             enum claim_follow how);
+/* Whether claim_follow would say of the entry since when it has been there, which claims of the older
+ * version don't. */
+bool claim_lacks_since(const struct claim *claim, size_t index);
 /* Whether claim_follow would add a port to the entry. */
 bool claim_may_follow(const struct claim *claim, size_t index, const struct service *service);
 must_check int claim_services_copy(const struct claim_service *services, size_t count,

@@ -30,7 +30,7 @@
 enum claim_action {
     CLAIM_NOTHING,
     CLAIM_WAIT,  /* look again after a delay */
-    CLAIM_ADD,   /* note the uid of the stored Service, and ports that the entry lacks */
+    CLAIM_ADD,   /* note the uid of the stored Service, and what else the entry lacks */
     CLAIM_SYNC,  /* note its uid and its ports, and no others */
     CLAIM_PORTS, /* read the Service live, then do the same */
     CLAIM_DROP,  /* take the entry out: its Service is known to have gone */
@@ -60,15 +60,15 @@ struct judgement {
     int64_t delay;
 };
 
-/* The entry's ports follow the stored Service. */
-static struct judgement judge_ports(const struct reconciler *reconciler,
-                                    const struct state_claim *claim, size_t index,
-                                    const struct service *service)
+/* The entry follows the stored Service. */
+static struct judgement judge_listed(const struct reconciler *reconciler,
+                                     const struct state_claim *claim, size_t index,
+                                     const struct service *service)
 {
     const struct state *state = reconciler->options.state;
     const struct claim_service *entry = &claim->claim->services[index];
     int64_t age = clock_monotonic(state->options.clock) - claim->put_at;
-    if (*entry->uid == '\0')
+    if (*entry->uid == '\0' || claim_lacks_since(claim->claim, index))
         return (struct judgement){CLAIM_ADD, 0};
     if (service_ports_equal(entry->ports, entry->port_count, service->ports, service->port_count))
         return (struct judgement){CLAIM_NOTHING, 0};
@@ -127,7 +127,7 @@ static const struct service *judge(const struct reconciler *reconciler,
         bool listed = service != NULL && service_lists(service, &claim->claim->address);
         if (state_claim_is_hidden(state, &claim->claim->services[i]))
             continue;
-        struct judgement found = listed ? judge_ports(reconciler, claim, i, service)
+        struct judgement found = listed ? judge_listed(reconciler, claim, i, service)
                                         : judge_absent(reconciler, &claim->entries[i], service);
         if (found.action == CLAIM_NOTHING ||
             (found.action == CLAIM_WAIT && finding->action == CLAIM_WAIT &&

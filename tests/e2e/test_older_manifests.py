@@ -222,6 +222,8 @@ def test_a_claim_of_the_older_system_is_its_services(lab, network):
     assert lab.claim(address) is None, "a second claim of one address"
     apply(lab, AUTO_SERVICE.format(name="other"))
     assert given(lab, "other") == [str(network[2])]
+    # What the older version has no words for has been added: since when, given or not, the ports.
+    lab.check_at_rest()
     lab.kubectl("delete", "service", "kept")
     wait_until(
         lambda: not lab.request("GET", f"{OLD_CLAIMS}/{name}").ok,

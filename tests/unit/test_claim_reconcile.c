@@ -47,6 +47,22 @@ static void an_older_claim_learns_the_uid(void **state)
     assert_requests("PATCH/" ONE);
 }
 
+/* Once: the answer says it. */
+static void an_older_claim_learns_since_when_it_is_there(void **state)
+{
+    (void)state;
+    put_claim_everywhere(ONE,
+                         "{'metadata':{'name':'" ONE "','uid':'c-1','resourceVersion':'7',"
+                         "'creationTimestamp':'2026-02-03T04:05:06Z'},'spec':{'cidr':"
+                         "'192.0.2.1','services':[{'namespace':'a','name':'web','uid':'u-1'}]}}");
+    fixture_put_service(world, Q(WEB("u-1", "")));
+    lead();
+    await_requests("PATCH/" ONE);
+    assert_in(body_of(0), "'since':'2026-02-03T04:05:06.000000Z'");
+    await_passes(claim_passes > 1);
+    assert_requests("PATCH/" ONE);
+}
+
 static void a_claim_that_agrees_costs_nothing(void **state)
 {
     (void)state;
@@ -492,6 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_older_claim_learns_the_uid),
+        TEST(an_older_claim_learns_since_when_it_is_there),
         TEST(a_claim_that_agrees_costs_nothing),
         TEST(the_ports_follow_the_stored_service),
         TEST(a_young_claim_is_left_alone),
