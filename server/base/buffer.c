@@ -108,7 +108,8 @@ char *buffer_steal(struct buffer *buffer, size_t *ret_length)
     return data;
 }
 
-void buffer_append(struct buffer *buffer, const void *data, size_t length)
+/* Not inlined, since compilers that know a bound of the length copy by slow instructions. */
+__attribute__((noinline)) void buffer_append(struct buffer *buffer, const void *data, size_t length)
 {
     if (length == 0 || !buffer_reserve(buffer, length))
         return;
