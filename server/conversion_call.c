@@ -10,6 +10,7 @@
 
 /* An answer is hardly larger than its review; conversion data has escapes. */
 #define ANSWER_MOST (4 * CONVERSION_MAXIMUM)
+#define ENVELOPE 512 /* more than the envelope of an answer has */
 #define WARN_EVERY (10 * CLOCK_SECOND)
 
 static void count(struct conversion_calls *calls, const struct http_request *request,
@@ -61,7 +62,9 @@ void conversion_call_handle(void *context, struct http_request *request)
         return;
     }
     buffer_init(&answer, ANSWER_MOST);
-    int result = conversion_review_answer(body, length, &answer, &told, &error);
+    int result = -ENOMEM;
+    if (buffer_reserve(&answer, length + length / 8 + ENVELOPE))
+        result = conversion_review_answer(body, length, &answer, &told, &error);
     size_t answer_length = 0;
     char *text = result == 0 ? buffer_steal(&answer, &answer_length) : NULL;
     buffer_clear(&answer);

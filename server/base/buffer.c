@@ -7,8 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define FIRST_CAPACITY 256
+#define HUGE_PAGE ((size_t)2 * 1024 * 1024)
+#define SMALL_PAGE ((size_t)4096)
+#define PIECE 512     /* bytes of a JSON string that are appended at once */
+#define STEP 16       /* of these that are looked at at once */
+#define ESCAPE_MOST 6 /* bytes of an escaped character */
+#define REPLACEMENT "\xEF\xBF\xBD"
 
 void buffer_init(struct buffer *buffer, size_t maximum)
 {
@@ -32,8 +42,31 @@ void buffer_reset(struct buffer *buffer)
         buffer->data[0] = '\0';
 }
 
-/* Makes room for more bytes and a NUL behind the content, or fails the buffer. */
-static bool reserve(struct buffer *buffer, size_t more)
+/* A large buffer in small pages, each with a fault of its own, takes longer to get than to fill: the
+ * kernel is asked for huge ones, which need the alignment. The pages of a buffer that grows later may
+ * have lost it, which costs time and nothing else. */
+static char *allocate_large(char *data, size_t capacity)
+{
+    void *grown = NULL;
+    if (data != NULL)
+        grown = realloc(data, capacity);
+    else if (posix_memalign(&grown, HUGE_PAGE, capacity) != 0)
+        return NULL;
+    if (grown == NULL)
+        return NULL;
+    size_t skipped = -(uintptr_t)grown % SMALL_PAGE;
+    madvise((char *)grown + skipped, capacity - skipped, MADV_HUGEPAGE);
+    return grown;
+}
+
+/* Fills the last huge page, unless that is much more than was asked for. */
+static size_t round_up(size_t capacity)
+{
+    size_t missing = -capacity % HUGE_PAGE;
+    return missing <= capacity / 8 ? capacity + missing : capacity;
+}
+
+bool buffer_reserve(struct buffer *buffer, size_t more)
 {
     if (buffer->failed)
         return false;
@@ -44,12 +77,14 @@ static bool reserve(struct buffer *buffer, size_t more)
     size_t needed = buffer->length + more + 1;
     if (needed <= buffer->capacity)
         return true;
-    size_t capacity = buffer->capacity > 0 ? buffer->capacity : FIRST_CAPACITY;
-    while (capacity < needed)
-        capacity = capacity <= SIZE_MAX / 2 ? capacity * 2 : needed;
+    size_t capacity = buffer->capacity > 0 ? buffer->capacity * 2 : FIRST_CAPACITY;
+    if (capacity < needed)
+        capacity = needed;
+    capacity = round_up(capacity);
     if (capacity > buffer->maximum + 1)
         capacity = buffer->maximum + 1;
-    char *data = realloc(buffer->data, capacity);
+    char *data = capacity < HUGE_PAGE ? realloc(buffer->data, capacity)
+                                      : allocate_large(buffer->data, capacity);
     if (data == NULL) {
         buffer->failed = true;
         return false;
@@ -62,7 +97,7 @@ static bool reserve(struct buffer *buffer, size_t more)
 char *buffer_steal(struct buffer *buffer, size_t *ret_length)
 {
     char *data = NULL;
-    if (reserve(buffer, 0)) {
+    if (buffer_reserve(buffer, 0)) {
         data = buffer->data;
         data[buffer->length] = '\0';
         if (ret_length != NULL)
@@ -73,9 +108,10 @@ char *buffer_steal(struct buffer *buffer, size_t *ret_length)
     return data;
 }
 
-void buffer_append(struct buffer *buffer, const void *data, size_t length)
+/* Not inlined, since compilers that know a bound of the length copy by slow instructions. */
+__attribute__((noinline)) void buffer_append(struct buffer *buffer, const void *data, size_t length)
 {
-    if (length == 0 || !reserve(buffer, length))
+    if (length == 0 || !buffer_reserve(buffer, length))
         return;
     memcpy(buffer->data + buffer->length, data, length);
     buffer->length += length;
@@ -85,11 +121,6 @@ void buffer_append(struct buffer *buffer, const void *data, size_t length)
 void buffer_append_string(struct buffer *buffer, const char *text)
 {
     buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_char(struct buffer *buffer, char character)
-{
-    buffer_append(buffer, &character, 1);
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)
@@ -108,7 +139,7 @@ void buffer_vprintf(struct buffer *buffer, const char *format, va_list arguments
     va_end(measured);
     if (length < 0)
         buffer->failed = true;
-    if (length <= 0 || !reserve(buffer, (size_t)length))
+    if (length <= 0 || !buffer_reserve(buffer, (size_t)length))
         return;
     vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
     buffer->length += (size_t)length;
@@ -124,50 +155,92 @@ static bool is_json_plain(unsigned int code)
     return code > 0x9F && code != 0x2028 && code != 0x2029;
 }
 
-static void append_json_escape(struct buffer *buffer, unsigned int code)
+/* Writes the escape of a character that may not stand for itself; returns its length. */
+static size_t write_json_escape(char *ret_bytes, unsigned int code)
 {
+    static const char digits[] = "0123456789abcdef";
     static const char shorts[128] = {
         ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
         ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
     };
+    ret_bytes[0] = '\\';
     if (code < sizeof(shorts) && shorts[code] != 0) {
-        if (reserve(buffer, 2)) {
-            buffer->data[buffer->length++] = '\\';
-            buffer->data[buffer->length++] = shorts[code];
-            buffer->data[buffer->length] = '\0';
-        }
-    } else {
-        buffer_printf(buffer, "\\u%04x", code);
+        ret_bytes[1] = shorts[code];
+        return 2;
     }
+    ret_bytes[1] = 'u';
+    for (int i = 5; i > 1; i--, code >>= 4)
+        ret_bytes[i] = digits[code & 15];
+    return ESCAPE_MOST;
 }
 
+/* Writes a character as it may stand in a JSON string: itself, its escape, or U+FFFD when it is none.
+ * Returns its length there, and moves *at behind it in the text. */
+static inline size_t write_json_character(char *ret_bytes, const char **at, const char *end)
+{
+    if (**at == '"' || **at == '\\') {
+        ret_bytes[0] = '\\';
+        ret_bytes[1] = *(*at)++;
+        return 2;
+    }
+    size_t sequence = utf8_sequence(*at, (size_t)(end - *at));
+    const char *character = sequence > 0 ? *at : REPLACEMENT;
+    *at += sequence > 0 ? sequence : 1;
+    if (sequence == 0)
+        sequence = strlen(REPLACEMENT);
+    unsigned int code = utf8_code_point(character, sequence);
+    if (!is_json_plain(code))
+        return write_json_escape(ret_bytes, code);
+    memcpy(ret_bytes, character, sequence);
+    return sequence;
+}
+
+/* Copies the plain ASCII from at on, STEP bytes of it at most, and returns how much there was. Writes up
+ * to STEP bytes in any case. */
+static inline size_t copy_plain(char *ret_bytes, const char *at, const char *end)
+{
+#ifdef __SSE2__
+    if (end - at >= STEP) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        _mm_storeu_si128((__m128i *)(void *)ret_bytes, bytes);
+        /* The comparison is signed: bytes that aren't ASCII are below a space, too. */
+        __m128i special = _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')),
+                                                    _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F))),
+                                       _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                                                    _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+        unsigned int mask = (unsigned int)_mm_movemask_epi8(special);
+        return mask == 0 ? STEP : (size_t)__builtin_ctz(mask);
+    }
+#endif
+    size_t length = 0;
+    for (; at < end && length < STEP; at++) {
+        if ((unsigned char)*at >= 0x7F || !is_json_plain((unsigned char)*at))
+            break;
+        ret_bytes[length++] = *at;
+    }
+    return length;
+}
+
+/* A text that is JSON itself has an escape every few bytes: pieces are put together aside and then
+ * appended as a whole. */
 void buffer_append_json_bytes(struct buffer *buffer, const char *text, size_t length)
 {
-    buffer_append_char(buffer, '"');
-    size_t plain = 0; /* start of the run that is copied as it is */
-    size_t at = 0;
-    while (at < length) {
-        /* Most of a text is ASCII, which is seen without decoding. */
-        if ((unsigned char)text[at] < 0x7F && is_json_plain((unsigned char)text[at])) {
-            at++;
-            continue;
+    char piece[PIECE + STEP + ESCAPE_MOST];
+    size_t filled = 0;
+    piece[filled++] = '"';
+    for (const char *at = text, *end = text + length; at < end;) {
+        if (filled > PIECE) {
+            buffer_append(buffer, piece, filled);
+            filled = 0;
         }
-        size_t sequence = utf8_sequence(text + at, length - at);
-        unsigned int code = sequence > 0 ? utf8_code_point(text + at, sequence) : 0;
-        if (sequence > 0 && is_json_plain(code)) {
-            at += sequence;
-            continue;
-        }
-        buffer_append(buffer, text + plain, at - plain);
-        if (sequence == 0)
-            buffer_append_string(buffer, "\xEF\xBF\xBD");
-        else
-            append_json_escape(buffer, code);
-        at += sequence > 0 ? sequence : 1;
-        plain = at;
+        size_t plain = copy_plain(piece + filled, at, end);
+        filled += plain;
+        at += plain;
+        if (at < end && plain < STEP)
+            filled += write_json_character(piece + filled, &at, end);
     }
-    buffer_append(buffer, text + plain, at - plain);
-    buffer_append_char(buffer, '"');
+    piece[filled++] = '"';
+    buffer_append(buffer, piece, filled);
 }
 
 void buffer_append_json_string(struct buffer *buffer, const char *text)
@@ -184,7 +257,7 @@ void buffer_append_base64(struct buffer *buffer, const void *data, size_t length
         buffer->failed = true;
         return;
     }
-    if (length == 0 || !reserve(buffer, groups * 4))
+    if (length == 0 || !buffer_reserve(buffer, groups * 4))
         return;
     char *out = buffer->data + buffer->length;
     for (size_t at = 0; at < length; at += 3) {

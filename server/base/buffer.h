@@ -27,9 +27,12 @@ void buffer_reset(struct buffer *buffer);
  * the buffer. An empty buffer gives an empty string. ret_length may be NULL. */
 char *buffer_steal(struct buffer *buffer, size_t *ret_length);
 
+/* Makes room for so many bytes more, so that appending them needs no memory. False, and the buffer has
+ * failed, when there is none. Memory at least doubles when it grows; the first is as large as asked
+ * for. */
+bool buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_append(struct buffer *buffer, const void *data, size_t length);
 void buffer_append_string(struct buffer *buffer, const char *text);
-void buffer_append_char(struct buffer *buffer, char character);
 void buffer_printf(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void buffer_vprintf(struct buffer *buffer, const char *format, va_list arguments)
@@ -40,6 +43,16 @@ void buffer_append_json_string(struct buffer *buffer, const char *text);
 void buffer_append_json_bytes(struct buffer *buffer, const char *text, size_t length);
 /* Appends standard base64 (RFC 4648 section 4, padded). */
 void buffer_append_base64(struct buffer *buffer, const void *data, size_t length);
+
+static inline void buffer_append_char(struct buffer *buffer, char character)
+{
+    if (buffer->failed || buffer->length + 1 >= buffer->capacity) {
+        buffer_append(buffer, &character, 1);
+        return;
+    }
+    buffer->data[buffer->length++] = character;
+    buffer->data[buffer->length] = '\0';
+}
 
 static inline bool buffer_failed(const struct buffer *buffer)
 {

@@ -1,7 +1,7 @@
 /* The parser of json_view: one loop over the text, no recursion and no look back. Every container
  * that is open has a frame on a stack of fixed size; every value becomes one node, in the order of
  * the text, so a container's first child is the node behind it and node.next leads to its sibling.
- * What is nested deeper than the stack is passed over by another loop, which makes no nodes.
+ * What is nested deeper than the stack is passed over by json_view_pass, which makes no nodes.
  *
  * Most of an API object is plain string bytes, so these are skipped 16 (or 8) at a time. */
 #include "server/base/json_view.h"
@@ -51,7 +51,12 @@ void json_view_clear(struct json_view *view)
     if (view == NULL)
         return;
     free(view->nodes);
-    json_view_init(view);
+    *view = (struct json_view){.closed = view->closed};
+}
+
+void json_view_close(struct json_view *view, const char *name)
+{
+    view->closed = name;
 }
 
 /* All scanners below return where they stopped, or NULL once they have set the error. */
@@ -271,47 +276,27 @@ static inline struct json_node *add_node(struct parser *parser, const char *at,
     return node;
 }
 
-/* --- what has no nodes --- */
-
-/* From behind the opening quote of a string to the closing one; NULL when there is none. */
-static const char *pass_string(const char *at, const char *end)
-{
-    for (; at < end && *at != '"'; at++)
-        if (*at == '\\' && ++at == end)
-            break;
-    return at < end ? at : NULL;
-}
-
-/* From the bracket that opens a container to behind the one that closes it, whatever there is in
- * between. Counting brackets outside strings is all it takes, so it needs no memory however deep
- * they are nested. */
-static const char *pass_over(struct parser *parser, const char *at)
-{
-    size_t level = 0;
-    for (; at != NULL && at < parser->end; at++) {
-        if (*at == '{' || *at == '[')
-            level++;
-        else if ((*at == '}' || *at == ']') && --level == 0)
-            return at + 1;
-        else if (*at == '"' && (at = pass_string(at + 1, parser->end)) == NULL)
-            break;
-    }
-    return unexpected(parser, parser->end, "the closing bracket of a container");
-}
-
-/* --- what has nodes --- */
-
 /* A container at the depth limit: one node for all of it. */
 static const char *close_over(struct parser *parser, const char *at)
 {
     struct json_node *node = &parser->view->nodes[parser->view->count - 1];
     node->end = node->start + 1; /* should it not end */
-    const char *end = pass_over(parser, at);
+    const char *end = json_view_pass_over(at, parser->end);
     if (end == NULL)
-        return NULL;
+        return unexpected(parser, parser->end, "the closing bracket of a container");
     node->flags |= JSON_VIEW_CLOSED;
     node->end = offset_of(parser, end);
     return end;
+}
+
+/* Whether the pending name is one that closes its value. */
+static inline bool is_closed(const struct parser *parser)
+{
+    const struct json_view *view = parser->view;
+    size_t length = parser->name_end - parser->name;
+    return view->closed != NULL && parser->name != 0 &&
+           strncmp(view->closed, view->text + parser->name, length) == 0 &&
+           view->closed[length] == '\0';
 }
 
 static inline const char *open_container(struct parser *parser, const char *at,
@@ -319,7 +304,7 @@ static inline const char *open_container(struct parser *parser, const char *at,
 {
     if (add_node(parser, at, type) == NULL)
         return no_memory(parser);
-    if (parser->level == parser->depth)
+    if (parser->level == parser->depth || is_closed(parser))
         return close_over(parser, at);
     parser->stack[parser->level++] = (struct frame){
         .container = (uint32_t)parser->view->count - 1,

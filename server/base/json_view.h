@@ -52,8 +52,9 @@ struct json_view {
     struct json_node *nodes;
     size_t count;
     size_t capacity;
-    bool broken;       /* a fault ended the parse */
-    uint32_t repeated; /* offset of the first name that its object had already; 0: none */
+    const char *closed; /* set by json_view_close() */
+    bool broken;        /* a fault ended the parse */
+    uint32_t repeated;  /* offset of the first name that its object had already; 0: none */
     uint32_t repeated_end;
 };
 
@@ -71,6 +72,10 @@ void json_view_clear(struct json_view *view);
  * text. */
 must_check int json_view_parse(struct json_view *view, const char *text, size_t length,
                                unsigned int depth, struct error *error);
+
+/* In what is parsed from now on members of this name count as lying at the depth limit: an object or array
+ * of that name has no nodes inside. A literal. NULL: no more. */
+void json_view_close(struct json_view *view, const char *name);
 
 /* -EINVAL with the place, in the same words, when an object of the text has a name twice, unless it
  * lies in a member called `except`, or was passed over. */
@@ -109,6 +114,10 @@ const struct json_node *json_view_after(const struct json_view *view,
 /* The name of a member as written, without its quotes. */
 const char *json_view_raw_name(const struct json_view *view, const struct json_node *member,
                                size_t *ret_length);
+/* A member as written, from the quote before its name to the end of its value; NULL when there is space
+ * around its colon. */
+const char *json_view_raw_member(const struct json_view *view, const struct json_node *member,
+                                 size_t *ret_length);
 /* Whether a member has this name. */
 bool json_view_is_named(const struct json_view *view, const struct json_node *member,
                         const char *name);

@@ -105,12 +105,8 @@ static int read_byte(struct reader *reader)
     return shorts[kind] != 0 ? shorts[kind] : kind;
 }
 
-bool json_view_string_equal(struct json_view_string left, struct json_view_string right)
+bool json_view_string_equal_escaped(struct json_view_string left, struct json_view_string right)
 {
-    if (!left.escaped && !right.escaped) {
-        size_t length = (size_t)(left.end - left.at);
-        return length == (size_t)(right.end - right.at) && memcmp(left.at, right.at, length) == 0;
-    }
     /* A plain string may hold backslashes when it comes from the program: take it byte by byte. */
     struct json_view_string escaped = left.escaped ? left : right;
     struct json_view_string other = left.escaped ? right : left;

@@ -4,6 +4,7 @@
 
 #include "server/base/json_view.h"
 
+#include <string.h>
 #include <sys/types.h>
 
 /* Bits of json_node.flags. A string counts as escaped when its bytes aren't what it means. */
@@ -36,13 +37,27 @@ static inline struct json_view_string json_view_string_name(const struct json_vi
                                      (node->flags & JSON_VIEW_NAME_ESCAPED) != 0};
 }
 
+/* Whether both mean the same characters, when at least one of them has escapes. */
+bool json_view_string_equal_escaped(struct json_view_string left, struct json_view_string right);
+
 /* Whether both mean the same characters. */
-bool json_view_string_equal(struct json_view_string left, struct json_view_string right);
+static inline bool json_view_string_equal(struct json_view_string left,
+                                          struct json_view_string right)
+{
+    if (left.escaped || right.escaped)
+        return json_view_string_equal_escaped(left, right);
+    size_t length = (size_t)(left.end - left.at);
+    return length == (size_t)(right.end - right.at) && memcmp(left.at, right.at, length) == 0;
+}
+
 /* Writes the unescaped bytes, without a NUL. Returns their number, or -1 when they don't fit into
  * size bytes. */
 ssize_t json_view_string_decode(struct json_view_string string, char *ret_bytes, size_t size);
 /* Copies the unescaped bytes, with a NUL behind them, to free(); NULL when out of memory. */
 char *json_view_string_copy(struct json_view_string string, size_t *ret_length);
+
+/* From the bracket that opens a container to behind the one that closes it; NULL when none does. */
+const char *json_view_pass_over(const char *at, const char *end);
 
 /* A hash table of the members of one object, by name. */
 struct json_view_slot {

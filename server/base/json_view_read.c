@@ -70,16 +70,29 @@ static struct json_view_string program_string(const char *text)
     return (struct json_view_string){text, text + strlen(text), false};
 }
 
+bool json_view_is_named(const struct json_view *view, const struct json_node *member,
+                        const char *name)
+{
+    struct json_view_string own = json_view_string_name(view, member);
+    if (own.escaped)
+        return json_view_string_equal(own, program_string(name));
+    /* Names are short, and most that are compared differ soon: a call takes longer. */
+    while (own.at < own.end && *own.at == *name) {
+        own.at++;
+        name++;
+    }
+    return own.at == own.end && *name == '\0';
+}
+
 const struct json_node *json_view_member(const struct json_view *view,
                                          const struct json_node *object, const char *name)
 {
     if (!json_view_is_object(object))
         return NULL;
-    struct json_view_string wanted = program_string(name);
     const struct json_node *found = NULL;
     for (const struct json_node *member = json_view_first(view, object); member != NULL;
          member = json_view_after(view, object, member)) {
-        if (!json_view_string_equal(json_view_string_name(view, member), wanted))
+        if (!json_view_is_named(view, member, name))
             continue;
         found = member;
         if ((object->flags & JSON_VIEW_REPEATS) == 0)
@@ -106,10 +119,17 @@ const char *json_view_raw_name(const struct json_view *view, const struct json_n
     return view->text + member->name;
 }
 
-bool json_view_is_named(const struct json_view *view, const struct json_node *member,
-                        const char *name)
+const char *json_view_raw_member(const struct json_view *view, const struct json_node *member,
+                                 size_t *ret_length)
 {
-    return json_view_string_equal(json_view_string_name(view, member), program_string(name));
+    const char *name = view->text + member->name - 1;
+    const char *name_end = view->text + member->name_end;
+    size_t length = 0;
+    const char *value = json_view_raw(view, member, &length);
+    if (name_end[1] != ':' || value != name_end + 2)
+        return NULL;
+    *ret_length = (size_t)(value - name) + length;
+    return name;
 }
 
 bool json_view_equals(const struct json_view *view, const struct json_node *node, const char *text)

@@ -245,6 +245,17 @@ void json_member_raw(struct json_writer *writer, const char *name, const char *t
     json_put_raw(writer, text, length);
 }
 
+void json_members_raw(struct json_writer *writer, const char *text, size_t length)
+{
+    assert(in_object(writer) && !writer->named);
+    if (length == 0)
+        return;
+    if (writer->follows)
+        append_char(writer, ',');
+    buffer_append(writer->buffer, text, length);
+    end_value(writer);
+}
+
 void json_member_object(struct json_writer *writer, const char *name)
 {
     json_name(writer, name);

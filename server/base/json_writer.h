@@ -73,6 +73,9 @@ void json_member_integer(struct json_writer *writer, const char *name, int64_t v
 void json_member_bool(struct json_writer *writer, const char *name, bool value);
 void json_member_null(struct json_writer *writer, const char *name);
 void json_member_raw(struct json_writer *writer, const char *name, const char *text, size_t length);
+/* Writes members that are JSON already, from the quote before the first name to the end of the last
+ * value. The caller vouches for them. No bytes are no members. */
+void json_members_raw(struct json_writer *writer, const char *text, size_t length);
 void json_member_object(struct json_writer *writer, const char *name);
 void json_member_array(struct json_writer *writer, const char *name);
 

@@ -11,52 +11,57 @@
 
 /* --- labels --- */
 
+static bool is_alphanumeric(char character)
+{
+    return (character >= '0' && character <= '9') || (character >= 'a' && character <= 'z') ||
+           (character >= 'A' && character <= 'Z');
+}
+
 /* Whether a text can be the value of a label. */
 static bool is_label_value(const struct conversion_value *value)
 {
     char text[LABEL_VALUE_MOST + 1];
-    static const char ends[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    if (json_view_text(value->view, value->node, text, sizeof(text)) <= 0)
+    ptrdiff_t length = json_view_text(value->view, value->node, text, sizeof(text));
+    if (length <= 0 || !is_alphanumeric(text[0]) || !is_alphanumeric(text[length - 1]))
         return false;
-    size_t length = strlen(text);
-    for (size_t i = 0; i < length; i++)
-        if (strchr(ends, text[i]) == NULL && strchr("-_.", text[i]) == NULL)
+    for (ptrdiff_t i = 1; i < length; i++)
+        if (!is_alphanumeric(text[i]) && text[i] != '-' && text[i] != '_' && text[i] != '.')
             return false;
-    return strchr(ends, text[0]) != NULL && strchr(ends, text[length - 1]) != NULL;
+    return true;
 }
 
 static void pool_older(const struct conversion_value *from, const struct conversion_object *object,
-                       struct json_writer *writer)
+                       struct conversion_output *output)
 {
     (void)object;
     if (is_label_value(&from[0]))
-        conversion_copy(writer, "ip-pool-name", &from[0]);
+        conversion_take(output, "ip-pool-name", &from[0]);
 }
 
 static void pool_current(const struct conversion_value *from,
-                         const struct conversion_object *object, struct json_writer *writer)
+                         const struct conversion_object *object, struct conversion_output *output)
 {
     (void)object;
     if (conversion_is_text(&from[0]))
-        conversion_copy(writer, "pool", &from[0]);
-    conversion_copy(writer, "ip-pool-name", &from[0]);
+        conversion_take(output, "pool", &from[0]);
+    conversion_take(output, "ip-pool-name", &from[0]);
 }
 
 static void node_older(const struct conversion_value *from, const struct conversion_object *object,
-                       struct json_writer *writer)
+                       struct conversion_output *output)
 {
     (void)object;
-    conversion_copy(writer, "nodeName", &from[0]);
+    conversion_take(output, "nodeName", &from[0]);
     if (is_label_value(&from[0]))
-        conversion_copy(writer, "ipnode", &from[0]);
+        conversion_take(output, "ipnode", &from[0]);
 }
 
 static void node_current(const struct conversion_value *from,
-                         const struct conversion_object *object, struct json_writer *writer)
+                         const struct conversion_object *object, struct conversion_output *output)
 {
     (void)object;
-    conversion_copy(writer, "nodeName", &from[0]);
-    conversion_copy(writer, "ipnode", &from[1]);
+    conversion_take(output, "nodeName", &from[0]);
+    conversion_take(output, "ipnode", &from[1]);
 }
 
 /* --- Services --- */
@@ -131,20 +136,22 @@ static void put_service(struct json_writer *writer, const char *key)
 }
 
 static void services_older(const struct conversion_value *from,
-                           const struct conversion_object *object, struct json_writer *writer)
+                           const struct conversion_object *object, struct conversion_output *output)
 {
     (void)object;
-    conversion_copy(writer, "metadata.ownerReferences", &from[1]);
+    conversion_take(output, "metadata.ownerReferences", &from[1]);
 }
 
 static void services_current(const struct conversion_value *from,
-                             const struct conversion_object *object, struct json_writer *writer)
+                             const struct conversion_object *object,
+                             struct conversion_output *output)
 {
     const struct conversion_value *owners = &from[0];
     char key[KEY_MOST];
     (void)object;
     if (json_view_count(owners->node) == 0)
         return;
+    struct json_writer *writer = conversion_writer(output);
     json_member_array(writer, "services");
     for (const struct json_node *item = json_view_first(owners->view, owners->node); item != NULL;
          item = json_view_after(owners->view, owners->node, item))
@@ -169,11 +176,12 @@ static bool is_left(const struct json_view *view, const struct json_node *item,
 }
 
 static void services_merge(const struct conversion_value *from,
-                           const struct conversion_value *carried, struct json_writer *writer)
+                           const struct conversion_value *carried, struct conversion_output *output)
 {
     const struct conversion_value *now = &from[0];
     const struct conversion_value *services = &carried[0];
     const struct conversion_value *before = &carried[1];
+    struct json_writer *writer = conversion_writer(output);
     char key[KEY_MOST];
     json_member_array(writer, "services");
     for (const struct json_node *item = json_view_is_array(services->node)
@@ -217,9 +225,8 @@ static const struct conversion_group groups[] = {
 static const char *const shared[] = {"cidr", "link", NULL};
 
 const struct conversion_kind conversion_claim = {
-    .group = "ipcontroller.ext",
     .kind = "IpClaim",
-    .versions = {"v1", "v2"},
+    CONVERSION_NAMES("ipcontroller.ext", "v1", "v2"),
     .groups = groups,
     .group_count = sizeof(groups) / sizeof(groups[0]),
     .shared = shared,

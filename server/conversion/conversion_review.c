@@ -14,6 +14,8 @@
 #define API_VERSION "apiextensions.k8s.io/v1"
 #define REVIEW_DEPTH 3 /* the review, its request, the list of objects */
 #define VERSION_MOST 128
+#define KIND_MOST 64
+#define IDENTITY_MOST 600
 
 static const struct conversion_kind *const kinds[] = {
     &conversion_pool,       &conversion_claim,        &conversion_ip_node,
@@ -41,69 +43,61 @@ static void read_text(const struct json_view *view, const struct json_node *node
         ret_text[0] = '\0';
 }
 
-struct identity {
-    char version[VERSION_MOST]; /* apiVersion */
-    char kind[64];
-    char text[600]; /* "IPAMRange lan/net" */
-};
-
-static void identify(const struct json_view *view, struct identity *ret_identity)
+/* "IPAMRange lan/net". */
+static void identify(const struct json_view *view, char *ret_text, size_t size)
 {
     const struct json_node *root = json_view_root(view);
+    char kind[KIND_MOST];
     char space[256];
     char name[256];
-    read_text(view, json_view_member(view, root, "apiVersion"), ret_identity->version,
-              sizeof(ret_identity->version));
-    read_text(view, json_view_member(view, root, "kind"), ret_identity->kind,
-              sizeof(ret_identity->kind));
+    read_text(view, json_view_member(view, root, "kind"), kind, sizeof(kind));
     read_text(view, json_view_path(view, root, "metadata", "namespace", NULL), space,
               sizeof(space));
     read_text(view, json_view_path(view, root, "metadata", "name", NULL), name, sizeof(name));
-    snprintf(ret_identity->text, sizeof(ret_identity->text), "%s %s%s%s", ret_identity->kind, space,
-             *space != '\0' ? "/" : "", name);
+    snprintf(ret_text, size, "%s %s%s%s", kind, space, *space != '\0' ? "/" : "", name);
 }
 
-/* "group/version" of one of the kind's versions; false when the text is none of them. */
+/* Which of the kind's versions a text names; false when it is none of them. */
 static bool find_version(const struct conversion_kind *kind, const char *text,
                          enum conversion_version *ret_version)
 {
-    size_t group = strlen(kind->group);
-    if (strncmp(text, kind->group, group) != 0 || text[group] != '/')
-        return false;
     for (int version = CONVERSION_OLDER; version <= CONVERSION_CURRENT; version++)
-        if (strcmp(text + group + 1, kind->versions[version]) == 0) {
+        if (strcmp(text, kind->api_versions[version]) == 0) {
             *ret_version = (enum conversion_version)version;
             return true;
         }
     return false;
 }
 
-/* The row of an object's kind, and the version that is desired of it. */
+/* The row of an object's kind, which version it has, and which is desired of it. */
 static const struct conversion_kind *find_kind(const struct review *review,
-                                               const struct identity *identity,
+                                               enum conversion_version *ret_now,
                                                enum conversion_version *ret_desired,
                                                struct error *error)
 {
-    enum conversion_version now;
+    const struct json_view *view = &review->object_view;
+    const struct json_node *root = json_view_root(view);
+    char version[VERSION_MOST];
+    char kind[KIND_MOST];
+    read_text(view, json_view_member(view, root, "apiVersion"), version, sizeof(version));
+    read_text(view, json_view_member(view, root, "kind"), kind, sizeof(kind));
     for (size_t i = 0; i < KINDS; i++) {
-        if (strcmp(kinds[i]->kind, identity->kind) != 0 ||
-            !find_version(kinds[i], identity->version, &now))
+        if (strcmp(kinds[i]->kind, kind) != 0 || !find_version(kinds[i], version, ret_now))
             continue;
         if (find_version(kinds[i], review->desired, ret_desired))
             return kinds[i];
-        error_fill(error, -EINVAL, "%s has no version \"%.100s\"", identity->kind, review->desired);
+        error_fill(error, -EINVAL, "%s has no version \"%.100s\"", kind, review->desired);
         return NULL;
     }
-    error_fill(error, -EINVAL, "ipwarden converts no kind \"%s\" of \"%s\"", identity->kind,
-               identity->version);
+    error_fill(error, -EINVAL, "ipwarden converts no kind \"%s\" of \"%s\"", kind, version);
     return NULL;
 }
 
 static void note(struct conversion_report *report, const struct converter_notes *notes,
-                 const struct identity *identity)
+                 const struct json_view *view)
 {
     if ((notes->damaged || notes->dropped) && report->first[0] == '\0')
-        snprintf(report->first, sizeof(report->first), "%s", identity->text);
+        identify(view, report->first, sizeof(report->first));
     report->damaged += notes->damaged;
     report->dropped += notes->dropped;
 }
@@ -111,27 +105,29 @@ static void note(struct conversion_report *report, const struct converter_notes 
 static int convert_object(struct review *review, const struct json_node *node, struct error *error)
 {
     struct json_view *view = &review->object_view;
-    struct identity identity = {.text = "an object"};
     struct converter_notes notes = {.damaged = false};
-    enum conversion_version desired;
+    enum conversion_version now = CONVERSION_OLDER;
+    enum conversion_version desired = CONVERSION_OLDER;
     size_t length = 0;
     const char *text = json_view_raw(&review->view, node, &length);
     int result = json_view_parse(view, text, length, CONVERTER_DEPTH, error);
-    if (result == 0)
-        identify(view, &identity);
-    const struct conversion_kind *kind =
-        result == 0 ? find_kind(review, &identity, &desired, error) : NULL;
+    if (result < 0)
+        return error_prefix(error, "an object");
+    const struct conversion_kind *kind = find_kind(review, &now, &desired, error);
     if (kind == NULL) {
-        result = result < 0 ? result : -EINVAL;
-    } else if (strcmp(identity.version, review->desired) == 0) {
+        result = -EINVAL;
+    } else if (now == desired) {
         json_put_raw(&review->writer, text, length);
     } else {
         result = converter_convert(review->converter, kind, desired, view, &review->writer, &notes,
                                    error);
-        note(review->report, &notes, &identity);
+        note(review->report, &notes, view);
     }
-    if (result < 0)
-        error_prefix(error, "%s", identity.text);
+    if (result < 0) {
+        char identity[IDENTITY_MOST];
+        identify(view, identity, sizeof(identity));
+        error_prefix(error, "%s", identity);
+    }
     return result;
 }
 
@@ -223,6 +219,7 @@ int conversion_review_answer(const char *text, size_t length, struct buffer *ans
     *ret_report = (struct conversion_report){.objects = 0};
     json_view_init(&review.view);
     json_view_init(&review.object_view);
+    json_view_close(&review.object_view, "managedFields");
     review.converter = converter_new();
     int result = review.converter == NULL ? error_no_memory(error)
                                           : read_review(&review, text, length, error);

@@ -6,7 +6,6 @@
 #include "server/conversion/converter_private.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,23 +83,19 @@ static void converter_settle(struct converter *converter)
     }
 }
 
-/* --- texts that are written to be read again --- */
+/* --- what witnesses, maps and merges say --- */
 
-static struct json_writer *scratch_begin(struct scratch *scratch)
+static struct conversion_output output_to(struct scratch *scratch,
+                                          const struct conversion_member *members,
+                                          struct conversion_value *values)
 {
-    buffer_reset(&scratch->text);
-    json_writer_init(&scratch->writer, &scratch->text);
-    json_begin_object(&scratch->writer);
-    return &scratch->writer;
+    return (struct conversion_output){
+        .members = members, .values = values, .text = &scratch->text, .begun = false};
 }
 
-static int scratch_end(struct scratch *scratch, struct error *error)
+static bool has_member(const struct conversion_member *members, size_t i)
 {
-    json_end_object(&scratch->writer);
-    if (!json_writer_done(&scratch->writer))
-        return error_no_memory(error);
-    return json_view_parse(&scratch->view, scratch->text.data, scratch->text.length, DATA_DEPTH,
-                           error);
+    return i < CONVERSION_MEMBERS && members[i].name != NULL;
 }
 
 /* A value, where null is as good as none. */
@@ -109,15 +104,30 @@ static struct conversion_value value_of(const struct json_view *view, const stru
     return (struct conversion_value){view, json_view_is_null(node) ? NULL : node};
 }
 
-static struct conversion_value scratch_value(const struct scratch *scratch, const char *name)
+/* Reads what was written. */
+static int read_output(struct conversion_output *output, struct scratch *scratch,
+                       struct error *error)
 {
-    return value_of(&scratch->view,
-                    json_view_member(&scratch->view, json_view_root(&scratch->view), name));
+    struct json_view *view = &scratch->view;
+    if (!output->begun)
+        return 0;
+    json_end_object(&output->writer);
+    if (!json_writer_done(&output->writer))
+        return error_no_memory(error);
+    int result = json_view_parse(view, output->text->data, output->text->length, DATA_DEPTH, error);
+    for (size_t i = 0; result == 0 && has_member(output->members, i); i++) {
+        const struct json_node *node =
+            json_view_member(view, json_view_root(view), output->members[i].name);
+        if (!json_view_is_null(node))
+            output->values[i] = (struct conversion_value){view, node};
+    }
+    return result;
 }
 
 static bool same(const struct conversion_value *left, const struct conversion_value *right)
 {
-    return json_view_same(left->view, left->node, right->view, right->node);
+    return left->node == right->node ||
+           json_view_same(left->view, left->node, right->view, right->node);
 }
 
 /* --- groups of fields --- */
@@ -128,21 +138,16 @@ static const struct conversion_member *members_of(const struct conversion_group 
     return group->members[version];
 }
 
-static bool has_member(const struct conversion_member *members, size_t i)
-{
-    return i < CONVERSION_MEMBERS && members[i].name != NULL;
-}
-
 /* Writes a witness as a member, if the object has it. */
 static void write_witness(const struct conversion_object *object,
-                          const struct conversion_member *member, struct json_writer *writer)
+                          const struct conversion_member *member, struct conversion_output *output)
 {
     struct buffer text _cleanup_buffer_;
     struct json_writer value;
     buffer_init(&text, TEXT_MOST);
     json_writer_init(&value, &text);
     if (member->witness(object, &value))
-        json_member_raw(writer, member->name, text.data, text.length);
+        json_member_raw(conversion_writer(output), member->name, text.data, text.length);
 }
 
 /* What the object says. */
@@ -150,45 +155,30 @@ static int read_from(struct converter *converter, struct group_work *work, struc
 {
     const struct conversion_member *members = members_of(work->group, converter->from);
     const struct conversion_object *object = &converter->object;
-    struct json_writer *writer = scratch_begin(&work->witness);
+    struct conversion_output output = output_to(&work->witness, members, work->from);
     for (size_t i = 0; has_member(members, i); i++)
         if (members[i].place == CONVERSION_WITNESS)
-            write_witness(object, &members[i], writer);
+            write_witness(object, &members[i], &output);
         else
             work->from[i] = value_of(
                 object->view, json_view_member(object->view, converter->places[members[i].place],
                                                members[i].name));
-    int result = scratch_end(&work->witness, error);
-    for (size_t i = 0; result == 0 && has_member(members, i); i++)
-        if (members[i].place == CONVERSION_WITNESS)
-            work->from[i] = scratch_value(&work->witness, members[i].name);
-    return result;
+    return read_output(&output, &work->witness, error);
 }
 
-/* Writes members under the names that they have in this version. */
-static void rename_members(const struct conversion_member *members,
-                           const struct conversion_value *from, struct json_writer *writer)
-{
-    for (size_t i = 0; has_member(members, i); i++)
-        conversion_copy(writer, members[i].name, &from[i]);
-}
-
-/* Runs a map into the scratch and takes what it wrote. */
+/* Runs a map. Values are of the members of that version; the scratch has what the map wrote of them. */
 static int map_group(const struct converter *converter, const struct conversion_group *group,
                      enum conversion_version version, const struct conversion_value *from,
                      struct scratch *scratch, struct conversion_value *ret_values,
                      struct error *error)
 {
-    const struct conversion_member *members = members_of(group, version);
-    struct json_writer *writer = scratch_begin(scratch);
+    struct conversion_output output = output_to(scratch, members_of(group, version), ret_values);
+    memset(ret_values, 0, CONVERSION_MEMBERS * sizeof(*ret_values));
     if (group->map[version] != NULL)
-        group->map[version](from, &converter->object, writer);
-    else
-        rename_members(members, from, writer);
-    int result = scratch_end(scratch, error);
-    for (size_t i = 0; result == 0 && has_member(members, i); i++)
-        ret_values[i] = scratch_value(scratch, members[i].name);
-    return result;
+        group->map[version](from, &converter->object, &output);
+    else /* the same under other names */
+        memcpy(ret_values, from, CONVERSION_MEMBERS * sizeof(*ret_values));
+    return read_output(&output, scratch, error);
 }
 
 /* The carried value of a member; false when none is carried. */
@@ -235,15 +225,13 @@ static int merge_group(const struct converter *converter, const struct conversio
                        struct conversion_value *ret_values, struct error *error)
 {
     const struct conversion_member *members = members_of(group, version);
-    struct json_writer *writer = scratch_begin(scratch);
-    group->merge[version](from, carried, writer);
+    struct conversion_output output = output_to(scratch, members, ret_values);
+    memset(ret_values, 0, CONVERSION_MEMBERS * sizeof(*ret_values));
+    group->merge[version](from, carried, &output);
     for (size_t i = 0; has_member(members, i); i++)
         if (members[i].place == CONVERSION_WITNESS)
-            write_witness(&converter->object, &members[i], writer);
-    int result = scratch_end(scratch, error);
-    for (size_t i = 0; result == 0 && has_member(members, i); i++)
-        ret_values[i] = scratch_value(scratch, members[i].name);
-    return result;
+            write_witness(&converter->object, &members[i], &output);
+    return read_output(&output, scratch, error);
 }
 
 static bool all_same(const struct conversion_member *members, const struct conversion_value *left,
@@ -261,7 +249,7 @@ static int survives_merge(const struct converter *converter, struct group_work *
                           const struct conversion_value *values, bool *ret_same,
                           struct error *error)
 {
-    struct conversion_value again[CONVERSION_MEMBERS] = {{NULL, NULL}};
+    struct conversion_value again[CONVERSION_MEMBERS];
     int result =
         merge_group(converter, work->group, version, others, values, &work->again, again, error);
     *ret_same = result == 0 && all_same(members_of(work->group, version), again, values);
@@ -273,7 +261,7 @@ static int compare_back(const struct converter *converter, struct group_work *wo
                         const struct conversion_value *values, bool *ret_same, struct error *error)
 {
     const struct conversion_member *members = members_of(work->group, converter->from);
-    struct conversion_value back[CONVERSION_MEMBERS] = {{NULL, NULL}};
+    struct conversion_value back[CONVERSION_MEMBERS];
     int result =
         map_group(converter, work->group, converter->from, values, &work->back, back, error);
     *ret_same = true;
@@ -289,7 +277,7 @@ static int compare_back(const struct converter *converter, struct group_work *wo
 static int merge_carried(const struct converter *converter, struct group_work *work,
                          const struct conversion_value *carried, struct error *error)
 {
-    struct conversion_value merged[CONVERSION_MEMBERS] = {{NULL, NULL}};
+    struct conversion_value merged[CONVERSION_MEMBERS];
     bool stays = false;
     int result = merge_group(converter, work->group, converter->to, work->from, carried,
                              &work->merged, merged, error);
@@ -347,7 +335,8 @@ static int read_data(struct converter *converter, struct converter_notes *notes,
     const struct json_node *node;
     struct json_view *view = &converter->data_view;
     converter->data = NULL;
-    if (!copied_key(converter->object.view, converter->annotations, converter->key, &node))
+    if (!copied_key(converter->object.view, converter->annotations, converter->kind->data_key,
+                    &node))
         return 0;
     notes->damaged = true;
     if (!json_view_is_string(node))
@@ -386,7 +375,7 @@ static int read_object(struct converter *converter, const struct json_view *view
     converter->places[CONVERSION_LABEL] = converter->labels;
     converter->places[CONVERSION_SHADOW] = converter->places[CONVERSION_STATUS];
     if (converter->from == CONVERSION_OLDER &&
-        copied_key(view, converter->labels, converter->key, &node))
+        copied_key(view, converter->labels, converter->kind->data_key, &node))
         return error_set(error, -EINVAL,
                          "has more in version %s than version %s can carry: edit it in version %s",
                          converter->kind->versions[CONVERSION_CURRENT],
@@ -401,9 +390,9 @@ static void begin(struct converter *converter, const struct conversion_kind *kin
     converter->kind = kind;
     converter->to = version;
     converter->from = version == CONVERSION_OLDER ? CONVERSION_CURRENT : CONVERSION_OLDER;
-    snprintf(converter->key, sizeof(converter->key), "%s/conversion-data", kind->group);
     for (size_t i = 0; i < kind->group_count; i++) {
         converter->work[i].group = &kind->groups[i];
+        memset(converter->work[i].from, 0, sizeof(converter->work[i].from));
         memset(converter->work[i].differs, 0, sizeof(converter->work[i].differs));
     }
 }

@@ -13,7 +13,6 @@
 /* A text that is written to be read again. */
 struct scratch {
     struct buffer text;
-    struct json_writer writer;
     struct json_view view;
 };
 
@@ -34,7 +33,6 @@ struct converter {
     const struct conversion_kind *kind;
     enum conversion_version from;
     enum conversion_version to;
-    char key[64]; /* of the annotation, and of the label that marks what has no room in it */
     struct conversion_object object;
     const struct json_node *metadata;
     const struct json_node *labels;

@@ -45,6 +45,38 @@ static void copy_member(struct json_writer *writer, const struct json_view *view
     copy_value(writer, view, member);
 }
 
+/* Members of one object that are copied into another, in order. Those that stand side by side are one
+ * piece of text, which is most of an object. */
+struct copy {
+    struct lazy *into;
+    const struct json_view *view;
+    const char *start; /* of the piece that waits to be written; NULL: none */
+    const char *end;
+};
+
+static void copy_end(struct copy *copy)
+{
+    if (copy->start != NULL)
+        json_members_raw(lazy_member(copy->into), copy->start, (size_t)(copy->end - copy->start));
+    copy->start = NULL;
+}
+
+static void copy_add(struct copy *copy, const struct json_node *member)
+{
+    size_t length;
+    const char *text = json_view_raw_member(copy->view, member, &length);
+    if (text == NULL) {
+        copy_end(copy);
+        copy_member(lazy_member(copy->into), copy->view, member);
+        return;
+    }
+    if (copy->start == NULL || text != copy->end + strlen(",")) {
+        copy_end(copy);
+        copy->start = text;
+    }
+    copy->end = text + length;
+}
+
 static bool stands_in(const struct conversion_member *member, enum conversion_place place)
 {
     return member->place == place ||
@@ -89,10 +121,11 @@ static bool is_beside(const struct conversion_kind *kind, enum conversion_versio
 static void put_value(struct json_writer *writer, const char *name,
                       const struct conversion_value *value)
 {
+    json_name(writer, name);
     if (value->node != NULL)
-        conversion_copy(writer, name, value);
+        copy_value(writer, value->view, value->node);
     else
-        json_member_null(writer, name);
+        json_put_null(writer);
 }
 
 /* The fields of the groups that stand in one place and wouldn't come back. */
@@ -114,13 +147,15 @@ static void carry_spec(const struct converter *converter, struct json_writer *wr
     const struct json_view *view = converter->object.view;
     const struct json_node *spec = converter->places[CONVERSION_SPEC];
     struct lazy lazy = {writer, "spec", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
     carry_groups(converter, CONVERSION_SPEC, &lazy);
     for (const struct json_node *member = json_view_is_object(spec) ? json_view_first(view, spec)
                                                                     : NULL;
          member != NULL; member = json_view_after(view, spec, member))
         if (!is_grouped(kind, converter->from, CONVERSION_SPEC, view, member) &&
             !is_listed(kind->shared, view, member))
-            copy_member(lazy_member(&lazy), view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
     if (!lazy.begun && spec != NULL && !json_view_is_object(spec) && !kind->has_spec[converter->to])
         copy_member(writer, view, spec);
     lazy_end(&lazy);
@@ -130,10 +165,12 @@ static void carry_beside(const struct converter *converter, struct lazy *lazy)
 {
     const struct json_view *view = converter->object.view;
     const struct json_node *root = converter->object.root;
+    struct copy copy = {lazy, view, NULL, NULL};
     for (const struct json_node *member = json_view_first(view, root); member != NULL;
          member = json_view_after(view, root, member))
         if (is_beside(converter->kind, converter->from, view, member))
-            copy_member(lazy_member(lazy), view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
 }
 
 /* Witnesses go with the other members of their group. */
@@ -189,7 +226,7 @@ static void write_groups(const struct converter *converter, enum conversion_plac
         const struct conversion_member *members = work->group->members[converter->to];
         for (size_t j = 0; j < CONVERSION_MEMBERS && members[j].name != NULL; j++)
             if (stands_in(&members[j], place) && work->to[j].node != NULL)
-                conversion_copy(lazy_member(lazy), members[j].name, &work->to[j]);
+                put_value(lazy_member(lazy), members[j].name, &work->to[j]);
     }
 }
 
@@ -201,14 +238,14 @@ static bool has_room(const struct converter *converter)
 {
     const struct json_view *view = converter->object.view;
     const struct json_node *annotations = converter->annotations;
-    size_t total = strlen(converter->key) + converter->carried.length;
+    size_t total = strlen(converter->kind->data_key) + converter->carried.length;
     for (const struct json_node *member = json_view_first(view, annotations); member != NULL;
          member = json_view_after(view, annotations, member)) {
         size_t name;
         size_t value = 0;
         json_view_raw_name(view, member, &name);
         json_view_raw(view, member, &value);
-        if (!json_view_is_named(view, member, converter->key))
+        if (!json_view_is_named(view, member, converter->kind->data_key))
             total += name + value;
     }
     return total <= CONVERTER_ANNOTATIONS_MOST;
@@ -220,16 +257,18 @@ static void write_annotations(const struct converter *converter, struct json_wri
     const struct json_view *view = converter->object.view;
     const struct json_node *annotations = converter->annotations;
     struct lazy lazy = {writer, "annotations", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
     if (annotations != NULL && !json_view_is_object(annotations)) {
         copy_member(writer, view, annotations);
         return;
     }
     for (const struct json_node *member = json_view_first(view, annotations); member != NULL;
          member = json_view_after(view, annotations, member))
-        if (!json_view_is_named(view, member, converter->key))
-            copy_member(lazy_member(&lazy), view, member);
+        if (!json_view_is_named(view, member, converter->kind->data_key))
+            copy_add(&copy, member);
+    copy_end(&copy);
     if (converter->carried.length > 0) {
-        json_name(lazy_member(&lazy), converter->key);
+        json_name(lazy_member(&lazy), converter->kind->data_key);
         json_put_bytes(writer, converter->carried.data, converter->carried.length);
     }
     lazy_end(&lazy);
@@ -242,6 +281,7 @@ static void write_labels(const struct converter *converter, struct json_writer *
     const struct json_node *labels = converter->labels;
     const struct conversion_kind *kind = converter->kind;
     struct lazy lazy = {writer, "labels", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
     if (labels != NULL && !json_view_is_object(labels)) {
         copy_member(writer, view, labels);
         return;
@@ -249,11 +289,12 @@ static void write_labels(const struct converter *converter, struct json_writer *
     for (const struct json_node *member = json_view_first(view, labels); member != NULL;
          member = json_view_after(view, labels, member))
         if (!is_grouped(kind, converter->to, CONVERSION_LABEL, view, member) &&
-            !json_view_is_named(view, member, converter->key))
-            copy_member(lazy_member(&lazy), view, member);
+            !json_view_is_named(view, member, converter->kind->data_key))
+            copy_add(&copy, member);
+    copy_end(&copy);
     write_groups(converter, CONVERSION_LABEL, &lazy);
     if (marked)
-        json_member_string(lazy_member(&lazy), converter->key, TOO_LARGE);
+        json_member_string(lazy_member(&lazy), converter->kind->data_key, TOO_LARGE);
     lazy_end(&lazy);
 }
 
@@ -262,14 +303,17 @@ static void write_metadata(const struct converter *converter, struct json_writer
 {
     const struct json_view *view = converter->object.view;
     const struct json_node *metadata = converter->metadata;
-    json_member_object(writer, "metadata");
+    struct lazy lazy = {writer, "metadata", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
+    lazy_member(&lazy);
     for (const struct json_node *member = json_view_first(view, metadata); member != NULL;
          member = json_view_after(view, metadata, member))
         if (member != converter->labels && member != converter->annotations)
-            copy_member(writer, view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
     write_labels(converter, writer, marked);
     write_annotations(converter, writer);
-    json_end_object(writer);
+    lazy_end(&lazy);
 }
 
 /* --- the object --- */
@@ -279,12 +323,14 @@ static void write_carried_spec(const struct converter *converter, struct lazy *l
     const struct conversion_kind *kind = converter->kind;
     const struct json_view *view = &converter->data_view;
     const struct json_node *spec = json_view_member(view, converter->data, "spec");
+    struct copy copy = {lazy, view, NULL, NULL};
     for (const struct json_node *member = json_view_is_object(spec) ? json_view_first(view, spec)
                                                                     : NULL;
          member != NULL; member = json_view_after(view, spec, member))
         if (!is_grouped(kind, converter->to, CONVERSION_SPEC, view, member) &&
             !is_listed(kind->shared, view, member))
-            copy_member(lazy_member(lazy), view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
     if (lazy->begun || kind->has_spec[converter->from])
         return;
     if (spec != NULL && !json_view_is_object(spec))
@@ -311,13 +357,15 @@ static void write_spec(const struct converter *converter, struct json_writer *wr
     const struct json_node *spec = converter->places[CONVERSION_SPEC];
     bool is_object = json_view_is_object(spec);
     struct lazy lazy = {writer, "spec", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
     if (!kind->has_spec[converter->to])
         return;
     write_groups(converter, CONVERSION_SPEC, &lazy);
     for (const struct json_node *member = is_object ? json_view_first(view, spec) : NULL;
          member != NULL; member = json_view_after(view, spec, member))
         if (is_listed(kind->shared, view, member))
-            copy_member(lazy_member(&lazy), view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
     write_carried_spec(converter, &lazy);
     end_section(converter, spec, true, &lazy);
 }
@@ -330,12 +378,14 @@ static void write_status(const struct converter *converter, struct json_writer *
     const struct json_node *status = converter->places[CONVERSION_STATUS];
     bool is_object = json_view_is_object(status);
     struct lazy lazy = {writer, "status", false};
+    struct copy copy = {&lazy, view, NULL, NULL};
     write_groups(converter, CONVERSION_STATUS, &lazy);
     for (const struct json_node *member = is_object ? json_view_first(view, status) : NULL;
          member != NULL; member = json_view_after(view, status, member))
         if (!is_grouped(kind, converter->from, CONVERSION_STATUS, view, member) &&
             !is_grouped(kind, converter->to, CONVERSION_STATUS, view, member))
-            copy_member(lazy_member(&lazy), view, member);
+            copy_add(&copy, member);
+    copy_end(&copy);
     /* One whose members all stand elsewhere in the other version isn't needed there. */
     end_section(converter, status, json_view_count(status) == 0, &lazy);
 }
@@ -367,7 +417,7 @@ int converter_write(struct converter *converter, struct json_writer *writer,
         buffer_reset(&converter->carried);
     notes->dropped = !fits && converter->to == CONVERSION_CURRENT;
     json_begin_object(writer);
-    json_member_format(writer, "apiVersion", "%s/%s", kind->group, kind->versions[converter->to]);
+    json_member_string(writer, "apiVersion", kind->api_versions[converter->to]);
     json_member_string(writer, "kind", kind->kind);
     write_metadata(converter, writer, !fits && converter->to == CONVERSION_OLDER);
     write_spec(converter, writer);

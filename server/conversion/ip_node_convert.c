@@ -2,21 +2,21 @@
 #include "server/conversion/conversion_kind.h"
 
 static void name_older(const struct conversion_value *from, const struct conversion_object *object,
-                       struct json_writer *writer)
+                       struct conversion_output *output)
 {
     (void)from;
     (void)object;
-    (void)writer;
+    (void)output;
 }
 
 /* An IpNode has the name of its node. */
 static void name_current(const struct conversion_value *from,
-                         const struct conversion_object *object, struct json_writer *writer)
+                         const struct conversion_object *object, struct conversion_output *output)
 {
     (void)from;
     const struct conversion_value name = {
         object->view, json_view_path(object->view, object->root, "metadata", "name", NULL)};
-    conversion_copy(writer, "nodeName", &name);
+    conversion_take(output, "nodeName", &name);
 }
 
 static const struct conversion_group groups[] = {
@@ -29,9 +29,8 @@ static const struct conversion_group groups[] = {
 static const char *const shared[] = {NULL};
 
 const struct conversion_kind conversion_ip_node = {
-    .group = "ipcontroller.ext",
     .kind = "IpNode",
-    .versions = {"v1", "v2"},
+    CONVERSION_NAMES("ipcontroller.ext", "v1", "v2"),
     .groups = groups,
     .group_count = sizeof(groups) / sizeof(groups[0]),
     .shared = shared,

@@ -8,17 +8,17 @@ static const struct ipam_state states[] = {
 };
 
 static void state_older(const struct conversion_value *from, const struct conversion_object *object,
-                        struct json_writer *writer)
+                        struct conversion_output *output)
 {
     (void)object;
-    ipam_state_older(states, from, writer);
+    ipam_state_older(states, from, output);
 }
 
 static void state_current(const struct conversion_value *from,
-                          const struct conversion_object *object, struct json_writer *writer)
+                          const struct conversion_object *object, struct conversion_output *output)
 {
     (void)object;
-    ipam_state_current(states, from, writer);
+    ipam_state_current(states, from, output);
 }
 
 static const struct conversion_group groups[] = {
@@ -30,9 +30,8 @@ static const struct conversion_group groups[] = {
 static const char *const shared[] = {"mode", "ranges", NULL};
 
 const struct conversion_kind conversion_ipam_range = {
-    .group = "ipam.mandelsoft.org",
     .kind = "IPAMRange",
-    .versions = {"v1alpha1", "v1beta1"},
+    CONVERSION_NAMES("ipam.mandelsoft.org", "v1alpha1", "v1beta1"),
     .groups = groups,
     .group_count = sizeof(groups) / sizeof(groups[0]),
     .shared = shared,

@@ -17,17 +17,17 @@ static const struct ipam_state states[] = {
 };
 
 static void state_older(const struct conversion_value *from, const struct conversion_object *object,
-                        struct json_writer *writer)
+                        struct conversion_output *output)
 {
     (void)object;
-    ipam_state_older(states, from, writer);
+    ipam_state_older(states, from, output);
 }
 
 static void state_current(const struct conversion_value *from,
-                          const struct conversion_object *object, struct json_writer *writer)
+                          const struct conversion_object *object, struct conversion_output *output)
 {
     (void)object;
-    ipam_state_current(states, from, writer);
+    ipam_state_current(states, from, output);
 }
 
 /* A number as v1alpha1 has it: in decimal, above 0. */
@@ -43,26 +43,26 @@ static bool is_size(const struct conversion_value *value, int64_t *ret_size)
 }
 
 static void wish_older(const struct conversion_value *from, const struct conversion_object *object,
-                       struct json_writer *writer)
+                       struct conversion_output *output)
 {
     int64_t size;
     (void)object;
     if (is_size(&from[0], &size))
-        json_member_integer(writer, "size", size);
+        json_member_integer(conversion_writer(output), "size", size);
     else
-        conversion_copy(writer, "request", &from[0]);
+        conversion_take(output, "request", &from[0]);
 }
 
 /* The request wins over the size, as it did in the older system. */
 static void wish_current(const struct conversion_value *from,
-                         const struct conversion_object *object, struct json_writer *writer)
+                         const struct conversion_object *object, struct conversion_output *output)
 {
     int64_t size;
     (void)object;
     if (from[1].node != NULL && !json_view_equals(from[1].view, from[1].node, ""))
-        conversion_copy(writer, "request", &from[1]);
+        conversion_take(output, "request", &from[1]);
     else if (json_view_int64(from[0].view, from[0].node, &size) && size > 0 && size <= SIZE_MOST)
-        json_member_format(writer, "request", "%lld", (long long)size);
+        json_member_format(conversion_writer(output), "request", "%lld", (long long)size);
 }
 
 static const struct conversion_group groups[] = {
@@ -78,9 +78,8 @@ static const struct conversion_group groups[] = {
 static const char *const shared[] = {"description", NULL};
 
 const struct conversion_kind conversion_ipam_request = {
-    .group = "ipam.mandelsoft.org",
     .kind = "IPAMRequest",
-    .versions = {"v1alpha1", "v1beta1"},
+    CONVERSION_NAMES("ipam.mandelsoft.org", "v1alpha1", "v1beta1"),
     .groups = groups,
     .group_count = sizeof(groups) / sizeof(groups[0]),
     .shared = shared,

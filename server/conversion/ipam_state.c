@@ -76,16 +76,16 @@ static bool says_no_more(const struct ipam_state *table, const struct conversion
 }
 
 void ipam_state_older(const struct ipam_state *table, const struct conversion_value *from,
-                      struct json_writer *writer)
+                      struct conversion_output *output)
 {
     const struct conversion_value *list = &from[0];
     struct told told = tell(table, list);
     const struct conversion_value message = {list->view, told.message};
     if (told.state != NULL)
-        json_member_string(writer, "state", told.state);
-    conversion_copy(writer, "message", &message);
+        json_member_string(conversion_writer(output), "state", told.state);
+    conversion_take(output, "message", &message);
     if (list->node != NULL && !says_no_more(table, list, &told))
-        conversion_copy(writer, "conditions", list);
+        conversion_take(output, "conditions", list);
 }
 
 /* Whether word and message are still what the conditions say; empty ones are as good as none. */
@@ -99,18 +99,26 @@ static bool is_told(const struct conversion_value *from, const struct told *told
                                                 : !conversion_is_text(&from[1]));
 }
 
+static void put_message(struct json_writer *writer, const struct conversion_value *message)
+{
+    size_t length = 0;
+    const char *raw = json_view_raw(message->view, message->node, &length);
+    json_member_raw(writer, "message", raw, length);
+}
+
 void ipam_state_current(const struct ipam_state *table, const struct conversion_value *from,
-                        struct json_writer *writer)
+                        struct conversion_output *output)
 {
     const struct conversion_value *list = &from[2];
     const struct told told = tell(table, list);
     const struct ipam_state *line = find_line(table, &from[0]);
     if (list->node != NULL && is_told(from, &told)) {
-        conversion_copy(writer, "conditions", list);
+        conversion_take(output, "conditions", list);
         return;
     }
     if (line == NULL && !json_view_is_array(list->node))
         return;
+    struct json_writer *writer = conversion_writer(output);
     json_member_array(writer, "conditions");
     if (line != NULL) {
         json_begin_object(writer);
@@ -118,7 +126,7 @@ void ipam_state_current(const struct ipam_state *table, const struct conversion_
         json_member_string(writer, "status", line->status);
         json_member_string(writer, "reason", line->reason);
         if (conversion_is_text(&from[1]))
-            conversion_copy(writer, "message", &from[1]);
+            put_message(writer, &from[1]);
         json_end_object(writer);
     }
     for (const struct json_node *item =

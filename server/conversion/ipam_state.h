@@ -16,9 +16,9 @@ struct ipam_state {
  * first one says how it is written as a condition. A reason that isn't in the table is the state Ready
  * where the condition is True, Error where it is False, and none otherwise. */
 void ipam_state_older(const struct ipam_state *table, const struct conversion_value *from,
-                      struct json_writer *writer);
+                      struct conversion_output *output);
 void ipam_state_current(const struct ipam_state *table, const struct conversion_value *from,
-                        struct json_writer *writer);
+                        struct conversion_output *output);
 
 /* The members of the group. */
 #define IPAM_STATE_MEMBERS                                                                         \

@@ -122,44 +122,45 @@ static void put_network(const struct address *first, const struct address *last,
     json_member_string(writer, "cidr", text);
 }
 
-static void older_of_list(const struct conversion_value *from, struct json_writer *writer)
+static void older_of_list(const struct conversion_value *from, struct conversion_output *output)
 {
     struct view_of_list look = {.list = &from[ADDRESSES],
                                 .trims = !json_view_bool(from[USE_ALL].node)};
     look_at_list(&look);
     if (look.count == 0) {
-        json_member_string(writer, "cidr", NO_NETWORK);
+        json_member_string(conversion_writer(output), "cidr", NO_NETWORK);
     } else if (look.count == 1 && look.block != NULL) {
         const struct conversion_value block = {look.list->view, look.block};
-        conversion_copy(writer, "cidr", &block);
+        conversion_take(output, "cidr", &block);
     } else {
-        put_network(&look.first, &look.last, writer);
-        put_pairs(&look, writer);
+        put_network(&look.first, &look.last, conversion_writer(output));
+        put_pairs(&look, conversion_writer(output));
     }
 }
 
 /* cidr and ranges as v2 had them before it had a list. */
-static void older_of_ranges(const struct conversion_value *from, struct json_writer *writer)
+static void older_of_ranges(const struct conversion_value *from, struct conversion_output *output)
 {
     struct view_of_list look = {.list = &from[RANGES]};
     look_at_list(&look);
-    conversion_copy(writer, "cidr", &from[CIDR]);
+    conversion_take(output, "cidr", &from[CIDR]);
     if (look.count > 0)
-        put_pairs(&look, writer);
+        put_pairs(&look, conversion_writer(output));
 }
 
 static void addresses_older(const struct conversion_value *from,
-                            const struct conversion_object *object, struct json_writer *writer)
+                            const struct conversion_object *object,
+                            struct conversion_output *output)
 {
     (void)object;
     if (json_view_count(from[ADDRESSES].node) > 0)
-        older_of_list(from, writer);
+        older_of_list(from, output);
     else if (from[CIDR].node != NULL)
-        older_of_ranges(from, writer);
+        older_of_ranges(from, output);
     else if (from[FROM_REQUEST].node != NULL && from[REQUEST_CIDR].node != NULL)
-        conversion_copy(writer, "cidr", &from[REQUEST_CIDR]);
+        conversion_take(output, "cidr", &from[REQUEST_CIDR]);
     else
-        json_member_string(writer, "cidr", NO_NETWORK);
+        json_member_string(conversion_writer(output), "cidr", NO_NETWORK);
 }
 
 /* One pair of v1: "first-last", or one address. What is no pair is shown as it is, for v2 to judge. */
@@ -214,11 +215,13 @@ static void put_entries(const struct conversion_value *from, struct json_writer 
 }
 
 static void addresses_current(const struct conversion_value *from,
-                              const struct conversion_object *object, struct json_writer *writer)
+                              const struct conversion_object *object,
+                              struct conversion_output *output)
 {
     (void)object;
     if (json_view_count(from[1].node) == 0 && !conversion_is_text(&from[0]))
         return;
+    struct json_writer *writer = conversion_writer(output);
     json_member_array(writer, "addresses");
     put_entries(from, writer);
     json_end_array(writer);
@@ -226,10 +229,12 @@ static void addresses_current(const struct conversion_value *from,
 
 /* What v1 doesn't see of the list stays. */
 static void addresses_merge(const struct conversion_value *from,
-                            const struct conversion_value *carried, struct json_writer *writer)
+                            const struct conversion_value *carried,
+                            struct conversion_output *output)
 {
     const struct conversion_value *list = &carried[ADDRESSES];
     struct view_of_list look = {.list = list};
+    struct json_writer *writer = conversion_writer(output);
     look_at_list(&look);
     json_member_array(writer, "addresses");
     put_entries(from, writer);
@@ -245,7 +250,7 @@ static void addresses_merge(const struct conversion_value *from,
     json_end_array(writer);
     /* What is false, as it is by default, or of no concern to the family that v1 sees. */
     if (look.first.family == ADDRESS_IPV6 || !json_view_bool(carried[USE_ALL].node))
-        conversion_copy(writer, "useNetworkAndBroadcast", &carried[USE_ALL]);
+        conversion_take(output, "useNetworkAndBroadcast", &carried[USE_ALL]);
 }
 
 /* The sub-network of the request that the pool is made from. */
@@ -278,9 +283,8 @@ static const struct conversion_group groups[] = {
 static const char *const shared[] = {"allocated", NULL};
 
 const struct conversion_kind conversion_pool = {
-    .group = "ipcontroller.ext",
     .kind = "IpClaimPool",
-    .versions = {"v1", "v2"},
+    CONVERSION_NAMES("ipcontroller.ext", "v1", "v2"),
     .groups = groups,
     .group_count = sizeof(groups) / sizeof(groups[0]),
     .shared = shared,

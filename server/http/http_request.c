@@ -338,8 +338,11 @@ static enum MHD_Result collect(struct connection *connection, const char *data, 
         if (length > request->body.maximum - request->body.length) {
             cut(connection);
         } else {
+            /* At once for all of a body whose length was announced. */
+            if (request->body.capacity == 0 && request->reserved > 0)
+                buffer_reserve(&request->body, request->reserved);
             buffer_append(&request->body, data, length);
-            if (!buffer_failed(&request->body) && hold_body(connection, request->body.capacity))
+            if (!buffer_failed(&request->body) && hold_body(connection, request->body.capacity - 1))
                 return MHD_YES;
             give_up(connection, &refuse_memory);
         }

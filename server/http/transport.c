@@ -1,6 +1,6 @@
 /* Reading and writing for GnuTLS. GnuTLS reads a record in two pieces (its header, then the rest)
- * and libmicrohttpd writes an answer in two records: here the first is read ahead into a small
- * buffer and the second is put together, which halves the system calls of a small request. */
+ * and libmicrohttpd writes an answer in two records: here what comes behind a piece is read along with
+ * it into a small buffer, and the two records are put together, which halves the system calls. */
 #include "server/http/transport.h"
 
 #include <errno.h>
@@ -43,15 +43,17 @@ static ssize_t pull(gnutls_transport_ptr_t pointer, void *data, size_t size)
 {
     struct transport *transport = pointer;
     if (transport->start == transport->end) {
-        bool direct = size >= AHEAD_SIZE;
-        ssize_t got = recv(transport->wait.socket, direct ? data : transport->ahead,
-                           direct ? size : AHEAD_SIZE, 0);
+        struct iovec parts[2] = {{.iov_base = data, .iov_len = size},
+                                 {.iov_base = transport->ahead, .iov_len = AHEAD_SIZE}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        ssize_t got = recvmsg(transport->wait.socket, &message, 0);
         if (got < 0)
             return fail(transport, false);
-        if (direct || got == 0)
+        if ((size_t)got <= size)
             return got;
         transport->start = 0;
-        transport->end = (size_t)got;
+        transport->end = (size_t)got - size;
+        return (ssize_t)size;
     }
     size_t length = transport->end - transport->start;
     if (length > size)

@@ -24,7 +24,9 @@ DATA = "ipcontroller.ext/conversion-data"
 
 def add_options(parser):
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (5)")
-    parser.add_argument("--seconds", type=float, default=3, help="how long each time (3)")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="how long each time; 4 times that for 10,000 (3)"
+    )
     parser.add_argument(
         "--objects",
         type=lambda text: [int(number) for number in text.split(",")],
@@ -93,7 +95,7 @@ def _measure(target, options, programs, report, body, count, core, name):
         name,
         body=body,
         connections=connections(count),
-        seconds=options.seconds,
+        seconds=options.seconds * max(1, count / 2500),
         samples=samples,
         sample_every=1000000,
     )

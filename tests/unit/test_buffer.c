@@ -93,44 +93,99 @@ static void test_steal(void **state)
 
 #define REPLACED "\xEF\xBF\xBD"
 
+/* Texts and the strings that they become. */
+static const struct {
+    const char *text;
+    size_t length;
+    const char *json;
+} strings[] = {
+    {"", 0, "\"\""},
+    {"plain", 5, "\"plain\""},
+    {"\"\\/", 3, "\"\\\"\\\\/\""},
+    {"\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\""},
+    {"a\0b", 3, "\"a\\u0000b\""},
+    {"\x01\x1f\x20\x7e\x7f", 5, "\"\\u0001\\u001f ~\\u007f\""},
+    {"\xC2\x85|\xC2\xA0", 5, "\"\\u0085|\xC2\xA0\""},
+    {"\xE2\x80\xA8\xE2\x80\xA9\xE2\x80\xAA", 9, "\"\\u2028\\u2029\xE2\x80\xAA\""},
+    {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""},
+    {"\xF4\x8F\xBF\xBF\xEE\x80\x80\xED\x9F\xBF", 10,
+     "\"\xF4\x8F\xBF\xBF\xEE\x80\x80\xED\x9F\xBF\""},
+    {"a\xFFz", 3, "\"a" REPLACED "z\""},
+    {"\xC0\x80", 2, "\"" REPLACED REPLACED "\""},
+    {"\xE0\x9F\xBF", 3, "\"" REPLACED REPLACED REPLACED "\""},
+    {"\xED\xA0\x80", 3, "\"" REPLACED REPLACED REPLACED "\""},
+    {"\xF0\x8F\xBF\xBF", 4, "\"" REPLACED REPLACED REPLACED REPLACED "\""},
+    {"\xF4\x90\x80\x80", 4, "\"" REPLACED REPLACED REPLACED REPLACED "\""},
+    {"\xE2\x82", 2, "\"" REPLACED REPLACED "\""},
+    {"\xC3(", 2, "\"" REPLACED "(\""},
+};
+#define STRINGS (sizeof(strings) / sizeof(strings[0]))
+
 static void test_json_string(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        size_t length;
-        const char *json;
-    } cases[] = {
-        {"", 0, "\"\""},
-        {"plain", 5, "\"plain\""},
-        {"\"\\/", 3, "\"\\\"\\\\/\""},
-        {"\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\""},
-        {"a\0b", 3, "\"a\\u0000b\""},
-        {"\x01\x1f\x20\x7e\x7f", 5, "\"\\u0001\\u001f ~\\u007f\""},
-        {"\xC2\x85|\xC2\xA0", 5, "\"\\u0085|\xC2\xA0\""},
-        {"\xE2\x80\xA8\xE2\x80\xA9\xE2\x80\xAA", 9, "\"\\u2028\\u2029\xE2\x80\xAA\""},
-        {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""},
-        {"\xF4\x8F\xBF\xBF\xEE\x80\x80\xED\x9F\xBF", 10,
-         "\"\xF4\x8F\xBF\xBF\xEE\x80\x80\xED\x9F\xBF\""},
-        {"a\xFFz", 3, "\"a" REPLACED "z\""},
-        {"\xC0\x80", 2, "\"" REPLACED REPLACED "\""},
-        {"\xE0\x9F\xBF", 3, "\"" REPLACED REPLACED REPLACED "\""},
-        {"\xED\xA0\x80", 3, "\"" REPLACED REPLACED REPLACED "\""},
-        {"\xF0\x8F\xBF\xBF", 4, "\"" REPLACED REPLACED REPLACED REPLACED "\""},
-        {"\xF4\x90\x80\x80", 4, "\"" REPLACED REPLACED REPLACED REPLACED "\""},
-        {"\xE2\x82", 2, "\"" REPLACED REPLACED "\""},
-        {"\xC3(", 2, "\"" REPLACED "(\""},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < STRINGS; i++) {
         struct buffer buffer _cleanup_buffer_;
         buffer_init(&buffer, 1024);
-        buffer_append_json_bytes(&buffer, cases[i].text, cases[i].length);
-        assert_string_equal(buffer.data, cases[i].json);
-        if (strlen(cases[i].text) == cases[i].length) {
+        buffer_append_json_bytes(&buffer, strings[i].text, strings[i].length);
+        assert_string_equal(buffer.data, strings[i].json);
+        if (strlen(strings[i].text) == strings[i].length) {
             buffer_reset(&buffer);
-            buffer_append_json_string(&buffer, cases[i].text);
-            assert_string_equal(buffer.data, cases[i].json);
+            buffer_append_json_string(&buffer, strings[i].text);
+            assert_string_equal(buffer.data, strings[i].json);
         }
+    }
+}
+
+#define AROUND_MOST 1100
+
+/* Each of them within plain text, at every place of the pieces that a long text is written in. */
+static void test_long_json_string(void **state)
+{
+    (void)state;
+    static const char tail[] = "0123456789abcdefghij";
+    for (size_t i = 0; i < STRINGS; i++) {
+        for (size_t before = 0; before < AROUND_MOST; before++) {
+            struct buffer text _cleanup_buffer_;
+            struct buffer expected _cleanup_buffer_;
+            struct buffer buffer _cleanup_buffer_;
+            buffer_init(&text, 2048);
+            buffer_init(&expected, 2048);
+            buffer_append_char(&expected, '"');
+            for (size_t j = 0; j < before; j++) {
+                buffer_append_char(&text, (char)('A' + j % 26));
+                buffer_append_char(&expected, (char)('A' + j % 26));
+            }
+            buffer_append(&text, strings[i].text, strings[i].length);
+            buffer_append(&expected, strings[i].json + 1, strlen(strings[i].json) - 2);
+            buffer_append_string(&text, tail);
+            buffer_append_string(&expected, tail);
+            buffer_append_char(&expected, '"');
+            buffer_init(&buffer, expected.length);
+            buffer_append_json_bytes(&buffer, text.data, text.length);
+            assert_false(buffer_failed(&buffer));
+            assert_string_equal(buffer.data, expected.data);
+        }
+    }
+}
+
+static void test_reserve(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 300, 100000, 2000000, 2100000, 14000000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct buffer buffer _cleanup_buffer_;
+        buffer_init(&buffer, 16000000);
+        assert_true(buffer_reserve(&buffer, sizes[i]));
+        assert_true(buffer.capacity > sizes[i]);
+        assert_true(buffer.capacity <= sizes[i] + sizes[i] / 8 + 256);
+        const char *data = buffer.data;
+        memset(buffer.data, 'x', sizes[i]); /* memory indeed */
+        for (size_t j = 0; j < sizes[i]; j += 1000)
+            buffer_append(&buffer, "y", 1);
+        assert_ptr_equal(buffer.data, data);
+        assert_false(buffer_reserve(&buffer, 16000000));
+        assert_true(buffer_failed(&buffer));
     }
 }
 
@@ -163,7 +218,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append),        cmocka_unit_test(test_cap_is_sticky),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_steal),
-        cmocka_unit_test(test_json_string),   cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_json_string),   cmocka_unit_test(test_long_json_string),
+        cmocka_unit_test(test_reserve),       cmocka_unit_test(test_base64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

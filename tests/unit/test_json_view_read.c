@@ -257,6 +257,63 @@ static void test_same(void **state)
     assert_true(json_view_same(NULL, NULL, NULL, NULL));
 }
 
+/* Members as they stand; those with space around the colon don't. */
+static void test_raw_member(void **state)
+{
+    (void)state;
+    static const char *const members[] = {
+        "\"a\":1", "\"\":\"x\"", "\"\\u0061\":[ 1 ]", "\"c\":{}", NULL, NULL,
+    };
+    struct parsed parsed;
+    parse_good(&parsed, "{ \"a\":1 ,\"\":\"x\",\"\\u0061\":[ 1 ],\"c\":{}, \"d\" :1,\"e\": 2}");
+    const struct json_node *root = json_view_root(&parsed.view);
+    const struct json_node *member = json_view_first(&parsed.view, root);
+    for (size_t i = 0; i < COUNT(members); i++) {
+        size_t length = 0;
+        const char *text = json_view_raw_member(&parsed.view, member, &length);
+        if (members[i] == NULL) {
+            assert_null(text);
+        } else {
+            assert_int_equal(length, strlen(members[i]));
+            assert_memory_equal(text, members[i], length);
+        }
+        member = json_view_after(&parsed.view, root, member);
+    }
+    assert_null(member);
+    release(&parsed);
+}
+
+/* What is closed by its name has text and no members, wherever it stands. */
+static void test_close(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":{\"shut\":[{\"x\":1}],\"shu\":[1],\"shutt\":[1]},"
+                               "\"shut\":{\"shut\":1},\"b\":[[1]],\"c\":{\"shut\":7}}";
+    struct json_view view;
+    size_t length = 0;
+    json_view_init(&view);
+    json_view_close(&view, "shut");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(json_view_parse(&view, text, strlen(text), JSON_VIEW_DEPTH, NULL), 0);
+        const struct json_node *root = json_view_root(&view);
+        const struct json_node *a = json_view_member(&view, root, "a");
+        assert_int_equal(json_view_count(json_view_member(&view, a, "shut")), 0);
+        const char *raw = json_view_raw(&view, json_view_member(&view, a, "shut"), &length);
+        assert_int_equal(length, strlen("[{\"x\":1}]"));
+        assert_memory_equal(raw, "[{\"x\":1}]", length);
+        assert_int_equal(json_view_count(json_view_member(&view, a, "shu")), 1);
+        assert_int_equal(json_view_count(json_view_member(&view, a, "shutt")), 1);
+        assert_int_equal(json_view_count(json_view_member(&view, root, "shut")), 0);
+        assert_int_equal(json_view_count(json_view_member(&view, root, "b")), 1);
+        assert_int_equal(json_view_count(json_view_member(&view, root, "c")), 1);
+        json_view_clear(&view); /* it goes on being closed */
+    }
+    json_view_close(&view, NULL);
+    assert_int_equal(json_view_parse(&view, text, strlen(text), JSON_VIEW_DEPTH, NULL), 0);
+    assert_int_equal(json_view_count(json_view_member(&view, json_view_root(&view), "shut")), 1);
+    json_view_clear(&view);
+}
+
 /* A view that is used again forgets the text before and reuses its nodes, but not those of a huge
  * one. */
 static void test_reuse(void **state)
@@ -295,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_escapes),    cmocka_unit_test(test_raw),
         cmocka_unit_test(test_show),       cmocka_unit_test(test_int64),
         cmocka_unit_test(test_absent),     cmocka_unit_test(test_same),
+        cmocka_unit_test(test_raw_member), cmocka_unit_test(test_close),
         cmocka_unit_test(test_reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,8 @@ static void write_members(struct json_writer *writer)
     json_member_bool(writer, "bool", true);
     json_member_null(writer, "null");
     json_member_raw(writer, "raw", "[1,2]", 5);
+    json_members_raw(writer, "", 0);
+    json_members_raw(writer, "\"x\":1,\"y\":{}", 12);
     json_end_object(writer);
 }
 
@@ -108,10 +110,10 @@ static const struct {
      "[\"\",\"a\\\"b\\n\",\"\xEF\xBF\xBDz\",\"a\\u0000b\",\"\",\"\\\"-7\",\"\",\"Zm9vYg==\",\"\"]"},
     {write_numbers, "[0,-9223372036854775808,9223372036854775807,true,false,null,1.10]"},
     {write_names, "{\"\":null,\"a\\\"\\n\":null}"},
-    {write_members,
-     "{\"object\":{\"string\":\"s\"},\"array\":[{},[],1],\"absent\":null,"
-     "\"format\":\"10.0.0.0/"
-     "24\",\"base64\":\"Zm8=\",\"integer\":-5,\"bool\":true,\"null\":null,\"raw\":[1,2]}"},
+    {write_members, "{\"object\":{\"string\":\"s\"},\"array\":[{},[],1],\"absent\":null,"
+                    "\"format\":\"10.0.0.0/"
+                    "24\",\"base64\":\"Zm8=\",\"integer\":-5,\"bool\":true,\"null\":null,\"raw\":["
+                    "1,2],\"x\":1,\"y\":{}}"},
 };
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
