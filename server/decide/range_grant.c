@@ -195,17 +195,3 @@ void range_grant_announced(struct state *state, struct state_range *home, uint64
         state_tell(state, STATE_REQUESTS, request->request->meta.key);
     }
 }
-
-void range_grant_stored(struct state *state, const char *key, const char *uid,
-                        const struct cidr *cidr)
-{
-    assert(mutex_is_held(&state->mutex));
-    struct state_request *request = state_request(state, key);
-    if (request == NULL || strcmp(request->request->meta.uid, uid) != 0 ||
-        !cidr_equal(&request->held, cidr) || ledger_is_stored(request))
-        return;
-    request->request->cidr = *cidr;
-    request->request->told = IPAM_READY;
-    request->request->told_since[0] = '\0'; /* the watch brings it */
-    ledger_stored(state, request);
-}

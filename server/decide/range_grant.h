@@ -25,9 +25,6 @@ must_check int range_grant_batch(struct state *state, struct state_range *home, 
 /* Notes that the range's status has been written as it was at sequence, a value of state->sequence.
  * The grants that were held by then stand in status.pending, so their requests may be told. */
 void range_grant_announced(struct state *state, struct state_range *home, uint64_t sequence);
-/* Notes that the API server has stored cidr as the status.cidr of the request. */
-void range_grant_stored(struct state *state, const char *key, const char *uid,
-                        const struct cidr *cidr);
 
 /* Whether the range could ever give what the request asks for: 0, or -EINVAL or -ERANGE with the
  * reason why not. */

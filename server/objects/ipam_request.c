@@ -141,6 +141,18 @@ int ipam_request_decode(const struct json_view *view, const struct json_node *ob
     return 0;
 }
 
+int ipam_request_decode_text(const char *text, size_t length, struct ipam_request **ret_request,
+                             struct error *error)
+{
+    struct json_view view;
+    json_view_init(&view);
+    int result = json_view_parse(&view, text, length, JSON_VIEW_DEPTH, error);
+    if (result == 0)
+        result = ipam_request_decode(&view, json_view_root(&view), NULL, NULL, ret_request, error);
+    json_view_clear(&view);
+    return result;
+}
+
 void ipam_request_free(struct ipam_request *request)
 {
     if (request == NULL)

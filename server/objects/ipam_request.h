@@ -50,6 +50,9 @@ struct ipam_request {
 must_check int ipam_request_decode(const struct json_view *view, const struct json_node *object,
                                    const char *namespace_name, struct field_errors *errors,
                                    struct ipam_request **ret_request, struct error *error);
+/* The same of a text, in the namespace that it says. */
+must_check int ipam_request_decode_text(const char *text, size_t length,
+                                        struct ipam_request **ret_request, struct error *error);
 void ipam_request_free(struct ipam_request *request); /* NULL is fine */
 static inline void ipam_request_free_pointer(struct ipam_request **request)
 {

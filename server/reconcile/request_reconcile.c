@@ -36,6 +36,7 @@ struct finding {
     enum ipam_verdict verdict;
     struct condition ready;
     char stored[128]; /* of the stored status: since when the condition is as it is; JSON */
+    uint64_t since;   /* state_sequence() before it was sent */
 };
 
 static void clear(void *context)
@@ -142,39 +143,35 @@ static void tell_people(struct pass *pass, const struct finding *finding)
     pass_record(pass->reconciler, &event);
 }
 
-/* Whether the answer shows the request as it was written, whatever its code. */
-static bool is_stored(const struct k8s_response *response, const struct finding *finding)
+/* The request as the answer shows it. NULL when that isn't what was written, whatever its code. */
+static struct ipam_request *read_answer(const struct k8s_response *response,
+                                        const struct finding *finding)
 {
-    struct json_view view;
-    char cidr[CIDR_TEXT_SIZE];
-    json_view_init(&view);
-    bool good =
-        json_view_parse(&view, response->body, response->body_length, JSON_VIEW_DEPTH, NULL) == 0;
-    const struct json_node *root = json_view_root(&view);
-    good = good && json_view_equals(&view, json_view_path(&view, root, "metadata", "uid", NULL),
-                                    finding->uid);
-    if (good && finding->action == REQUEST_GIVE) {
-        cidr_format(&finding->cidr, cidr);
-        good = json_view_equals(&view, json_view_path(&view, root, "status", "cidr", NULL), cidr);
-    }
-    json_view_clear(&view);
-    return good;
+    struct ipam_request *request = NULL;
+    if (ipam_request_decode_text(response->body, response->body_length, &request, NULL) < 0)
+        return NULL;
+    if (strcmp(request->meta.uid, finding->uid) == 0 &&
+        (finding->action != REQUEST_GIVE || cidr_equal(&request->cidr, &finding->cidr)))
+        return request;
+    ipam_request_free(request);
+    return NULL;
 }
 
+/* The answer goes into state as any other does: the watch may have brought a later version by now,
+ * with a CIDR that somebody else has written. */
 static enum pass_end written(struct pass *pass, void *context, const struct k8s_response *response)
 {
     const struct finding *finding = context;
-    struct state *state = pass->reconciler->options.state;
-    if (!is_stored(response, finding)) {
+    struct ipam_request *request = read_answer(response, finding);
+    if (request == NULL) {
         log_warning("the answer to a write of a request could not be used; it is written again",
                     "request", pass->item.key);
         return PASS_RETRY;
     }
     tell_people(pass, finding);
-    mutex_guard(&state->mutex);
-    if (finding->action == REQUEST_GIVE)
-        range_grant_stored(state, pass->item.key, finding->uid, &finding->cidr);
-    return PASS_OK;
+    struct state *state = pass->reconciler->options.state;
+    return state_put_answer(state, STATE_REQUESTS, request, finding->since) < 0 ? PASS_RETRY
+                                                                                : PASS_OK;
 }
 
 /* A CIDR is written whatever else has changed in the object, as long as the uid is the same. A
@@ -211,6 +208,7 @@ static void send_status(struct pass *pass, struct finding *finding)
     }
     *context = *finding;
     *finding = (struct finding){0};
+    context->since = state_sequence(pass->reconciler->options.state);
     struct pass_write write = {.verb = K8S_MERGE_PATCH,
                                .path = object_path(IPAM_REQUEST_PATH, pass->item.key, "/status"),
                                .body = &body,

@@ -274,11 +274,3 @@ int ledger_settle(struct state *state, struct state_range *home)
     }
     return 0;
 }
-
-void ledger_stored(struct state *state, struct state_request *request)
-{
-    ledger_unstored_remove(request->home, request);
-    request->announced = true;
-    state_pools_follow(state, request->request->meta.key);
-    state_tell(state, STATE_RANGES, request->home->key);
-}

@@ -46,7 +46,4 @@ must_check int ledger_unstored_add(struct state_range *home, struct state_reques
 void ledger_unstored_remove(struct state_range *home, const struct state_request *request);
 void ledger_waiting_remove(struct state_range *home, struct state_request *request);
 
-/* Notes that the request's own status has the CIDR that is held for the request. */
-void ledger_stored(struct state *state, struct state_request *request);
-
 #endif

@@ -57,6 +57,9 @@ def add_options(parser):
     parser.add_argument(
         "--intervals", type=_numbers, default=[100, 30], help="of probes and adverts, ms (100,30)"
     )
+    parser.add_argument(
+        "--without-api", action="store_true", help="stop the API server before each node is killed"
+    )
 
 
 def run(options, programs, report):
@@ -84,7 +87,7 @@ def _measure(lab, programs, options, report, interval, count):
         )
         stack.callback(server.kill)
         contenders = [
-            stack.enter_context(makers[name](lab, programs, interval, count))
+            stack.enter_context(makers[name](lab, programs, options, interval, count))
             for name in options.variants
         ]
         for number in range(options.rounds):
@@ -114,8 +117,9 @@ def _measure(lab, programs, options, report, interval, count):
 class _Contender:
     """Who moves addresses from a dead node. The first node has them, and dies."""
 
-    def __init__(self, lab, programs, interval, count):
+    def __init__(self, lab, programs, options, interval, count):
         self.lab = lab
+        self.without_api = options.without_api
         self.interval = interval
         self.count = count
         self.victim, *self.others = lab.nodes
@@ -136,6 +140,8 @@ class _Contender:
         """Has the addresses on the victim, kills it; how long each address was silent, in ms."""
         self.settle()
         until(self._client.all_answered, lambda: f"answers: {self._client.look()}", SECONDS)
+        if self.without_api:
+            self.lab.cluster.kill_apiserver(0)
         # What the client knows of who has them is as old as in a network that was quiet for a while.
         time.sleep(1.5)
         self._client.begin()
@@ -148,6 +154,8 @@ class _Contender:
         until(self._client.all_answered, lambda: f"answers: {self._client.look()}", SECONDS)
         time.sleep(0.3)
         taken = [gap for gap, _ in self._client.look()]
+        if self.without_api:
+            self.lab.cluster.start_apiserver(0)
         self.restore()
         # With the other's turn, too. A link that goes and comes under a living agent, again and
         # again, would count as one that flaps, as would an agent that starts before the link is

@@ -234,10 +234,10 @@ static void as_many_as_a_status_holds_are_under_way(void **state)
     assert_true(more);
     assert_int_equal(batch_most("lan", 100000, &more), 0);
     assert_true(more);
-    struct cidr cidr = request_of("n7")->held;
-    mutex_lock(&world->mutex);
-    range_grant_stored(world, "a/n7", "u-n7", &cidr);
-    mutex_unlock(&world->mutex);
+    char text[CIDR_TEXT_SIZE];
+    cidr_format(&request_of("n7")->held, text);
+    announce("lan");
+    put_request(.name = "n7", .created = 8, .cidr = text);
     assert_int_equal(batch_most("lan", 100000, &more), 1);
     assert_held("n512", "10.0.2.0/32");
     assert_held("n513", "");
@@ -314,37 +314,6 @@ static void is_announced_only_when_it_was_held_before(void **state)
     assert_string_equal(told, "request/a/one request/a/two ");
 }
 
-static void store(const char *key, const char *uid, const char *text)
-{
-    struct cidr cidr;
-    assert_int_equal(cidr_parse(text, &cidr, NULL), 0);
-    mutex_guard(&world->mutex);
-    range_grant_stored(world, key, uid, &cidr);
-}
-
-static void is_stored_when_the_server_says_so(void **state)
-{
-    (void)state;
-    put_range("lan", "10.0.0.0/24");
-    put_request(.name = "one", .wish = "28");
-    assert_int_equal(batch("lan"), 1);
-    announce("lan");
-    forget_told();
-    store("a/nobody", "u-one", "10.0.0.0/28");
-    store("a/one", "u-other", "10.0.0.0/28");
-    store("a/one", "u-one", "10.0.0.16/28");
-    assert_stored("one", false);
-    assert_string_equal(told, "");
-    store("a/one", "u-one", "10.0.0.0/28");
-    assert_stored("one", true);
-    assert_int_equal(request_of("one")->request->told, IPAM_READY);
-    assert_int_equal(home_of("lan")->unstored_count, 0);
-    assert_true(was_told("range/a/lan")); /* it needs to be pending no longer */
-    forget_told();
-    store("a/one", "u-one", "10.0.0.0/28");
-    assert_string_equal(told, "");
-}
-
 /* --- a new leader --- */
 
 #define PENDING(name, uid, cidr)                                                                   \
@@ -410,7 +379,7 @@ static void what_was_not_stored_is_forgotten(void **state)
     put_request(.name = "two", .wish = "28", .created = 2);
     assert_int_equal(batch("lan"), 2);
     announce("lan");
-    store("a/one", "u-one", "10.0.0.0/28");
+    put_request(.name = "one", .wish = "28", .created = 1, .cidr = "10.0.0.0/28");
     /* Somebody else led meanwhile, and wrote nothing of two. */
     take_over("lan");
     assert_held("one", "10.0.0.0/28");
@@ -515,7 +484,6 @@ int main(void)
         IPAM_TEST(a_request_that_shows_what_another_has_waits),
         IPAM_TEST(what_a_status_shows_comes_before_all_wishes),
         IPAM_TEST(is_announced_only_when_it_was_held_before),
-        IPAM_TEST(is_stored_when_the_server_says_so),
         IPAM_TEST(what_is_pending_is_honoured),
         IPAM_TEST(what_was_not_stored_is_forgotten),
         IPAM_TEST(what_another_leader_gave_is_known),

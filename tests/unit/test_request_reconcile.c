@@ -130,6 +130,29 @@ static void an_answer_that_shows_something_else_is_none(void **state)
     }
 }
 
+#define SEEN(name, version, status)                                                                \
+    "{'metadata':{'namespace':'a','name':'" name "','uid':'u-" name                                \
+    "','resourceVersion':'" version                                                                \
+    "','creationTimestamp':'1970-01-01T00:00:01Z'},'spec':{'range':{'name':'lan','namespace':"     \
+    "'a'},'request':'28'},'status':{" status "}}"
+
+/* The watch has brought a later version, in which somebody has written another CIDR. */
+static void an_answer_that_was_overtaken_hides_nothing(void **state)
+{
+    (void)state;
+    put_lan();
+    ipam.blind = true;
+    fake_api_answer(ipam.objects.api,
+                    &(struct fake_answer){.request = NET_STATUS("one"),
+                                          .body = Q(SEEN("one", "5", "'cidr':'10.0.0.0/28'")),
+                                          .times = 1});
+    fake_ipam_put(&ipam, REQUEST_PATH("one"), NET("one", "1", "28"));
+    fixture_put_request(world, Q(SEEN("one", "9", "")));
+    fake_until(count_of(NET_STATUS("one")) == 1);
+    rest();
+    assert_false(knows_stored("a/one"));
+}
+
 static void a_waiting_request_is_told_why_and_served_later(void **state)
 {
     (void)state;
@@ -315,6 +338,7 @@ int main(void)
         TEST(a_conflict_on_the_range_gives_nothing_out),
         TEST(a_write_of_unknown_fate_gives_nothing_out),
         TEST(an_answer_that_shows_something_else_is_none),
+        TEST(an_answer_that_was_overtaken_hides_nothing),
         TEST(a_waiting_request_is_told_why_and_served_later),
         TEST(a_condition_is_as_old_as_its_status),
         TEST(what_somebody_wiped_is_written_again),

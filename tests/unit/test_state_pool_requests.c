@@ -19,10 +19,7 @@ static void a_pool_waits_for_its_request(void **state)
     put_pool("blue", 1, FROM("one"));
     assert_reason("blue", "WaitingForRequest", ""); /* decided isn't given */
     forget_told();
-    struct cidr cidr = request_of("one")->held;
-    mutex_lock(&world->mutex);
-    range_grant_stored(world, "a/one", "u-one", &cidr);
-    mutex_unlock(&world->mutex);
+    put_request(.name = "one", .wish = "28", .cidr = "10.0.0.16/28");
     assert_true(was_told("pool/blue"));
     assert_reason("blue", "WaitingForRequest", ""); /* until its status says what it is made from */
     assert_false(is_usable(pool_of("blue")));

@@ -277,15 +277,14 @@ static void what_was_only_decided_gives_way(void **state)
 static void an_old_event_takes_nothing_back(void **state)
 {
     (void)state;
-    struct cidr cidr;
     put_range("lan", "10.0.0.0/24");
     put_request(.name = "one", .wish = "28");
     assert_int_equal(batch("lan"), 1);
     announce("lan");
-    assert_int_equal(cidr_parse("10.0.0.0/28", &cidr, NULL), 0);
-    mutex_lock(&world->mutex);
-    range_grant_stored(world, "a/one", "u-one", &cidr); /* the answer came first */
-    mutex_unlock(&world->mutex);
+    forget_told();
+    put_request(.name = "one", .wish = "28", .cidr = "10.0.0.0/28"); /* the answer came first */
+    assert_int_equal(home_of("lan")->unstored_count, 0);
+    assert_true(was_told("range/a/lan"));     /* it needs to be pending no longer */
     put_request(.name = "one", .wish = "28"); /* from before the write */
     assert_held("one", "10.0.0.0/28");
     assert_int_equal(used_of_range("lan"), 16);

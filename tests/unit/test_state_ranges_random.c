@@ -41,6 +41,7 @@ struct stored_range {
 struct stored_request {
     bool exists;
     unsigned int uid;
+    unsigned int version;
     unsigned int range;
     unsigned int created;
     const char *wish;
@@ -91,10 +92,10 @@ static char *encode_request(unsigned int index)
     const struct stored_request *request = &requests[index];
     char json[QUOTES_SIZE];
     snprintf(json, sizeof(json),
-             "{'metadata':{'namespace':'a','name':'n%u','uid':'%u','resourceVersion':'1',"
+             "{'metadata':{'namespace':'a','name':'n%u','uid':'%u','resourceVersion':'%u',"
              "'creationTimestamp':'1970-01-01T00:00:%02uZ'},'spec':{'range':{'name':'r%u'},"
              "'request':'%s'},'status':{%s%s%s}}",
-             index, request->uid, request->created, request->range, request->wish,
+             index, request->uid, request->version, request->created, request->range, request->wish,
              *request->cidr != '\0' ? "'cidr':'" : "", request->cidr,
              *request->cidr != '\0' ? "'" : "");
     return copy(json);
@@ -357,7 +358,8 @@ static void look_at_request(unsigned int number, unsigned int index)
                               .replica = number,
                               .life = replica->life,
                               .index = index,
-                              .uid = number_of(request->object.meta->uid)};
+                              .uid = number_of(request->object.meta->uid),
+                              .since = replica->state->sequence};
     cidr_format(&request->held, flight->text);
 }
 
@@ -405,6 +407,7 @@ static bool store_request(const struct flight *flight)
     struct stored_request *request = &requests[flight->index];
     if (!request->exists || request->uid != flight->uid)
         return false;
+    request->version = next_number++;
     snprintf(request->cidr, sizeof(request->cidr), "%.49s", flight->text);
     record(false, flight->index, false);
     return true;
@@ -419,14 +422,11 @@ static void land(struct flight *flight)
         if (flight->kind != WRITE_REQUEST) {
             answer_range(flight);
         } else {
-            struct cidr cidr;
-            char key[16];
-            char uid[16];
-            snprintf(key, sizeof(key), "a/n%u", flight->index);
-            snprintf(uid, sizeof(uid), "%u", flight->uid);
-            assert_int_equal(cidr_parse(flight->text, &cidr, NULL), 0);
-            mutex_guard(&replica->state->mutex);
-            range_grant_stored(replica->state, key, uid, &cidr);
+            char *json = encode_request(flight->index);
+            assert_int_equal(state_put_answer(replica->state, STATE_REQUESTS,
+                                              fixture_request(json, NULL), flight->since),
+                             0);
+            free(json);
         }
     }
     flight->kind = NO_FLIGHT;
@@ -459,10 +459,12 @@ static void edit_request(unsigned int index)
             return;
     }
     *request = (struct stored_request){.exists = true,
-                                       .uid = next_number++,
+                                       .uid = next_number,
+                                       .version = next_number,
                                        .range = below(RANGES),
                                        .created = 1 + below(3), /* many of one second */
                                        .wish = wishes[below(sizeof(wishes) / sizeof(wishes[0]))]};
+    next_number++;
     record(false, index, false);
 }
 
