@@ -141,6 +141,8 @@ class _Contender:
         self.settle()
         until(self._client.all_answered, lambda: f"answers: {self._client.look()}", SECONDS)
         if self.without_api:
+            # After the last time a kube-proxy may take half a minute to find the API server again.
+            until(self._proxied, "the rules of every kube-proxy", SECONDS)
             self.lab.cluster.kill_apiserver(0)
         # What the client knows of who has them is as old as in a network that was quiet for a while.
         time.sleep(1.5)
@@ -165,6 +167,13 @@ class _Contender:
         if agent:
             agent.start()
         return taken
+
+    def _proxied(self):
+        """Whether each node would pass on what comes for the addresses."""
+        rules = [
+            node.net.run("nft", "list", "table", "ip", "kube-proxy").stdout for node in self.lab.nodes
+        ]
+        return all(f"{address} . " in known for known in rules for address in self.addresses)
 
     def add_services(self, prefix, make):
         made = [
