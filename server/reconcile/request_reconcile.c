@@ -1,8 +1,8 @@
 /* One request: its CIDR and its condition, which are written once the grant stands in the range;
  * and the finalizer of a request whose CIDR a pool consists of. */
-#include "server/decide/range_grant.h"
 #include "server/objects/status.h"
 #include "server/reconcile/pass.h"
+#include "server/state/ledger.h"
 #include "server/state/state_pools.h"
 
 #include "server/base/log.h"
@@ -144,13 +144,14 @@ static void tell_people(struct pass *pass, const struct finding *finding)
 }
 
 /* The request as the answer shows it. NULL when that isn't what was written, whatever its code. */
-static struct ipam_request *read_answer(const struct k8s_response *response,
+static struct ipam_request *read_answer(const struct k8s_response *response, const char *key,
                                         const struct finding *finding)
 {
     struct ipam_request *request = NULL;
     if (ipam_request_decode_text(response->body, response->body_length, &request, NULL) < 0)
         return NULL;
-    if (strcmp(request->meta.uid, finding->uid) == 0 &&
+    if (strcmp(request->meta.uid, finding->uid) == 0 && strcmp(request->meta.key, key) == 0 &&
+        strcmp(request->range, finding->range) == 0 &&
         (finding->action != REQUEST_GIVE || cidr_equal(&request->cidr, &finding->cidr)))
         return request;
     ipam_request_free(request);
@@ -162,7 +163,7 @@ static struct ipam_request *read_answer(const struct k8s_response *response,
 static enum pass_end written(struct pass *pass, void *context, const struct k8s_response *response)
 {
     const struct finding *finding = context;
-    struct ipam_request *request = read_answer(response, finding);
+    struct ipam_request *request = read_answer(response, pass->item.key, finding);
     if (request == NULL) {
         log_warning("the answer to a write of a request could not be used; it is written again",
                     "request", pass->item.key);

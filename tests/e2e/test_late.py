@@ -17,7 +17,7 @@ WATCH = r"[?&]watch=(1|true)"
 ALL = 1 << 30
 # Seconds within which the leader has done what it has seen.
 SOON = PATIENCE / 30
-CREATES = 150 if FULL else 20
+CREATES = 150 if FULL else 40
 
 
 @contextlib.contextmanager
