@@ -63,16 +63,21 @@ int policy_step_create(struct policy_decision *decision, const struct address *a
 
 /* While an edit is under way the Service may use the ports from before it as well as those from
  * after it; and those that the entry has noted for other edits that are under way. Only the leader
- * takes ports out. */
-static int entry_set_ports(struct policy_decision *decision, const struct address *address,
+ * takes ports out.
+ *
+ * An API server may first show an edit of a version of the Service that isn't the stored one any more.
+ * It finds that out when it stores, and asks again. So another Service may by now have a port that this
+ * one had, and keeps it. */
+static int entry_set_ports(struct policy_decision *decision, const struct claim *claim,
                            struct claim_service *entry, const struct claim_service *mine)
 {
     const struct service *old = decision->request->old;
     /* Where the old object doesn't list the address, it can't use its ports on it. */
-    bool used = old != NULL && service_lists(old, address);
+    bool used = old != NULL && service_lists(old, &claim->address);
     if ((used && claim_service_add_ports(entry, old->ports, old->port_count) < 0) ||
         (mine != NULL && claim_service_add_ports(entry, mine->ports, mine->port_count) < 0))
         return -ENOMEM;
+    claim_service_leave_ports(entry, claim, mine);
     if (entry->port_count > PORTS_UNDER_WAY_MOST && decision->request->stage == POLICY_CLAIM)
         policy_refuse(decision, POLICY_RETRY, "spec.ports",
                       "too many edits of the Service's ports have come to nothing: their ports are "
@@ -101,6 +106,5 @@ int policy_step_update(struct policy_decision *decision, const struct claim *cla
                               (size_t)(mine - claim->services));
     if (claim_services_add(&step->services, &step->service_count, service, &terms) < 0)
         return -ENOMEM;
-    return entry_set_ports(decision, &claim->address, &step->services[step->service_count - 1],
-                           mine);
+    return entry_set_ports(decision, claim, &step->services[step->service_count - 1], mine);
 }

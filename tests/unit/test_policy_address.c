@@ -182,7 +182,9 @@ static void ports_text(const struct policy_plan *plan, char *ret_text, size_t si
     size_t length = 0;
     ret_text[0] = '\0';
     assert_int_equal(plan->step_count, 1);
-    const struct claim_service *entry = &plan->steps[0].services[0];
+    /* The Service's own entry comes last. */
+    const struct policy_step *step = &plan->steps[0];
+    const struct claim_service *entry = &step->services[step->service_count - 1];
     for (size_t i = 0; i < entry->port_count; i++)
         length += (size_t)snprintf(ret_text + length, size - length, "%u ", entry->ports[i].port);
 }
@@ -203,6 +205,34 @@ static void an_edit_keeps_the_ports_that_others_have_noted(void **unused)
     policy_make(state, &request, &plan);
     ports_text(&plan, text, sizeof(text));
     assert_string_equal(text, "83 82 81 ");
+    policy_plan_clear(&plan);
+    service_free(service);
+    service_free(old);
+    state_free(state);
+}
+
+/* The API server shows an edit of a version that isn't the stored one any more: in the stored one the
+ * Service has moved to port 82, and another has come to use 80. */
+static void a_port_that_another_has_by_now_is_not_noted(void **unused)
+{
+    (void)unused;
+    struct policy_case world = {
+        .pools = {POOL("blue", "192.0.2.0/29", ",'sharing':'Any'")},
+        .claims = {CLAIM("192-0-2-5-32", "192.0.2.5",
+                         "{'namespace':'other','name':'x','uid':'u-x','ports':['TCP/80']}," PORTED(
+                             "'TCP/82'"))}};
+    struct state *state = policy_state(&world);
+    struct service *old = fixture_service(Q(HAS("web", "") ON("80", EXTERNAL("'192.0.2.5'"))));
+    struct service *service =
+        fixture_service_request(Q(HAS("web", "") ON("83", EXTERNAL("'192.0.2.5'"))));
+    struct policy_request request = {
+        .stage = POLICY_CLAIM, .service = service, .old = old, .verified = true};
+    struct policy_plan plan;
+    char text[64];
+    policy_make(state, &request, &plan);
+    assert_int_equal(plan.outcome, POLICY_GRANTED);
+    ports_text(&plan, text, sizeof(text));
+    assert_string_equal(text, "83 82 ");
     policy_plan_clear(&plan);
     service_free(service);
     service_free(old);
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(judges),
         cmocka_unit_test(explains),
         cmocka_unit_test(an_edit_keeps_the_ports_that_others_have_noted),
+        cmocka_unit_test(a_port_that_another_has_by_now_is_not_noted),
         cmocka_unit_test(what_may_be_leaving_is_renewed_before_it_is_listed),
         cmocka_unit_test(ports_of_a_create_that_failed_block_nobody),
         cmocka_unit_test(a_port_is_noted_or_its_service_has_no_claim_to_note_it_on),
