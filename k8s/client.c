@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define REQUEST_TIMEOUT (30 * CLOCK_SECOND)
 #define CONNECTIONS 16U
@@ -50,7 +49,7 @@ void k8s_client_post(struct k8s_client *client, struct k8s_job *job)
                                                   memory_order_relaxed));
     /* Whoever makes the inbox non-empty wakes the thread, for all who push before it is emptied. */
     if (head == NULL && !k8s_on_api_thread(client))
-        curl_multi_wakeup(client->multi);
+        k8s_poller_ring(&client->poller);
 }
 
 /* The jobs are told whether the client is closing. */
@@ -171,8 +170,8 @@ int k8s_after(struct k8s_client *client, int64_t nanoseconds, void (*callback)(v
 
 /* --- the loop --- */
 
-/* Milliseconds until the next timer, rounded up so that it is due when the thread wakes; curl knows
- * its own timers. A clock that is moved by hand says nothing about how long that takes. */
+/* Milliseconds until the next timer, rounded up so that it is due when the thread wakes; the poller
+ * knows curl's. A clock that is moved by hand says nothing about how long that takes. */
 static int poll_timeout(const struct k8s_client *client)
 {
     if (atomic_load_explicit(&client->inbox, memory_order_relaxed) != NULL)
@@ -217,15 +216,12 @@ static void *run_loop(void *context)
     struct k8s_client *client = context;
     current_client = client;
     while (!atomic_load_explicit(&client->closing, memory_order_acquire)) {
-        int running;
         run_inbox(client);
-        curl_multi_perform(client->multi, &running);
+        k8s_poller_run_timers(&client->poller);
         take_finished(client);
         /* Afterwards, so that an answer that is there is taken before its deadline is judged. */
         k8s_timers_run(&client->timers, k8s_client_now(client));
-        /* Polling fails only for want of memory. The pause keeps that from becoming a busy loop. */
-        if (curl_multi_poll(client->multi, NULL, 0, poll_timeout(client), NULL) != CURLM_OK)
-            usleep(10000);
+        k8s_poller_wait(&client->poller, poll_timeout(client));
     }
     close_down(client);
     current_client = NULL;
@@ -260,6 +256,7 @@ static void free_client(struct k8s_client *client)
 {
     if (client->multi != NULL)
         curl_multi_cleanup(client->multi);
+    k8s_poller_close(&client->poller);
     k8s_sockets_clear(&client->sockets);
     curl_slist_free_all(client->connect_to);
     k8s_token_clear(&client->token);
@@ -286,7 +283,8 @@ static int set_up(struct k8s_client *client, const struct k8s_client_options *op
     curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
     curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, connections);
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, connections);
-    return k8s_handle_target(client, error);
+    int result = k8s_poller_open(&client->poller, client->multi, error);
+    return result == 0 ? k8s_handle_target(client, error) : result;
 }
 
 int k8s_client_new(const struct k8s_config *config, const struct k8s_client_options *options,
@@ -300,6 +298,7 @@ int k8s_client_new(const struct k8s_config *config, const struct k8s_client_opti
     if (client == NULL)
         return error_no_memory(error);
     client->config = config;
+    client->poller.epoll = client->poller.bell = -1;
     int result = set_up(client, options != NULL ? options : &defaults, error);
     if (result == 0) {
         result = start_thread(client);
@@ -320,7 +319,7 @@ void k8s_client_free(struct k8s_client *client)
         return;
     assert(!k8s_on_api_thread(client));
     atomic_store_explicit(&client->closing, true, memory_order_release);
-    curl_multi_wakeup(client->multi);
+    k8s_poller_ring(&client->poller);
     pthread_join(client->thread, NULL);
     free_client(client);
 }
@@ -332,7 +331,7 @@ const struct clock *k8s_client_clock(const struct k8s_client *client)
 
 void k8s_client_look_again(struct k8s_client *client)
 {
-    curl_multi_wakeup(client->multi);
+    k8s_poller_ring(&client->poller);
 }
 
 /* --- requests --- */

@@ -7,6 +7,7 @@
 #define IPWARDEN_K8S_CLIENT_PRIVATE_H
 
 #include "k8s/client.h"
+#include "k8s/poller.h"
 #include "k8s/sockets.h"
 #include "k8s/timers.h"
 #include "k8s/token.h"
@@ -49,6 +50,7 @@ struct k8s_client {
 
     pthread_t thread;
     CURLM *multi;
+    struct k8s_poller poller;
     struct k8s_job *_Atomic inbox; /* newest first */
     _Atomic bool closing;
 
