@@ -55,7 +55,7 @@ def test_spec_external_ips_of_another_namespace_are_refused(lab, editor, victim)
     patch = json.dumps({"spec": {"externalIPs": [address]}})
     done = in_kubectl(lab, editor, thief, "--patch", patch)
     assert done.returncode == 1
-    assert 'admission webhook "services.ipwarden.ipcontroller.ext" denied' in done.stderr
+    assert 'admission webhook "service-edits.ipwarden.ipcontroller.ext" denied' in done.stderr
     assert address in done.stderr
     assert not objects.external(lab.get(thief))
     lab.check_at_rest()
