@@ -1,6 +1,7 @@
 """`run create`: what it costs to create Services that get their address meanwhile, end to end.
 
-On one real API server, in rounds in which each way has its turn: floor: the least that any program
+Each way has a control plane of its own, and they take turns, some Services each: so what one took
+is compared with what another took within the same second or two. floor: the least that any program
 has to do that gives addresses at admission and keeps them as claims, done with constants; ours:
 `ipwarden serve`; current: the same where no older version is served. If asked for, also conditions:
 the floor under the conditions of our webhooks; and none: no webhook. Two kinds of Services, external
@@ -12,10 +13,10 @@ import argparse
 import contextlib
 import time
 
-from bench_lab import CLAIMS, Cluster, Lab
-from bench_programs import cpu_seconds, scratch
+from bench_lab import CLAIMS
+from bench_programs import cpu_seconds, scratch, until
 from bench_report import say
-from bench_ways import CONSTANT, FOLLOWERS, KINDS, Ways, has_address
+from bench_ways import CONSTANT, FOLLOWERS, KINDS, Way, has_address
 
 NAME = "create"
 VARIANTS = ("floor", "conditions", "current", "ours", "none")
@@ -38,13 +39,14 @@ METRICS = {
     "p50": "ms",
     "p99": "ms",
     "cpu": "ms",
+    "cpu.etcd": "ms",
+    "cpu.api": "ms",
+    "cpu.answers": "ms",
 }
-CLEANERS = 8
-# Created by each way before its turn counts: connections, compiled conditions, caches.
-WARM_UP = 50
-# Settled is what had no write for that many seconds; after a warm-up fewer do.
-QUIET = 1
-QUIET_WARM_UP = 0.3
+# Created by each way before its turns count: connections, compiled conditions, caches.
+WARM_UP = 100
+# Settled is what had no write for that many seconds.
+QUIET = 0.1
 LONGEST = 300
 
 
@@ -53,10 +55,10 @@ def add_options(parser):
         "--clients", type=_numbers, default=[1, 8], help="how many create at once (1,8)"
     )
     parser.add_argument("--kinds", type=_kinds, default=list(KINDS), help="external,loadbalancer")
-    parser.add_argument("--count", type=int, default=400, help="Services each time (400)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often each (12)")
+    parser.add_argument("--count", type=int, default=100, help="Services each turn (100)")
+    parser.add_argument("--rounds", type=int, default=60, help="turns of each (60)")
     parser.add_argument(
-        "--minutes", type=float, default=5.5, help="in which the rounds have to end (5.5)"
+        "--minutes", type=float, default=6.5, help="in which the rounds have to end (6.5)"
     )
     parser.add_argument(
         "--crowd", type=int, default=600, help="clients in the end, 0 for none (600)"
@@ -65,22 +67,28 @@ def add_options(parser):
 
 
 def run(options, programs, report):
-    programs.build(go=["client"], ours="ours" in options.variants)
+    programs.build(go=["client"], ours=bool({"current", "ours"} & set(options.variants)))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch())
-        lab = Lab(stack.enter_context(Cluster.start()), programs)
-        lab.remove_webhooks()
-        lab.add_pool()
-        bench = _Bench(lab, Ways(lab, folder), report)
-        _compare(bench, options, report)
+        benches = {}
+        for variant in options.variants:
+            say(f"setting up {variant}")
+            way = stack.enter_context(Way.entered(variant, programs, folder))
+            benches[variant] = _Bench(way, report)
+        _compare(benches, options, report)
         if options.crowd:
-            for variant in options.variants:
-                _gather_crowd(bench, options, report, variant)
+            for bench in benches.values():
+                _gather_crowd(bench, options, report)
+        for bench in benches.values():
+            bench.clean()
 
 
-def _compare(bench, options, report):
+def _compare(benches, options, report):
     cells = [(kind, clients) for kind in options.kinds for clients in options.clients]
-    plans = [{"kind": kind, "clients": clients, "count": options.count} for kind, clients in cells]
+    for bench in benches.values():
+        for kind, clients in cells:
+            bench.create(kind, clients=clients, count=WARM_UP)
+        bench.clean()
     rounds = []
     began = time.monotonic()
     for number in range(options.rounds):
@@ -90,16 +98,19 @@ def _compare(bench, options, report):
             break
         # ABBA: a machine that becomes slower all the time, or faster, favours none of them.
         order = options.variants if number % 2 == 0 else options.variants[::-1]
-        measured = {}
-        for variant in order:
-            measured[variant] = dict(zip(cells, bench.create(variant, plans)))
-        rounds.append(measured)
         say(f"round {number + 1} of {options.rounds}")
-        for cell in cells:
-            one = {variant: measured[variant][cell] for variant in order}
-            report.round(kind=cell[0], clients=cell[1], **one)
+        measured = {variant: {} for variant in order}
+        for kind, clients in cells:
+            one = {}
+            for variant in order:
+                one[variant] = benches[variant].create(kind, clients=clients, count=options.count)
+                measured[variant][(kind, clients)] = one[variant]
+            report.round(kind=kind, clients=clients, **one)
             took = [f"{name} {of['total']:.2f}+{of['settled']:.2f} s" for name, of in one.items()]
-            say(f"    {_name(cell)}: {', '.join(took)}")
+            say(f"    {_name((kind, clients))}: {', '.join(took)}")
+        rounds.append(measured)
+        for variant in order:
+            benches[variant].clean()
     for cell in cells:
         _summarise(cell, options.variants, rounds, report)
 
@@ -120,10 +131,10 @@ def _summarise(cell, variants, rounds, report):
                 report.add_ratios(name, column(over, metric), column(under, metric))
 
 
-def _gather_crowd(bench, options, report, variant):
+def _gather_crowd(bench, options, report):
+    variant = bench.way.variant
     say(f"{options.crowd} clients for {options.crowd_seconds} s, {variant}")
-    plan = {"kind": "external", "clients": options.crowd, "seconds": options.crowd_seconds}
-    (measured,) = bench.create(variant, [plan])
+    measured = bench.create("external", clients=options.crowd, seconds=options.crowd_seconds)
     report.round(clients=options.crowd, **{variant: measured})
     name = f"c{options.crowd}.{variant}"
     report.add(f"{name}.created", measured["done"], "Services")
@@ -140,94 +151,83 @@ def _name(cell):
 
 
 class _Bench:
-    """Creates Services in one way at a time, and cleans up after each."""
+    """Creates Services in one way."""
 
-    def __init__(self, lab, ways, report):
-        self.lab = lab
-        self.ways = ways
+    def __init__(self, way, report):
+        self.way = way
         self.report = report
-        self._turns = 0
+        self._next = 0
+        for kind in KINDS:
+            way.lab.add_namespace(_namespace(kind))
 
-    def create(self, variant, plans):
-        """Carries out the plans, each in a namespace of its own, and returns what they took.
+    def create(self, kind, **plan):
+        """Creates Services of a kind, and returns what that took.
 
-        A plan has a kind and what client/main.go knows: clients, and count or seconds.
+        plan: what client/main.go knows, clients, and count or seconds.
         """
-        self._turns += 1
-        namespaces = [f"bench-{self._turns}-{index}" for index in range(2 * len(plans))]
-        for namespace in namespaces:
-            self.lab.add_namespace(namespace)
-        created = []
-        first = 0
-
-        def send(namespace, plan, quiet):
-            nonlocal first
-            result = self._send(variant, namespace, {**plan, "first": first}, quiet)
-            count = result["done"] + result["failed"]
-            created.append({"namespace": namespace, "first": first, "count": count})
-            first += count
-            return result
-
-        with self.ways.entered(variant, namespaces[0]):
-            measured = []
-            for plan, warm, namespace in zip(plans, namespaces, namespaces[len(plans) :]):
-                send(warm, {**plan, "count": WARM_UP}, QUIET_WARM_UP)
-                before = self._used()
-                result = send(namespace, plan, QUIET)
-                result["cpu"] = self._used() - before
-                measured.append(self._judge(variant, namespace, plan, result))
-        for one in created:
-            self._delete(**one)
-        self.lab.request("DELETE", CLAIMS)
-        return measured
-
-    def _used(self):
-        """CPU seconds of etcd, the API server and who answers its webhooks."""
-        pids = [process.pid for process in self.lab.cluster.processes]
-        return sum(map(cpu_seconds, [*pids, *self.ways.pids]))
-
-    def _send(self, variant, namespace, plan, quiet):
-        kind = plan.pop("kind")
-        services = f"/api/v1/namespaces/{namespace}/services"
-        return self.lab.send(
-            self.ways.steps(variant, kind, namespace),
+        namespace = _namespace(kind)
+        before = self._used()
+        result = self.way.lab.send(
+            self.way.steps(kind, namespace),
             followers=FOLLOWERS,
+            first=self._next,
             settling={
-                "paths": [services, CLAIMS],
-                "token": self.ways.own_token,
-                "quiet": quiet,
+                "paths": [f"/api/v1/namespaces/{namespace}/services", CLAIMS],
+                "token": self.way.own_token,
+                "quiet": QUIET,
                 "longest": LONGEST,
             },
             **plan,
         )
-
-    def _judge(self, variant, namespace, plan, result):
-        """What is reported; what went wrong is noted."""
-        where = f"{plan['kind']}, {plan['clients']} clients, {variant}"
+        after = self._used()
+        self._next += result["done"] + result["failed"]
         if result["failed"]:
+            where = f"{kind}, {plan['clients']} clients, {self.way.variant}"
             said = "; ".join(f"{one['count']} x {one['text']}" for one in result["messages"][:5])
             self.report.note(f"{where}: {result['failed']} failed: {said}")
-        stored = self.lab.request("GET", f"/api/v1/namespaces/{namespace}/services")["items"]
-        without = sum(not has_address(plan["kind"], service) for service in stored)
-        if without and variant != "none":
-            self.report.note(f"{where}: {without} of {len(stored)} have no address")
-        create = result["steps"][1 if variant in CONSTANT else 0]
+        create = result["steps"][1 if self.way.variant in CONSTANT else 0]
+        done = max(result["done"], 1)
+        cpu = {f"cpu.{name}": 1000 * (after[name] - before[name]) / done for name in after}
         return {
             "total": result["seconds"],
             "settled": result["settled"],
             "whole": result["seconds"] + result["settled"],
             "rate": result["done"] / result["seconds"],
-            "cpu": 1000 * result["cpu"] / max(result["done"], 1),
+            "cpu": sum(cpu.values()),
+            **cpu,
             "p50": create["p50_ms"],
             "p99": create["p99_ms"],
             "max": create["max_ms"],
             **{key: result[key] for key in ("done", "failed", "throttled", "messages", "writes")},
         }
 
-    def _delete(self, namespace, first, count):
-        path = f"/api/v1/namespaces/{namespace}/services/web-@i@"
-        steps = [{"method": "DELETE", "path": path}]
-        self.lab.send(steps, as_admin=True, clients=CLEANERS, first=first, count=count)
+    def clean(self):
+        """Deletes what there is, after a look at it, and waits until the claims are gone, too.
+
+        An API server counts all cluster IPs whenever it gives one, so each create would cost more
+        than the one before it, and that would hide what the ways differ in.
+        """
+        lab = self.way.lab
+        for kind in KINDS:
+            path = f"/api/v1/namespaces/{_namespace(kind)}/services"
+            stored = lab.request("GET", path)["items"]
+            without = sum(not has_address(kind, service) for service in stored)
+            if without and self.way.variant != "none":
+                said = f"{kind}, {self.way.variant}: {without} of {len(stored)} have no address"
+                self.report.note(said)
+            if stored:
+                lab.request("DELETE", path)
+        if self.way.variant in CONSTANT:
+            lab.request("DELETE", CLAIMS)
+        until(lambda: not lab.has_claims(), "the claims to go", seconds=LONGEST, pause=0.1)
+
+    def _used(self):
+        """CPU seconds so far, by what used them."""
+        return {name: sum(map(cpu_seconds, pids)) for name, pids in self.way.pids().items()}
+
+
+def _namespace(kind):
+    return f"bench-{kind}"
 
 
 def _numbers(text):

@@ -13,7 +13,7 @@ import base64
 import contextlib
 import json
 
-from bench_lab import CLAIMS, CONSTANT_ADDRESS, POOL, constant_answers
+from bench_lab import CLAIMS, CONSTANT_ADDRESS, POOL, Cluster, Lab, constant_answers
 from bench_programs import Program, make_certificate, until
 
 KINDS = ("external", "loadbalancer")
@@ -23,35 +23,48 @@ CONSTANT = ("floor", "conditions")
 USERS = 30
 # Who writes the floor's statuses meanwhile: enough of them not to fall behind.
 FOLLOWERS = 4
+# Where it is tried whether the API server knows of the webhooks.
+TRIED_IN = "bench-tried"
 
 
-class Ways:
-    """Sets up one way at a time, and knows the requests that create in it."""
+class Way:
+    """One way in a control plane of its own, so that ways can take turns within a second."""
 
-    def __init__(self, lab, folder):
+    def __init__(self, variant, lab, folder):
+        self.variant = variant
         self.lab = lab
-        self.pids = []  # of who answers the webhooks
+        self.answers = None  # the pid of who answers the webhooks, if anybody does
         self.own_token = lab.own_token()
         self._tokens = lab.user_tokens(USERS)
         self._folder = folder
-        self._certificate, self._key = make_certificate(folder)
-        self._ways = {
-            "none": self._none,
-            "floor": lambda namespace: self._constant(namespace, self._plain_webhooks),
-            "conditions": lambda namespace: self._constant(namespace, self._webhooks_on_conditions),
-            "current": lambda namespace: self._ipwarden(namespace, older=False),
-            "ours": lambda namespace: self._ipwarden(namespace, older=True),
-        }
 
-    def entered(self, variant, namespace):
-        """The way is set up while this lasts; it is tried out in the namespace."""
-        return self._ways[variant](namespace)
+    @classmethod
+    @contextlib.contextmanager
+    def entered(cls, variant, programs, folder):
+        """The way is set up, and has been tried, while this lasts."""
+        folder = folder / variant
+        folder.mkdir()
+        with Cluster.start() as cluster:
+            lab = Lab(cluster, programs)
+            lab.remove_webhooks()
+            lab.add_pool()
+            lab.serve_older(variant == "ours")
+            lab.add_namespace(TRIED_IN)
+            way = cls(variant, lab, folder)
+            with getattr(way, f"_{variant}")():
+                yield way
 
-    def steps(self, variant, kind, namespace):
+    def pids(self):
+        """The processes whose CPU time counts, by what they are."""
+        # As tests/cluster starts them; etcd comes first.
+        etcd, *servers = (process.pid for process in self.lab.cluster.processes)
+        return {"etcd": [etcd], "api": servers, "answers": [self.answers] if self.answers else []}
+
+    def steps(self, kind, namespace):
         """The requests that create one Service; see client/main.go."""
         path = f"/api/v1/namespaces/{namespace}/services"
         steps = [_step("POST", path, service(kind, namespace), self._tokens)]
-        if variant in CONSTANT:
+        if self.variant in CONSTANT:
             # Written as ipwarden, so that they go where ours go in the API server's queues.
             own = [self.own_token]
             steps.insert(0, _step("POST", CLAIMS, claim(namespace, "web-@i@", ["TCP/80"]), own))
@@ -63,84 +76,93 @@ class Ways:
         return steps
 
     @contextlib.contextmanager
-    def _none(self, namespace):
-        self.pids = []
-        self.lab.wait_for_webhooks(namespace, lambda addresses: addresses == [])
+    def _none(self):
         yield
 
+    def _floor(self):
+        return self._constant(_plain_webhooks)
+
+    def _conditions(self):
+        return self._constant(self._webhooks_on_conditions)
+
+    def _current(self):
+        return self._ipwarden()
+
+    def _ours(self):
+        return self._ipwarden()
+
     @contextlib.contextmanager
-    def _constant(self, namespace, webhooks):
+    def _constant(self, webhooks):
+        """webhooks: makes them from the client configurations for /mutate and /validate."""
+        certificate, key = make_certificate(self._folder)
         answers = [f"--answer={answer}" for answer in constant_answers(self._folder)]
         log = self._folder / "bare.log"
-        log.unlink(missing_ok=True)
         program = Program(
-            [self.lab.programs.bare, "--certificate", self._certificate, "--key", self._key,
-             *answers],
-            log,
-        )  # fmt: skip
-        self.pids = [program.pid]
-        self.lab.serve_older(False)
+            [self.lab.programs.bare, "--certificate", certificate, "--key", key, *answers], log
+        )
+        self.answers = program.pid
         try:
-            self.lab.put_webhooks(webhooks(int(program.first_line())))
+            port = int(program.first_line())
+            authority = base64.b64encode(certificate.read_bytes()).decode()
+            clients = [
+                {"url": f"https://127.0.0.1:{port}/{call}", "caBundle": authority}
+                for call in ("mutate", "validate")
+            ]
+            self.lab.put_webhooks(webhooks(*clients))
             self.lab.wait_for_webhooks(
-                namespace,
+                TRIED_IN,
                 lambda got: got == [CONSTANT_ADDRESS] and "asked /validate" in log.read_text(),
             )
             yield
-            self.lab.remove_webhooks()
         finally:
             program.stop()
 
     @contextlib.contextmanager
-    def _ipwarden(self, namespace, older):
-        self.lab.serve_older(older)
+    def _ipwarden(self):
         self.lab.add_webhooks()
         with self.lab.ipwarden() as replica:
-            self.pids = [replica.process.pid]
+            self.answers = replica.process.pid
             self.lab.wait_for_pool()
-            self.lab.wait_for_webhooks(namespace, lambda got: got and got != [CONSTANT_ADDRESS])
+            self.lab.wait_for_webhooks(TRIED_IN, lambda got: got and got != [CONSTANT_ADDRESS])
             until(replica.leads, "ipwarden to lead")
             yield
-        self.lab.remove_webhooks()
 
-    def _plain_webhooks(self, port):
-        """One mutating webhook for Services with external IPs, one validating one for all."""
-
-        def webhook(call, **more):
-            return {
-                "name": f"{call}.bench.example.com",
-                "clientConfig": self._client_config(port, call),
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
-                "failurePolicy": "Fail",
-                "rules": [
-                    {
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "resources": ["services"],
-                        "operations": ["CREATE"],
-                    }
-                ],
-                **more,
-            }
-
-        external = {"matchLabels": {"kind": "external"}}
-        return [[webhook("mutate", objectSelector=external)], [webhook("validate")]]
-
-    def _webhooks_on_conditions(self, port):
+    def _webhooks_on_conditions(self, *clients):
         """Those of deploy/ that may be called when a Service is created."""
         return [
             [
-                {**webhook, "clientConfig": self._client_config(port, call)}
+                {**webhook, "clientConfig": client}
                 for webhook in webhooks
                 if _concerns_creates(webhook)
             ]
-            for call, webhooks in zip(("mutate", "validate"), self.lab.webhooks)
+            for client, webhooks in zip(clients, self.lab.webhooks)
         ]
 
-    def _client_config(self, port, call):
-        authority = base64.b64encode(self._certificate.read_bytes()).decode()
-        return {"url": f"https://127.0.0.1:{port}/{call}", "caBundle": authority}
+
+def _plain_webhooks(*clients):
+    """One mutating webhook for Services with external IPs, one validating one for all."""
+
+    def webhook(client, **more):
+        return {
+            "name": "services.bench.example.com",
+            "clientConfig": client,
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "failurePolicy": "Fail",
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "resources": ["services"],
+                    "operations": ["CREATE"],
+                }
+            ],
+            **more,
+        }
+
+    external = {"matchLabels": {"kind": "external"}}
+    mutate, validate = clients
+    return [[webhook(mutate, objectSelector=external)], [webhook(validate)]]
 
 
 def _concerns_creates(webhook):
