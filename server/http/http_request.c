@@ -44,6 +44,8 @@ struct connection {
     enum peer peer;
 };
 
+/* libmicrohttpd 1.0 answers all questions about a connection in one place: what it says is gone with the
+ * next question, so each of these reads it at once. */
 static gnutls_session_t session_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -79,6 +81,11 @@ static int socket_of(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
+static const struct sockaddr *address_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+}
+
 static struct connection *make_connection(struct http_listener *listener,
                                           struct MHD_Connection *handle)
 {
@@ -108,9 +115,7 @@ static void connection_open(struct http_listener *listener, struct MHD_Connectio
         shutdown(socket_of(handle), SHUT_RDWR);
         return;
     }
-    const union MHD_ConnectionInfo *peer =
-        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    guests_enter(listener->guests, &connection->guest, socket_of(handle), peer->client_addr);
+    guests_enter(listener->guests, &connection->guest, socket_of(handle), address_of(handle));
 }
 
 static void connection_close(struct connection *connection)
