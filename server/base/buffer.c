@@ -228,7 +228,9 @@ void buffer_append_json_bytes(struct buffer *buffer, const char *text, size_t le
     char piece[PIECE + STEP + ESCAPE_MOST];
     size_t filled = 0;
     piece[filled++] = '"';
-    for (const char *at = text, *end = text + length; at < end;) {
+    /* No text at all may be NULL, which isn't calculated with. */
+    const char *end = length > 0 ? text + length : text;
+    for (const char *at = text; at != end;) {
         if (filled > PIECE) {
             buffer_append(buffer, piece, filled);
             filled = 0;
