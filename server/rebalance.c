@@ -99,8 +99,8 @@ static size_t find_way(struct plan *plan)
         plan->distance[i] = cost_to_leave(plan, i);
         plan->before[i] = NOWHERE;
     }
-    for (size_t round = 0; changed; round++) {
-        assert(round <= count); /* no circle pays */
+    /* Each round finds ways of one hop more, and no circle pays, so none has more hops than nodes. */
+    for (size_t round = 0; changed && round <= count; round++) {
         changed = false;
         for (size_t from = 0; from < count; from++)
             changed = relax_from(plan, from) || changed;

@@ -88,7 +88,7 @@ struct decoder {
 
 static int fault(const struct decoder *decoder, const char *path, const char *text)
 {
-    char field[FIELD_SIZE];
+    char field[2 * FIELD_SIZE];
     snprintf(field, sizeof(field), "%s.%s", decoder->field, path);
     return field_errors_fault(decoder->errors, decoder->first, INVALID, field, text);
 }

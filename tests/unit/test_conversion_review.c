@@ -124,8 +124,8 @@ static void has_no_answer_for_what_is_no_review(void **state)
         "[]",
         "7",
         "{'kind':'ConversionReview','apiVersion':'apiextensions.k8s.io/v1'}",
-        "{'kind':'ConversionReview','apiVersion':'apiextensions.k8s.io/"
-        "v1beta1','request':{'uid':'1'}}",
+        ("{'kind':'ConversionReview','apiVersion':'apiextensions.k8s.io/v1beta1',"
+         "'request':{'uid':'1'}}"),
         "{'kind':'AdmissionReview','apiVersion':'apiextensions.k8s.io/v1','request':{'uid':'1'}}",
         "{'kind':'ConversionReview','apiVersion':'apiextensions.k8s.io/v1','request':{'uid':''}}",
     };

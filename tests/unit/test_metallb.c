@@ -70,8 +70,8 @@ static void test_unreadable(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "{'metadata':{'name':'a'},'spec':{'ipAddressPoolSelectors':[{'matchExpressions':[{'key':"
-        "'zone','operator':'Like'}]}]}}",
+        ("{'metadata':{'name':'a'},'spec':{'ipAddressPoolSelectors':[{'matchExpressions':["
+         "{'key':'zone','operator':'Like'}]}]}}"),
         "{'metadata':{},'spec':{}}",
         "{'metadata':{'name':7}}",
         "[]",

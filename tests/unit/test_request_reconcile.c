@@ -117,8 +117,8 @@ static void an_answer_that_shows_something_else_is_none(void **state)
         "{'metadata':{'uid':'u-one'},'status':{'cidr':'10.0.0.16/28'}}",
         "{'metadata':{'uid':'u-other'},'status':{'cidr':'10.0.0.0/28'}}",
         "{'metadata':{'namespace':'a','name':'one','uid':'u-one'},'status':{'cidr':'10.0.0.0/28'}}",
-        "{'metadata':{'namespace':'a','name':'two','uid':'u-one'},'spec':{'range':{'name':'lan'}},"
-        "'status':{'cidr':'10.0.0.0/28'}}",
+        ("{'metadata':{'namespace':'a','name':'two','uid':'u-one'},'spec':{'range':{'name':'lan'}},"
+         "'status':{'cidr':'10.0.0.0/28'}}"),
     };
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
         put_lan();
