@@ -581,6 +581,9 @@ static void serve_drain(struct serve *serve)
     wait_for_endpoints(serve);
     atomic_store(&serve->stopping, true);
     wait_until_idle(serve);
+    /* Some clients don't hear of that, and one may have asked since. */
+    http_listener_close(serve->listener);
+    wait_until_idle(serve);
 }
 
 /* Frees the parts in the order in which none calls into another that is gone. */

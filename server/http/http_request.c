@@ -32,6 +32,8 @@ static const struct http_refusal refuse_memory = {503, "ServiceUnavailable",
                                                   "no memory for the request's body"};
 static const struct http_refusal refuse_client = {
     403, "Forbidden", "a client certificate signed by the configured authority is required"};
+static const struct http_refusal refuse_late = {503, "ServiceUnavailable",
+                                                "this replica is stopping; try again"};
 static const struct http_refusal refuse_path = {414, "RequestURITooLong",
                                                 "the request's path is too long"};
 
@@ -263,15 +265,20 @@ static void count_in(struct http_request *request)
 }
 
 /* Whoever is refused has to come again: it would stay a stranger anyway. */
-static enum MHD_Result refuse(struct http_request *request)
+static enum MHD_Result answer_refusal(struct http_request *request)
 {
     char cap[48] = "";
     if (request->refusal == &refuse_size)
         snprintf(cap, sizeof(cap), ": more than %zu bytes", request->body.maximum);
-    count_in(request);
     http_request_answer_status(request, request->refusal->status, request->refusal->reason, "%s%s",
                                request->refusal->message, cap);
     return queue_answer(request);
+}
+
+static enum MHD_Result refuse(struct http_request *request)
+{
+    count_in(request);
+    return answer_refusal(request);
 }
 
 static const struct http_refusal *judge(struct connection *connection)
@@ -364,6 +371,11 @@ static enum MHD_Result run(struct http_request *request)
     struct MHD_Connection *connection = request->connection;
     guests_work(listener->guests, &((struct connection *)request)->guest);
     count_in(request);
+    /* Once it is counted: either it is seen here that no more is handed out, or it is waited for. */
+    if (atomic_load(&listener->closed)) {
+        request->refusal = &refuse_late;
+        return answer_refusal(request);
+    }
     listener->handler(listener->context, request);
     if (atomic_load(&request->state) == HTTP_REQUEST_ANSWERED)
         return queue_answer(request);

@@ -29,6 +29,7 @@ struct http_listener {
     struct guests *guests;
     struct handshakes *handshakes; /* NULL without tls */
     atomic_bool draining;
+    atomic_bool closed; /* nothing more is handed to the handler */
     /* Requests that were handed to the handler and whose answer isn't completely sent. */
     atomic_uint open;
     /* Requests that were handed to the handler and whose http_request_answer hasn't returned. An

@@ -233,6 +233,11 @@ void http_listener_drain(struct http_listener *listener)
     atomic_store(&listener->draining, true);
 }
 
+void http_listener_close(struct http_listener *listener)
+{
+    atomic_store(&listener->closed, true);
+}
+
 unsigned int http_listener_active(const struct http_listener *listener)
 {
     unsigned int unanswered = atomic_load(&listener->unanswered);

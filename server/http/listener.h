@@ -94,11 +94,14 @@ must_check int http_listener_set_certificate(struct http_listener *listener,
 /* Goes on accepting, but answers with "Connection: close" from now on, so that clients move to
  * another replica. Any thread. */
 void http_listener_drain(struct http_listener *listener);
+/* Hands out no request any more: what comes is refused with 503. Any thread. */
+void http_listener_close(struct http_listener *listener);
 /* Requests that were handed out and not yet answered, or whose answer is still being sent. Any
  * thread. */
 unsigned int http_listener_active(const struct http_listener *listener);
-/* Closes everything and frees. Every request must have been answered; answers that are still being
- * sent are cut off, so wait for http_listener_active() to become 0 first. NULL is fine. */
+/* Ends everything and frees. Every request must have been answered; answers that are still being
+ * sent are cut off. So close it and wait for http_listener_active() to become 0 first. NULL is
+ * fine. */
 void http_listener_stop(struct http_listener *listener);
 
 #define HTTP_BEGINNING 4096

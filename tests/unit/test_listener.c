@@ -370,6 +370,30 @@ static void test_drain(void **state)
     stop_when_quiet(listener);
 }
 
+/* A request that comes when all were answered isn't begun any more, also on an old connection. */
+static void test_close(void **state)
+{
+    struct http_listener_options options = tls_options();
+    struct http_listener *listener = start(&options);
+    struct client clients[2];
+    struct answer answer;
+    (void)state;
+    client_open(&clients[0], http_listener_port(listener), &trusting);
+    client_ask(&clients[0], "GET", "/a", NULL, NULL, 0, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+    http_listener_close(listener);
+    client_open(&clients[1], http_listener_port(listener), &trusting);
+    for (size_t i = 0; i < 2; i++) {
+        client_ask(&clients[i], "GET", "/a", NULL, NULL, 0, &answer);
+        assert_int_equal(answer.status, 503);
+        assert_string_equal(answer_header(&answer, "Connection"), "close");
+        answer_free(&answer);
+        client_close(&clients[i]);
+    }
+    stop_when_quiet(listener);
+}
+
 /* ---- starting ---- */
 
 static void test_start_failures(void **state)
@@ -434,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_slow_bytes),
         cmocka_unit_test(test_idle_connection_is_closed),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close),
         cmocka_unit_test(test_start_failures),
         cmocka_unit_test(test_reuse_port),
     };
