@@ -46,8 +46,8 @@ struct connection {
     enum peer peer;
 };
 
-/* libmicrohttpd 1.0 answers all questions about a connection in one place: what it says is gone with the
- * next question, so each of these reads it at once. */
+/* libmicrohttpd 1.0 answers all questions about a connection in one place: what it says is gone
+ * with the next question, so each of these reads it at once. */
 static gnutls_session_t session_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
