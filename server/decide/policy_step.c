@@ -74,10 +74,12 @@ static int entry_set_ports(struct policy_decision *decision, const struct claim 
     const struct service *old = decision->request->old;
     /* Where the old object doesn't list the address, it can't use its ports on it. */
     bool used = old != NULL && service_lists(old, &claim->address);
-    if ((used && claim_service_add_ports(entry, old->ports, old->port_count) < 0) ||
-        (mine != NULL && claim_service_add_ports(entry, mine->ports, mine->port_count) < 0))
+    for (size_t i = 0; used && i < old->port_count; i++)
+        if (!claim_port_is_anothers(claim, mine, &old->ports[i]) &&
+            claim_service_add_ports(entry, &old->ports[i], 1) < 0)
+            return -ENOMEM;
+    if (mine != NULL && claim_service_add_ports(entry, mine->ports, mine->port_count) < 0)
         return -ENOMEM;
-    claim_service_leave_ports(entry, claim, mine);
     if (entry->port_count > PORTS_UNDER_WAY_MOST && decision->request->stage == POLICY_CLAIM)
         policy_refuse(decision, POLICY_RETRY, "spec.ports",
                       "too many edits of the Service's ports have come to nothing: their ports are "

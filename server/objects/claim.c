@@ -247,9 +247,8 @@ int claim_service_add_ports(struct claim_service *entry, const struct service_po
     return 0;
 }
 
-/* Whether another entry of the claim has the port; mine: not this one. */
-static bool is_anothers_port(const struct claim *claim, const struct claim_service *mine,
-                             const struct service_port *port)
+bool claim_port_is_anothers(const struct claim *claim, const struct claim_service *mine,
+                            const struct service_port *port)
 {
     for (size_t i = 0; i < claim->service_count; i++)
         if (&claim->services[i] != mine &&
@@ -257,19 +256,6 @@ static bool is_anothers_port(const struct claim *claim, const struct claim_servi
                                   claim->services[i].port_count) != NULL)
             return true;
     return false;
-}
-
-void claim_service_leave_ports(struct claim_service *entry, const struct claim *claim,
-                               const struct claim_service *mine)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < entry->port_count; i++) {
-        const struct service_port *port = &entry->ports[i];
-        bool had = mine != NULL && service_ports_cover(mine->ports, mine->port_count, port, 1);
-        if (had || !is_anothers_port(claim, mine, port))
-            entry->ports[kept++] = *port;
-    }
-    entry->port_count = kept;
 }
 
 int claim_follow(struct claim *claim, size_t index, const struct service *service,
@@ -290,7 +276,7 @@ int claim_follow(struct claim *claim, size_t index, const struct service *servic
     for (size_t i = 0; i < service->port_count; i++) {
         const struct service_port *port = &service->ports[i];
         bool had = service_ports_collide(entry->ports, entry->port_count, port, 1) != NULL;
-        if ((had || !is_anothers_port(claim, entry, port)) &&
+        if ((had || !claim_port_is_anothers(claim, entry, port)) &&
             service_ports_collide(ports, kept, port, 1) == NULL)
             ports[count++] = *port;
     }
@@ -314,7 +300,7 @@ bool claim_may_follow(const struct claim *claim, size_t index, const struct serv
     const struct claim_service *entry = &claim->services[index];
     for (size_t i = 0; i < service->port_count; i++)
         if (!service_ports_cover(entry->ports, entry->port_count, &service->ports[i], 1) &&
-            !is_anothers_port(claim, entry, &service->ports[i]))
+            !claim_port_is_anothers(claim, entry, &service->ports[i]))
             return true;
     return false;
 }

@@ -85,11 +85,9 @@ must_check int claim_services_add(struct claim_service **services, size_t *count
 /* Adds to the ports of an entry those that it lacks. 0 or -ENOMEM. */
 must_check int claim_service_add_ports(struct claim_service *entry,
                                        const struct service_port *ports, size_t count);
-/* Takes out of the entry's ports those that another entry of the claim than mine has, and mine
- * hasn't: they belong to who had them first. mine is what the claim says of the same Service by now;
- * NULL: nothing. */
-void claim_service_leave_ports(struct claim_service *entry, const struct claim *claim,
-                               const struct claim_service *mine);
+/* Whether another entry of the claim than mine has the port; mine may be NULL. */
+bool claim_port_is_anothers(const struct claim *claim, const struct claim_service *mine,
+                            const struct service_port *port);
 enum claim_follow {
     CLAIM_FOLLOW_ADD, /* what the Service uses is added */
     CLAIM_FOLLOW_SET, /* and what it doesn't use is taken out */

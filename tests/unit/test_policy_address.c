@@ -292,6 +292,11 @@ static void ports_of_a_create_that_failed_block_nobody(void **unused)
         policy_make(state, &request, &plan);
         assert_int_equal(plan.outcome, old && request.verified ? POLICY_GRANTED : POLICY_RETRY);
         assert_int_equal(plan.doubt.pending, plan.outcome == POLICY_RETRY);
+        if (plan.outcome == POLICY_GRANTED) {
+            char text[64];
+            ports_text(&plan, text, sizeof(text));
+            assert_string_equal(text, "80 ");
+        }
         policy_plan_clear(&plan);
     }
     service_free(service);
