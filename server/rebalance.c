@@ -105,6 +105,7 @@ static size_t find_way(struct plan *plan)
         for (size_t from = 0; from < count; from++)
             changed = relax_from(plan, from) || changed;
     }
+    assert(!changed);
     size_t best = NOWHERE;
     int64_t best_cost = 0;
     for (size_t i = 0; i < count; i++) {

@@ -65,9 +65,9 @@ int policy_step_create(struct policy_decision *decision, const struct address *a
  * after it; and those that the entry has noted for other edits that are under way. Only the leader
  * takes ports out.
  *
- * An API server may first show an edit of a version of the Service that isn't the stored one any more.
- * It finds that out when it stores, and asks again. So another Service may by now have a port that this
- * one had, and keeps it. */
+ * An API server may first show an edit of a version of the Service that isn't the stored one any
+ * more. It finds that out when it stores, and asks again. So another Service may by now have a port
+ * that this one had, and keeps it. */
 static int entry_set_ports(struct policy_decision *decision, const struct claim *claim,
                            struct claim_service *entry, const struct claim_service *mine)
 {

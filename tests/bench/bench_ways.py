@@ -77,6 +77,7 @@ class Way:
 
     @contextlib.contextmanager
     def _none(self):
+        self.lab.wait_for_webhooks(TRIED_IN, lambda addresses: addresses == [])
         yield
 
     def _floor(self):
